@@ -1,0 +1,55 @@
+# `make demo` and `make test` need only Python 3.11 or newer, make and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test prove lint types format requirements clean ci
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z.]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp holds the hash of the requirements, so a second call costs one comparison, and a
+# changed pin is never missed because of a file's date.
+.venv: .venv/stamp ## Build .venv from the pinned, hashed requirements
+.venv/stamp: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: .venv ## Replay the incident of 80,000 differences on this machine
+	@$(BIN)/python -m sandbox replay $(ARGS)
+
+test: .venv ## Run every test that CI runs, with coverage of the pure core
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+
+prove: .venv ## Run what proves more slowly, and write its figures to docs/proofs/
+	@mkdir -p docs/proofs
+	$(BIN)/python -m sandbox replay --json docs/proofs/replay-80000.json
+	$(BIN)/python -m sandbox replay --members 5000 --json docs/proofs/replay-5000.json
+
+lint: .venv ## Check style, formatting and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache | tail -n 12
+
+types: .venv ## Check types, strictly, over source and tests
+	@$(BIN)/mypy
+
+format: .venv ## Format, and fix what can be fixed
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+requirements: ## Pin and hash requirements/*.in again (needs uv)
+	@for set in bot website dev; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --upgrade requirements/$$set.in -o requirements/$$set.txt || exit 1; \
+	done
+
+clean: ## Remove what was built
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* var

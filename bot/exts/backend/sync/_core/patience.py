@@ -1,0 +1,110 @@
+"""How long a run goes on asking a site that fails.
+
+A run gives up after `max_failing` failing answers in a row, or when nothing was applied and no page
+was read for `stall`, whatever the statuses. Between two failing answers it backs off exponentially
+with full jitter, or as long as the site asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from .outcome import Failing, Overloaded, ProtocolError, Refused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .outcome import Outcome
+
+_MAX_DOUBLINGS: Final = 16
+
+
+class FailureKind(StrEnum):
+    """Why a run failed."""
+
+    REFUSED = "the site refuses our credentials"
+    PROTOCOL = "the site's answer is not its contract's"
+    FAILING = "the site kept failing"
+    STALLED = "nothing was applied for too long"
+    REJECTED = "the site rejects too many rows"
+    UNVERIFIED = "too much still differs after sending it twice"
+    SOURCE = "the guild's members could not be read in full"
+    INTERNAL = "an error of ours"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a run stopped: for people, and for the breaker. `status` is an HTTP status."""
+
+    kind: FailureKind
+    reason: str
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatienceLimits:
+    """Bounds of patience; `deadline` is how long a request may take in all."""
+
+    max_failing: int = 5
+    stall: timedelta = timedelta(minutes=10)
+    backoff: timedelta = timedelta(seconds=1)
+    max_backoff: timedelta = timedelta(minutes=1)
+    deadline: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Failing answers in a row, and when something was last applied or read."""
+
+    limits: PatienceLimits
+    progress_at: datetime
+    failing: int = 0
+    last: Failure | None = None
+
+    def progressed(self, now: datetime) -> Patience:
+        """Note that a chunk was applied or a page was read."""
+        return replace(self, failing=0, progress_at=now, last=None)
+
+    def answered(self) -> Patience:
+        """Note an answer that was neither a failure nor progress."""
+        return replace(self, failing=0)
+
+    def failed(self, outcome: Failing | Overloaded) -> Patience:
+        """Note a failing answer."""
+        reason = outcome.reason if isinstance(outcome, Failing) else "the site is overloaded"
+        last = Failure(kind=FailureKind.FAILING, reason=reason, status=outcome.status)
+        return replace(self, failing=self.failing + 1, last=last)
+
+    def exhausted(self, now: datetime) -> Failure | None:
+        """Say why the run must give up now, or None if it may go on."""
+        if self.failing >= self.limits.max_failing and self.last is not None:
+            return self.last
+        if now - self.progress_at >= self.limits.stall:
+            minutes = self.limits.stall.total_seconds() / 60
+            reason = f"nothing was applied or read for {minutes:.0f} min"
+            if self.last is not None:
+                reason = f"{reason}; the last answer: {self.last.reason}"
+            status = None if self.last is None else self.last.status
+            return Failure(kind=FailureKind.STALLED, reason=reason, status=status)
+        return None
+
+    def backoff(self, outcome: Failing | Overloaded, *, jitter: float) -> timedelta:
+        """Return how long to wait after a failing answer; `jitter` is uniform in [0, 1)."""
+        if isinstance(outcome, Overloaded) and outcome.retry_after is not None:
+            return outcome.retry_after
+        grown = self.limits.backoff * float(1 << min(self.failing, _MAX_DOUBLINGS))
+        return min(grown, self.limits.max_backoff) * jitter
+
+
+def fatal(outcome: Outcome) -> Failure | None:
+    """Return the failure that an outcome is whatever came before it, or None."""
+    match outcome:
+        case Refused(status=status, reason=reason):
+            return Failure(kind=FailureKind.REFUSED, reason=reason, status=status)
+        case ProtocolError(status=status, reason=reason):
+            return Failure(kind=FailureKind.PROTOCOL, reason=reason, status=status)
+        case _:
+            return None

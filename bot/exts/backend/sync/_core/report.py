@@ -1,0 +1,398 @@
+"""What people see of a run: values in, the text of a message out.
+
+Nothing from users or the site may break a message's form: names and error texts are escaped and
+cut, and every limit of Discord's is kept for any input.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Final
+
+from .plan import Reason
+from .run import Tally
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .patience import Failure
+    from .plan import Cause
+    from .run import ParkedRow
+
+# Source: Discord's documentation of embeds, limits.
+MAX_TITLE: Final = 256
+MAX_DESCRIPTION: Final = 4096
+MAX_FIELD_NAME: Final = 256
+MAX_FIELD_VALUE: Final = 1024
+MAX_FOOTER: Final = 2048
+MAX_FIELDS: Final = 25
+MAX_EMBED: Final = 6000
+
+_TOP_CAUSES: Final = 5
+_SHOWN_PARKED: Final = 5
+_BAR_CELLS: Final = 20
+_MAX_QUOTE: Final = 200
+_MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<@:/-])")
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+
+
+class Phase(StrEnum):
+    """What a run is doing."""
+
+    GUILD = "reading the guild"
+    SITE = "reading the site"
+    ROLES = "writing roles"
+    USERS = "writing users"
+    VERIFYING = "looking again at what was written"
+    ENDED = "ended"
+
+
+class Ending(StrEnum):
+    """How a run ended."""
+
+    VERIFIED = "verified"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PLANNED = "planned"
+
+
+class Tone(Enum):
+    """The colour of a message, as 0xRRGGBB."""
+
+    RUNNING = 0x5865F2
+    GOOD = 0x57F287
+    WARNING = 0xFEE75C
+    BAD = 0xED4245
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A message: an embed's parts; `ping` asks for the configured role to be mentioned."""
+
+    title: str
+    description: str
+    tone: Tone
+    fields: tuple[tuple[str, str], ...] = ()
+    footer: str = ""
+    ping: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleTally:
+    """Roles written so far, of how many."""
+
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    planned: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.created + self.updated + self.deleted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """A run at one moment, as people should see it.
+
+    `planned` counts changes of users, `done` those of them that need no more; `rate` is in rows a
+    second of the writing alone; `chunk_items` and `request_s` are of the latest write.
+    `role_names` holds the names of the roles that `causes` speak of.
+    """
+
+    run_id: str
+    what: str
+    trigger: str
+    phase: Phase
+    started_at: datetime
+    now: datetime
+    members: int = 0
+    rows_read: int = 0
+    planned: int = 0
+    done: int = 0
+    tally: Tally = Tally()
+    roles: RoleTally = RoleTally()
+    causes: tuple[Cause, ...] = ()
+    role_names: tuple[tuple[int, str], ...] = ()
+    rate: float = 0.0
+    chunk_items: int = 0
+    request_s: float = 0.0
+    slow: str | None = None
+    parked: tuple[ParkedRow, ...] = ()
+    parked_roles: tuple[str, ...] = ()
+    withheld: int = 0
+    withheld_roles: int = 0
+    withheld_reason: str = ""
+    ending: Ending | None = None
+    failure: Failure | None = None
+    next_step: str = ""
+    differing: int = 0
+
+
+def render(view: RunView) -> Notice:
+    """Return the live message of a run, which ends as its summary."""
+    if view.ending is None:
+        return _live(view)
+    if view.ending is Ending.FAILED:
+        return _failed(view)
+    if view.ending is Ending.PLANNED:
+        return _planned(view)
+    return _summary(view)
+
+
+def _live(view: RunView) -> Notice:
+    lines = [f"**{_capital(view.phase.value)}**, {view.trigger}"]
+    if view.phase is Phase.SITE and view.members:
+        lines.append(_bar(view.rows_read, max(view.members, view.rows_read)))
+        lines.append(f"{view.rows_read:,} rows read, {view.members:,} members in the guild")
+    if view.planned and view.phase is not Phase.SITE:
+        lines.append(_bar(view.done, view.planned))
+        lines.append(f"**{view.done:,}** of **{view.planned:,}** changes{_eta(view)}")
+    if view.slow:
+        lines.append(f"Waiting: {quote(view.slow)}")
+    fields = []
+    if view.causes:
+        fields.append(("Cause", _causes(view)))
+    if view.chunk_items:
+        fields.append(("Pace", f"{view.chunk_items:,} rows a request, {view.request_s:.2f} s each"))
+    fields.extend(_trouble(view))
+    return fit(
+        Notice(
+            title=f"Syncing {view.what}",
+            description="\n".join(lines),
+            tone=Tone.WARNING if view.slow else Tone.RUNNING,
+            fields=tuple(fields),
+            footer=_footer(view),
+        )
+    )
+
+
+def _summary(view: RunView) -> Notice:
+    cancelled = view.ending is Ending.CANCELLED
+    lines = []
+    if cancelled:
+        lines.append(f"Stopped at **{view.done:,}** of **{view.planned:,}** changes.")
+    elif not view.planned and not view.roles.total:
+        lines.append(f"Nothing to change: {view.rows_read:,} rows agree with the guild.")
+    if view.planned and view.causes:
+        lines.append(f"{view.tally.total:,} of {view.planned:,} changes: {_main_cause(view)}")
+    if not cancelled:
+        lines.append(f"**Verified** in {duration(view)}.")
+    if view.next_step:
+        lines.append(view.next_step)
+    name = "cancelled" if cancelled else "finished"
+    clean = not view.parked and not view.parked_roles and not view.withheld and not cancelled
+    return fit(
+        Notice(
+            title=f"Sync of {view.what} {name}",
+            description="\n".join(lines),
+            tone=Tone.GOOD if clean and not view.withheld_roles else Tone.WARNING,
+            fields=(*_totals(view), *_more_causes(view), *_trouble(view)),
+            footer=_footer(view),
+        )
+    )
+
+
+def _planned(view: RunView) -> Notice:
+    lines = [
+        f"{view.rows_read:,} rows compared with {view.members:,} members; nothing was written."
+    ]
+    if not view.planned and not view.roles.planned:
+        lines.append("**Nothing differs.**")
+    else:
+        lines.append(f"**{view.planned:,}** changes of users, **{view.roles.planned:,}** of roles.")
+    fields = [("Cause", _causes(view))] if view.causes else []
+    fields.extend(_trouble(view))
+    return fit(
+        Notice(
+            title=f"Plan for {view.what}",
+            description="\n".join(lines),
+            tone=Tone.RUNNING,
+            fields=tuple(fields),
+            footer=_footer(view),
+        )
+    )
+
+
+def _failed(view: RunView) -> Notice:
+    failure = view.failure
+    lines = []
+    if failure is not None:
+        status = f" (HTTP {failure.status})" if failure.status is not None else ""
+        lines.append(f"**{_capital(failure.kind.value)}**{status}: {quote(failure.reason)}")
+    if view.planned:
+        lines.append(
+            f"Stopped at **{view.done:,}** of **{view.planned:,}** changes after {duration(view)}; "
+            "what was written stays, the rest is found again by the next sync."
+        )
+    else:
+        lines.append(f"Stopped while {view.phase.value}, after {duration(view)}.")
+    if view.next_step:
+        lines.append(view.next_step)
+    return fit(
+        Notice(
+            title=f"Sync of {view.what} failed",
+            description="\n".join(lines),
+            tone=Tone.BAD,
+            fields=(*_totals(view), *_more_causes(view), *_trouble(view)),
+            footer=_footer(view),
+        )
+    )
+
+
+def failure_alert(view: RunView) -> Notice:
+    """Return the alert about a failed run: a message of its own, since edits ping nobody."""
+    notice = _failed(view)
+    return fit(
+        Notice(
+            title=notice.title,
+            description=notice.description,
+            tone=Tone.BAD,
+            footer=notice.footer,
+            ping=True,
+        )
+    )
+
+
+def _totals(view: RunView) -> tuple[tuple[str, str], ...]:
+    fields = []
+    if view.tally.total or view.planned:
+        tally = view.tally
+        fields.append(
+            (
+                "Users",
+                f"{tally.created:,} created, {tally.updated:,} updated, {tally.departed:,} left",
+            )
+        )
+    if view.roles.total:
+        roles = view.roles
+        fields.append(
+            (
+                "Roles",
+                f"{roles.created:,} created, {roles.updated:,} updated, {roles.deleted:,} deleted",
+            )
+        )
+    return tuple(fields)
+
+
+def _trouble(view: RunView) -> tuple[tuple[str, str], ...]:
+    fields = []
+    if view.parked or view.parked_roles:
+        lines = [f"`{row.id}` {quote(row.reason)}" for row in view.parked[:_SHOWN_PARKED]]
+        lines += [quote(text) for text in view.parked_roles[:_SHOWN_PARKED]]
+        count = len(view.parked) + len(view.parked_roles)
+        if count > len(lines):
+            lines.append(f"and {count - len(lines):,} more")
+        fields.append((f"Parked: {count:,} the site does not take", "\n".join(lines)))
+    if view.withheld:
+        fields.append((f"Departures withheld: {view.withheld:,}", view.withheld_reason))
+    if view.withheld_roles:
+        fields.append(
+            (
+                f"Role deletions withheld: {view.withheld_roles:,}",
+                "So many roles at once are not deleted from the site without a moderator.",
+            )
+        )
+    return tuple(fields)
+
+
+def _more_causes(view: RunView) -> tuple[tuple[str, str], ...]:
+    return (("Causes", _causes(view)),) if len(view.causes) > 1 else ()
+
+
+def _main_cause(view: RunView) -> str:
+    return f"{_cause(view.causes[0], view)}."
+
+
+def _causes(view: RunView) -> str:
+    lines = [f"{cause.count:,}: {_cause(cause, view)}" for cause in view.causes[:_TOP_CAUSES]]
+    if len(view.causes) > _TOP_CAUSES:
+        rest = sum(cause.count for cause in view.causes[_TOP_CAUSES:])
+        lines.append(f"{rest:,}: other causes")
+    return "\n".join(lines)
+
+
+def _cause(cause: Cause, view: RunView) -> str:
+    if cause.role_id is None:
+        return cause.reason.value
+    names = dict(view.role_names)
+    name = names.get(cause.role_id)
+    role = f"role *{quote(name)}*" if name else f"role `{cause.role_id}`"
+    return f"{role} {'removed' if cause.reason is Reason.ROLE_REMOVED else 'added'}"
+
+
+def _eta(view: RunView) -> str:
+    # Before 1 % an estimate is a guess, and people remember the guess.
+    if view.rate <= 0 or view.done * 100 < view.planned or view.done >= view.planned:
+        return ""
+    left_s = (view.planned - view.done) / view.rate
+    return f", {view.rate:,.0f} a second, about {_span(left_s)} left"
+
+
+def _bar(done: int, total: int) -> str:
+    share = min(1.0, done / total) if total else 1.0
+    full = int(share * _BAR_CELLS)
+    return f"`{'█' * full}{'░' * (_BAR_CELLS - full)}` {share:.0%}"
+
+
+def duration(view: RunView) -> str:
+    """Say how long the run has taken."""
+    return _span((view.now - view.started_at).total_seconds())
+
+
+def _span(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"
+
+
+def _footer(view: RunView) -> str:
+    return f"run {view.run_id}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def quote(text: str) -> str:
+    """Return text of users or of the site so that it shows as it is: escaped, on one line, cut."""
+    flat = _INVISIBLE.sub(" ", text).strip()
+    if len(flat) > _MAX_QUOTE:
+        flat = flat[: _MAX_QUOTE - 1] + "…"
+    # A zero-width space keeps "@everyone" from being a mention even where markdown is not read.
+    return _MARKDOWN.sub(r"\\\1", flat).replace("@", "@\u200b")
+
+
+def fit(notice: Notice) -> Notice:
+    """Cut a notice to Discord's limits: each part to its own, then fields from the last on."""
+    title = _cut(notice.title, MAX_TITLE)
+    description = _cut(notice.description, MAX_DESCRIPTION)
+    footer = _cut(notice.footer, MAX_FOOTER)
+    room = MAX_EMBED - len(title) - len(footer)
+    description = _cut(description, room)
+    room -= len(description)
+    fields = []
+    for name, value in notice.fields[:MAX_FIELDS]:
+        part = (_cut(name, MAX_FIELD_NAME) or "\u200b", _cut(value, MAX_FIELD_VALUE) or "\u200b")
+        room -= len(part[0]) + len(part[1])
+        if room < 0:
+            break
+        fields.append(part)
+    return Notice(
+        title=title,
+        description=description,
+        tone=notice.tone,
+        fields=tuple(fields),
+        footer=footer,
+        ping=notice.ping,
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"[: max(0, limit)]

@@ -1,0 +1,424 @@
+"""The configured guild: discord.py's objects as values, and proof that its cache is whole.
+
+discord.py's own chunking can't serve as proof. `Guild.chunk()` has no timeout, joins a request that
+was lost, is resolved by a READY with a partial list as if whole, and never refreshes a member that
+is cached: a `Member` built from a newer payload even shares the older `User`. So this module sends
+the member request itself, with a nonce of its own, and reads the answer where it arrives, in the
+order of the gateway: there every payload is newer than what the cache holds.
+
+All uses of discord.py's private names stand in this module, for the pinned 2.7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import discord
+import structlog
+
+from ._core.models import Member, Role, RoleId, UserId
+from ._ports import Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from discord.ext import commands
+
+log = structlog.get_logger(__name__)
+
+_QUERY_IDS: Final = 100  # Discord's bound of `user_ids` in one request
+_QUERY_S: Final = 10.0
+_PROOF_TRIES: Final = 5
+_REST_PAGE: Final = 1000
+
+
+@dataclass(slots=True, kw_only=True)
+class _Request:
+    """A member request of ours that is under way."""
+
+    nonce: str
+    done: asyncio.Future[float | None]  # None: answered in full; a float: wait so many seconds
+    absorb: bool
+    seen: set[int] = field(default_factory=set)
+    missing: set[int] = field(default_factory=set)
+    chunks: int = 0
+    corrected: int = 0
+    heard_at: float = 0.0
+
+
+class DiscordGuild:
+    """The guild `guild_id` of a bot; `idle_s` is how long a member request may stay silent."""
+
+    def __init__(self, bot: commands.Bot, guild_id: int, *, idle_s: float) -> None:
+        self._bot = bot
+        self._id = guild_id
+        self._idle_s = idle_s
+        self._epoch = 0
+        self._proof: Proof | None = None
+        self._proven: discord.Guild | None = None
+        self._proving = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._requests: dict[str, _Request] = {}
+        self._touched: set[int] | None = None
+        self._parsers: dict[str, Callable[[Any], None]] = {}
+
+    # -- lifetime ---------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Hear what the gateway says before discord.py does: `parsers` is a plain dict."""
+        parsers = self._bot._connection.parsers
+        for event, hear in (
+            ("READY", self._on_ready),
+            ("GUILD_CREATE", self._on_guild),
+            ("GUILD_DELETE", self._on_guild),
+            ("GUILD_MEMBERS_CHUNK", self._on_chunk),
+            ("GUILD_MEMBER_ADD", self._on_member),
+            ("GUILD_MEMBER_UPDATE", self._on_member),
+            ("GUILD_MEMBER_REMOVE", self._on_member),
+            ("RATE_LIMITED", self._on_rate_limited),
+        ):
+            inner = parsers.get(event)
+            if inner is not None:
+                self._parsers[event] = inner
+            parsers[event] = _hearing(hear, inner)
+
+    def detach(self) -> None:
+        """Give discord.py its own parsers back, and let nobody wait for answers any more."""
+        parsers = self._bot._connection.parsers
+        if "RATE_LIMITED" not in self._parsers:
+            parsers.pop("RATE_LIMITED", None)
+        parsers.update(self._parsers)
+        self._begin_epoch()
+
+    # -- what the guild is ------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    @property
+    def proof(self) -> Proof | None:
+        guild = self._guild()
+        return self._proof if guild is not None and guild is self._proven else None
+
+    def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
+        """Return those of these ids whom the cache has, with their values of now."""
+        guild = self._proven_guild()
+        known = frozenset(guild._roles)
+        found = {}
+        for id_ in ids:
+            member = guild.get_member(id_)
+            if member is not None:
+                found[id_] = to_member(member, known)
+        return found
+
+    def member_ids(self) -> Sequence[UserId]:
+        """Return the ids of all cached members."""
+        return [UserId(id_) for id_ in self._proven_guild()._members]
+
+    def roles(self) -> Mapping[RoleId, Role]:
+        """Return all roles, @everyone included."""
+        return {RoleId(role.id): to_role(role) for role in self._proven_guild().roles}
+
+    def _guild(self) -> discord.Guild | None:
+        """Return the guild if it may be read at all: looked up anew each time, never kept."""
+        guild = self._bot.get_guild(self._id)
+        if guild is None or guild.unavailable or guild.get_role(guild.id) is None:
+            return None
+        return guild
+
+    def _proven_guild(self) -> discord.Guild:
+        guild = self._guild()
+        if guild is None or guild is not self._proven:
+            raise RuntimeError(f"guild {self._id} was read while it was unproven")
+        return guild
+
+    # -- proof ------------------------------------------------------------------------------------
+
+    async def prove(self) -> Proof:
+        """Wait for the guild, request all its members and compare; return at once if proven."""
+        async with self._proving:
+            reason = "the guild kept changing"
+            for _ in range(_PROOF_TRIES):
+                if self.proof is not None:
+                    return self.proof
+                guild = await self._available()
+                if guild is None:
+                    reason = f"the bot is not a member of guild {self._id} (GUILD_ID)"
+                    return Proof(complete=False, reason=reason, members=0)
+                epoch = self._epoch
+                proof = await self._request_all(guild)
+                if self._epoch == epoch and self._guild() is guild:
+                    self._proof, self._proven = proof, guild
+                    log.info(
+                        "sync.guild.proven" if proof.complete else "sync.guild.unproven",
+                        members=proof.members,
+                        corrected=proof.corrected,
+                        reason=proof.reason,
+                        epoch=epoch,
+                    )
+                    return proof
+                reason = "Discord reconnected while the members were being read"
+            return Proof(complete=False, reason=reason, members=0)
+
+    async def _available(self) -> discord.Guild | None:
+        """Wait until the guild may be read; None if the bot is no member of it."""
+        await self._bot.wait_until_ready()
+        while True:
+            self._changed.clear()
+            guild = self._guild()
+            if guild is not None:
+                return guild
+            if self._bot.is_ready() and self._bot.get_guild(self._id) is None:
+                return None
+            await self._changed.wait()
+
+    async def _request_all(self, guild: discord.Guild) -> Proof:
+        before = dict(guild._members)
+        epoch = self._epoch
+        request = await self._ask(
+            guild, absorb=True, idle_s=self._idle_s, query="", limit=0, user_ids=None
+        )
+        if self._epoch != epoch:
+            return Proof(complete=False, reason="a new epoch began", members=0)
+        if request is None:
+            log.warning("sync.members.lost", idle_s=self._idle_s)
+            return await self._read_all(guild)
+        removed = 0
+        for id_, member in before.items():
+            if id_ not in request.seen and guild._members.get(id_) is member:
+                guild._remove_member(member)
+                removed += 1
+        return _judge(guild, corrected=request.corrected + removed, source="the gateway")
+
+    async def _read_all(self, guild: discord.Guild) -> Proof:
+        """Read all members by REST: the independent check when the gateway's answer was lost."""
+        before = dict(guild._members)
+        self._touched = set()
+        seen: set[int] = set()
+        corrected = 0
+        after: int | None = None
+        try:
+            while True:
+                rows: list[Any] = list(
+                    await self._bot.http.get_members(guild.id, _REST_PAGE, after)
+                )
+                for row in rows:
+                    id_ = int(row["user"]["id"])
+                    seen.add(id_)
+                    after = max(after or 0, id_)
+                    # An event since then is newer than this page, which has no place in its order.
+                    if id_ not in self._touched:
+                        corrected += _absorb(guild, row)
+                if len(rows) < _REST_PAGE or self._guild() is not guild:
+                    break
+        except discord.HTTPException as exc:
+            reason = f"neither the gateway nor REST gave the members: HTTP {exc.status}"
+            return Proof(complete=False, reason=reason, members=len(guild._members))
+        except (OSError, TimeoutError) as exc:
+            reason = f"neither the gateway nor REST gave the members: {type(exc).__name__}"
+            return Proof(complete=False, reason=reason, members=len(guild._members))
+        finally:
+            touched, self._touched = self._touched, None
+        for id_, member in before.items():
+            if id_ not in seen and id_ not in touched and guild._members.get(id_) is member:
+                guild._remove_member(member)
+                corrected += 1
+        return _judge(guild, corrected=corrected, source="REST")
+
+    async def departed(self, ids: Sequence[UserId]) -> frozenset[UserId] | None:
+        """Ask Discord which of these ids are not members; None if the answer can't count."""
+        gone: set[UserId] = set()
+        for start in range(0, len(ids), _QUERY_IDS):
+            part = ids[start : start + _QUERY_IDS]
+            guild = self._proven_guild() if self.proof is not None else None
+            epoch = self._epoch
+            if guild is None:
+                return None
+            request = await self._ask(
+                guild,
+                absorb=True,
+                idle_s=_QUERY_S,
+                query=None,
+                limit=0,
+                user_ids=[int(id_) for id_ in part],
+            )
+            if request is None or self._epoch != epoch or self._guild() is not guild:
+                return None
+            gone.update(
+                id_ for id_ in part if id_ not in request.seen and guild.get_member(id_) is None
+            )
+        return frozenset(gone)
+
+    async def _ask(
+        self,
+        guild: discord.Guild,
+        *,
+        absorb: bool,
+        idle_s: float,
+        query: str | None,
+        limit: int,
+        user_ids: list[int] | None,
+    ) -> _Request | None:
+        """Send a member request until Discord takes it; None when no answer came in time."""
+        while True:
+            loop = asyncio.get_running_loop()
+            request = _Request(nonce=os.urandom(16).hex(), done=loop.create_future(), absorb=absorb)
+            self._requests[request.nonce] = request
+            epoch = self._epoch
+            try:
+                websocket = self._bot._connection._get_websocket(guild.id)
+                if websocket is None:
+                    return None
+                request.heard_at = loop.time()
+                await websocket.request_chunks(
+                    guild.id, query=query, limit=limit, user_ids=user_ids, nonce=request.nonce
+                )
+                retry_after = await self._answered(request, idle_s)
+            except (discord.ConnectionClosed, ConnectionError, TimeoutError):
+                return None
+            finally:
+                del self._requests[request.nonce]
+            if retry_after is None:
+                return request
+            log.info("sync.members.rate_limited", retry_after_s=retry_after)
+            await asyncio.sleep(retry_after)
+            if self._epoch != epoch:
+                return None
+
+    async def _answered(self, request: _Request, idle_s: float) -> float | None:
+        """Wait while chunks keep coming; raise `TimeoutError` after `idle_s` of silence."""
+        loop = asyncio.get_running_loop()
+        while True:
+            left = request.heard_at + idle_s - loop.time()
+            if left <= 0:
+                raise TimeoutError
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(asyncio.shield(request.done), left)
+
+    # -- what the gateway says --------------------------------------------------------------------
+
+    def _begin_epoch(self) -> None:
+        self._epoch += 1
+        self._proof = self._proven = None
+        for request in self._requests.values():
+            if not request.done.done():
+                request.done.set_exception(ConnectionError("a new epoch began"))
+        self._changed.set()
+
+    def _on_ready(self, _payload: Any) -> bool:
+        self._begin_epoch()
+        return True
+
+    def _on_guild(self, payload: Any) -> bool:
+        if int(payload["id"]) == self._id:
+            self._begin_epoch()
+            # discord.py has yet to parse it: whoever waits looks again after that.
+            asyncio.get_running_loop().call_soon(self._changed.set)
+        return True
+
+    def _on_rate_limited(self, payload: Any) -> bool:
+        meta = payload.get("meta") or {}
+        request = self._requests.get(str(meta.get("nonce")))
+        if request is None and int(meta.get("guild_id") or 0) == self._id:
+            request = next((r for r in self._requests.values() if not r.chunks), None)
+        if request is not None and not request.done.done():
+            request.done.set_result(float(payload.get("retry_after", 30)))
+        return True
+
+    def _on_member(self, payload: Any) -> bool:
+        if self._touched is not None and int(payload.get("guild_id", 0)) == self._id:
+            self._touched.add(int(payload["user"]["id"]))
+        return True
+
+    def _on_chunk(self, payload: Any) -> bool:
+        """Take an answer to one of our own requests; return False, since no one else waits."""
+        request = self._requests.get(str(payload.get("nonce")))
+        if request is None:
+            return True
+        guild = self._bot.get_guild(self._id)
+        if guild is None or request.done.done():
+            return False
+        request.heard_at = asyncio.get_running_loop().time()
+        request.chunks += 1
+        for row in payload.get("members", ()):
+            request.seen.add(int(row["user"]["id"]))
+            if request.absorb:
+                request.corrected += _absorb(guild, row)
+        request.missing.update(map(int, payload.get("not_found", ())))
+        if request.chunks >= payload.get("chunk_count", 1):
+            request.done.set_result(None)
+        return False
+
+
+def _hearing(
+    hear: Callable[[Any], bool], inner: Callable[[Any], None] | None
+) -> Callable[[Any], None]:
+    def parse(payload: Any) -> None:
+        if hear(payload) and inner is not None:
+            inner(payload)
+
+    return parse
+
+
+def _absorb(guild: discord.Guild, row: Any) -> bool:
+    """Bring a member's cached state to that of a payload; return whether the cache was wrong."""
+    cached = guild.get_member(int(row["user"]["id"]))
+    if cached is None:
+        member = discord.Member(data=row, guild=guild, state=guild._state)
+        member._update_inner_user(row["user"])
+        guild._add_member(member)
+        return False
+    row.setdefault("nick", None)
+    before = (cached.nick, tuple(cached._roles))
+    cached._update(row)
+    user_changed = cached._update_inner_user(row["user"]) is not None
+    return user_changed or before != (cached.nick, tuple(cached._roles))
+
+
+def _judge(guild: discord.Guild, *, corrected: int, source: str) -> Proof:
+    """Compare the cache with the count that Discord gives; churn may make them differ a little."""
+    held, told = len(guild._members), guild.member_count
+    complete = told is not None and abs(held - told) <= max(10, told // 1000)
+    reason = f"{held:,} members from {source}"
+    if not complete:
+        reason += (
+            f", but Discord counts {told}" if told is not None else ", and Discord gives no count"
+        )
+    return Proof(complete=complete, reason=reason, members=held, corrected=corrected)
+
+
+def to_role(role: discord.Role) -> Role:
+    """Return a role as the site's row shows it."""
+    return Role(
+        id=RoleId(role.id),
+        name=role.name.strip(),
+        colour=role.colour.value,
+        permissions=role.permissions.value,
+        position=role.position,
+    )
+
+
+def to_member(member: discord.Member, known_roles: frozenset[int]) -> Member:
+    """Return a member as the site's row shows it; `known_roles` are the guild's role ids.
+
+    The site strips names of white space at both ends before it keeps them, as its forms do; a name
+    compared unstripped would differ for ever. `_roles` is read instead of `roles`, which sorts
+    objects by their position and takes most of a comparison's time.
+    """
+    everyone = member.guild.id
+    roles = [role for role in member._roles if role in known_roles]
+    if everyone not in roles:
+        roles.append(everyone)
+    roles.sort()
+    return Member(
+        id=UserId(member.id),
+        name=member.name.strip(),
+        display_name=member.display_name.strip(),
+        discriminator=int(member.discriminator or 0),
+        roles=tuple(RoleId(role) for role in roles),
+    )

@@ -1,0 +1,162 @@
+"""The seams: what the runner needs of the site, the guild and the mod-log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ._core.models import Member, Role, RoleId, UserId
+    from ._core.outcome import Answer, NoAnswer
+    from ._core.report import Notice, RunView
+    from ._core.requests import Request
+
+Json: TypeAlias = "dict[str, Json | None] | list[Json | None] | str | int | float | bool"
+
+
+class Site(Protocol):
+    """The website's API."""
+
+    async def send(self, request: Request, *, request_id: str) -> Answer | NoAnswer:
+        """Send a request once, within the deadline; whatever happens is the return value."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Whether the cache was shown to be whole; `corrected` counts members it had wrong."""
+
+    complete: bool
+    reason: str
+    members: int
+    corrected: int = 0
+
+
+class Guild(Protocol):
+    """The configured guild, as its cache shows it.
+
+    A READY or an outage begins a new epoch, in which nothing may be read until it is proven.
+    """
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def proof(self) -> Proof | None:
+        """The proof of this epoch, or None while nothing may be read."""
+        ...
+
+    async def prove(self) -> Proof:
+        """Wait for the guild, request all its members and compare; return at once if proven."""
+        ...
+
+    def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
+        """Return those of these ids whom the cache has, with their values of now."""
+        ...
+
+    def member_ids(self) -> Sequence[UserId]:
+        """Return the ids of all cached members, in no order."""
+        ...
+
+    def roles(self) -> Mapping[RoleId, Role]:
+        """Return all roles, @everyone included."""
+        ...
+
+    async def departed(self, ids: Sequence[UserId]) -> frozenset[UserId] | None:
+        """Ask Discord which of these ids are not members; None if the answer can't count."""
+        ...
+
+
+class ModLog(Protocol):
+    """The mod-log channel; nothing that it meets ever reaches the caller."""
+
+    def show(self, view: RunView) -> None:
+        """Show the newest state of a run, as soon as the edit interval allows."""
+        ...
+
+    async def finish(self, view: RunView) -> None:
+        """Show the last state of a run, and return when it is shown or was kept for later."""
+        ...
+
+    async def alert(self, notice: Notice) -> None:
+        """Post a message of its own."""
+        ...
+
+
+class Store(Protocol):
+    """What the extension remembers of one guild over restarts, and the lease on running there.
+
+    `open` comes first. After a `StoreUnreachableError` a call may be repeated; where the file
+    itself was moved, only `close` and `open` help. Every call but the properties,
+    `lease_left_s` and `holder` does I/O and may raise `StoreError`.
+    """
+
+    @property
+    def where(self) -> str:
+        """Where the state is kept, without a password."""
+        ...
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was kept here for this guild when the store was opened."""
+        ...
+
+    @property
+    def kept_aside(self) -> str | None:
+        """The path that an unreadable or newer file was renamed to by `open`, if one was."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What `open` found that makes this store less durable than it must be, a line each."""
+        ...
+
+    async def open(self) -> None:
+        """Reach the store and check its format; a newer one that can't be moved is an error."""
+        ...
+
+    async def close(self) -> None:
+        """Release the lease and the connection; never raises, and may be called twice."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    async def get(self, key: str) -> Json | None:
+        """Return what is kept under a key, or None."""
+        ...
+
+    async def scan(self, prefix: str) -> dict[str, Json]:
+        """Return all whose key begins so, ascending by key."""
+        ...
+
+    async def put(self, changes: Mapping[str, Json | None], *, fenced: bool = True) -> None:
+        """Keep all the changes or none; None deletes. They are on disk when this returns.
+
+        Raises `LeaseLostError` if `fenced` and the lease was never acquired, was released, or
+        went to another since.
+        """
+        ...
+
+    async def acquire(self) -> bool:
+        """Take the lease, and return whether it is ours now; its holder may acquire again."""
+        ...
+
+    async def renew(self) -> bool:
+        """Prolong the lease to its full length, and return whether it is still ours."""
+        ...
+
+    async def release(self) -> None:
+        """Give the lease up, if it is ours."""
+        ...
+
+    def lease_left_s(self) -> float:
+        """Return how long the lease is surely ours: 0 if it isn't, inf if it can't expire."""
+        ...
+
+    def holder(self) -> str | None:
+        """Return who held the lease when `acquire` was last refused, in words for people."""
+        ...

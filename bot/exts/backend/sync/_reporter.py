@@ -1,0 +1,184 @@
+"""The mod-log channel: one live message a run, and alerts that are messages of their own.
+
+Only the newest state is ever kept for a message, so that a slow Discord makes edits rarer and never
+a queue of stale ones. Nothing that goes wrong here reaches a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import discord
+import sentry_sdk
+import structlog
+
+from ._core.report import render
+
+if TYPE_CHECKING:
+    from discord.ext import commands
+
+    from ._core.report import Notice, RunView
+
+log = structlog.get_logger(__name__)
+
+_ROLL_AFTER_S: Final = 55 * 60  # messages older than an hour have a low limit of edits
+_LAST_TRIES: Final = 4
+_RETRY_S: Final = 2.0
+_FINISH_S: Final = 30.0
+
+
+class _UnusableError(discord.ClientException):
+    """The configured channel is of a kind that takes no messages."""
+
+
+class DiscordModLog:
+    """The channel `channel_id`; `interval_s` is the least time between two edits of a message."""
+
+    def __init__(
+        self,
+        bot: commands.Bot,
+        *,
+        channel_id: int,
+        alert_role_id: int | None,
+        interval_s: float,
+    ) -> None:
+        self._bot = bot
+        self._channel_id = channel_id
+        self._alert_role_id = alert_role_id
+        self._interval_s = interval_s
+        self._newest: RunView | None = None
+        self._changed = asyncio.Event()
+        self._last = asyncio.Event()
+        self._shown = asyncio.Event()
+        self._message: discord.Message | None = None
+        self._message_run: str | None = None
+        self._edited_at = 0.0
+        self._unusable: str | None = None
+        self._writing = False
+
+    def show(self, view: RunView) -> None:
+        """Show the newest state of a run, as soon as the edit interval allows."""
+        self._newest = view
+        self._changed.set()
+
+    async def finish(self, view: RunView) -> None:
+        """Show the last state of a run without waiting for the interval."""
+        self._shown.clear()
+        self.show(view)
+        if not self._writing:
+            return
+        self._last.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._shown.wait(), _FINISH_S)
+
+    async def run_forever(self) -> None:
+        """Write what is shown, for as long as the extension is loaded."""
+        loop = asyncio.get_running_loop()
+        # An extension may be loaded long before its bot logs in, and discord.py's REST client has
+        # no session until then.
+        await self._bot.wait_until_ready()
+        self._writing = True
+        while True:
+            await self._changed.wait()
+            wait = self._edited_at + self._interval_s - loop.time()
+            if wait > 0 and not self._last.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._last.wait(), wait)
+            last = self._last.is_set()
+            self._changed.clear()
+            self._last.clear()
+            view = self._newest
+            if view is None:
+                continue
+            for turn in range(_LAST_TRIES if last else 1):
+                if await self._write(view):
+                    break
+                await asyncio.sleep(_RETRY_S * turn)
+            self._edited_at = loop.time()
+            if last:
+                self._shown.set()
+
+    async def _write(self, view: RunView) -> bool:
+        """Bring the run's message to this state; return whether there is no use in trying again."""
+        embed = to_embed(render(view))
+        message = self._message if self._message_run == view.run_id else None
+        try:
+            if message is not None and _age_s(message) < _ROLL_AFTER_S:
+                with suppress(discord.NotFound):
+                    self._message = await message.edit(embed=embed)
+                    return True
+            self._message = await self._send(embed=embed)
+            self._message_run = view.run_id
+        except (discord.HTTPException, discord.ClientException, OSError) as exc:
+            return self._is_hopeless(exc)
+        return True
+
+    def _is_hopeless(self, exc: Exception) -> bool:
+        """Log why Discord did not take a message; return whether only an operator can help.
+
+        That is told to Sentry too, once for each reason: here mod-log can't speak for itself.
+        """
+        log.warning("sync.mod_log.failed", channel_id=self._channel_id, error=str(exc))
+        if not isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
+            return False
+        if self._unusable != str(exc):
+            self._unusable = str(exc)
+            sentry_sdk.capture_message(
+                f"MOD_LOG_CHANNEL_ID {self._channel_id} can't be used: {exc}", level="error"
+            )
+        return True
+
+    async def alert(self, notice: Notice) -> None:
+        """Post a message of its own, which pings the configured role if the notice asks for it."""
+        role_id = self._alert_role_id if notice.ping else None
+        content = None if role_id is None else f"<@&{role_id}>"
+        for turn in range(_LAST_TRIES):
+            await asyncio.sleep(_RETRY_S * turn)
+            try:
+                await self._send(
+                    content=content,
+                    embed=to_embed(notice),
+                    pings=() if role_id is None else (discord.Object(role_id),),
+                )
+            except (discord.HTTPException, discord.ClientException, OSError) as exc:
+                if self._is_hopeless(exc):
+                    return
+            else:
+                return
+
+    async def _send(
+        self,
+        *,
+        embed: discord.Embed,
+        content: str | None = None,
+        pings: tuple[discord.Object, ...] = (),
+    ) -> discord.Message:
+        channel = self._bot.get_channel(self._channel_id)
+        if channel is None:
+            channel = await self._bot.fetch_channel(self._channel_id)
+        if not isinstance(channel, discord.abc.Messageable):
+            raise _UnusableError(f"it is no channel for messages, but a {type(channel).__name__}")
+        mentions = discord.AllowedMentions(
+            everyone=False, users=False, roles=pings, replied_user=False
+        )
+        message = await channel.send(content=content, embed=embed, allowed_mentions=mentions)
+        self._unusable = None
+        return message
+
+
+def to_embed(notice: Notice) -> discord.Embed:
+    """Return a notice as discord.py's embed."""
+    embed = discord.Embed(
+        title=notice.title, description=notice.description, colour=notice.tone.value
+    )
+    for name, value in notice.fields:
+        embed.add_field(name=name, value=value, inline=False)
+    if notice.footer:
+        embed.set_footer(text=notice.footer)
+    return embed
+
+
+def _age_s(message: discord.Message) -> float:
+    return (discord.utils.utcnow() - message.created_at).total_seconds()

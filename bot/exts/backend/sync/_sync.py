@@ -1,0 +1,394 @@
+"""A full sync: read both sides, plan, write roles, write users, look again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import sentry_sdk
+import structlog
+
+from ._core import requests
+from ._core import run as delivering
+from ._core.diff import RoleDiff, diff_roles
+from ._core.models import Member
+from ._core.outcome import Applied, NotFound
+from ._core.pace import Pace, PaceLimits
+from ._core.patience import Failure, FailureKind
+from ._core.plan import (
+    Plan,
+    Planner,
+    departures_need_approval,
+    role_deletions_need_approval,
+)
+from ._core.reading import Cursor
+from ._core.report import Ending, Phase, RoleTally, RunView
+from ._core.wire import Capabilities, Page
+from ._errors import CancelledByPersonError, RunStoppedError
+from ._runner import Runner, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable
+
+    from ._core.models import Role, RoleId, UserId
+    from ._core.requests import Request
+    from ._live import Dirty
+    from ._ports import Guild, ModLog, Proof
+    from ._runner import Parts
+
+log = structlog.get_logger(__name__)
+
+_SLICE: Final = 250  # rows compared before other tasks get their turn
+_READ_ONE_BY_ONE: Final = 20
+
+
+class Scope(Enum):
+    """What a sync covers; the value is how people are told of it."""
+
+    ALL = "roles and users"
+    ROLES = "roles"
+    USERS = "users"
+
+
+class FullSync:
+    """One attempt at bringing the site in step with the guild."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        run_id: str,
+        scope: Scope,
+        trigger: str,
+        dirty: Dirty,
+        mod_log: ModLog,
+        pace: PaceLimits,
+        page_items: int,
+        dry: bool = False,
+    ) -> None:
+        self._parts = parts
+        self._scope = scope
+        self._dirty = dirty
+        self._mod_log = mod_log
+        self._pace = pace
+        self._page_items = page_items
+        self._dry = dry
+        self._offers = Capabilities()
+        self._runner = Runner(parts, run_id, changed=self._show_delivery)
+        self._writing_since: float | None = None
+        self._done_before = 0
+        self._stopping_reason = ""
+        now = utc_now()
+        self.view = RunView(
+            run_id=run_id,
+            what=scope.value,
+            trigger=trigger,
+            phase=Phase.GUILD,
+            started_at=now,
+            now=now,
+        )
+
+    @property
+    def _guild(self) -> Guild:
+        return self._parts.guild
+
+    def cancel(self, reason: str) -> None:
+        """Stop before the next request; `reason` is shown."""
+        self._stopping_reason = reason
+        self._runner.cancel()
+
+    async def run(self) -> RunView:
+        """Run to the end, whatever it is, and return the last view."""
+        with structlog.contextvars.bound_contextvars(run_id=self.view.run_id):
+            self._parts.telemetry.run_started(self.view)
+            self._dirty.noted.clear()
+            self._show()
+            try:
+                await self._phases()
+            except RunStoppedError as exc:
+                self._end(Ending.FAILED, failure=exc.failure)
+            except CancelledByPersonError:
+                self._end(Ending.CANCELLED, next_step=self._stopping_reason)
+            except asyncio.CancelledError:
+                self._end(Ending.CANCELLED, next_step="The bot was stopped.")
+                raise
+            # The outermost boundary of a run: whatever is wrong in our own code is told once, in
+            # Sentry and in mod-log, and ends this run only.
+            except Exception as exc:
+                log.exception("sync.run.broke")
+                sentry_sdk.capture_exception(exc)
+                failure = Failure(kind=FailureKind.INTERNAL, reason=f"{type(exc).__name__}: {exc}")
+                self._end(Ending.FAILED, failure=failure)
+            finally:
+                self._parts.telemetry.run_finished(self.view, self._runner.figures)
+            return self.view
+
+    async def _phases(self) -> None:
+        proof = await self._runner.prove()
+        if not proof.members:
+            raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
+        self._show(members=proof.members, phase=Phase.SITE)
+        await self._discover()
+        site_roles = await self._read_roles()
+        role_diff = diff_roles(self._guild.roles(), site_roles)
+        if self._scope is Scope.USERS:
+            # Rows with a role unknown to the site would be refused; the rest can wait.
+            role_diff = RoleDiff(create=role_diff.create)
+        role_diff = self._gate_roles(role_diff, len(site_roles))
+        names = {role.id: role.name for role in site_roles}
+        names |= {id_: role.name for id_, role in self._guild.roles().items()}
+        plan, witness = None, None
+        if self._scope is not Scope.ROLES:
+            planner = await self._read_users()
+            await self._add_departures(planner, proof)
+            plan, witness = planner.plan(), planner.witness
+            self._show(
+                planned=plan.total,
+                causes=plan.causes,
+                role_names=tuple(
+                    (cause.role_id, names.get(cause.role_id, ""))
+                    for cause in plan.causes
+                    if cause.role_id is not None
+                ),
+            )
+        log.info("sync.plan.made", users=self.view.planned, roles=role_diff.total)
+        if self._dry:
+            self._end(Ending.PLANNED)
+            return
+        await self._write_roles(role_diff)
+        if plan is not None:
+            await self._write_users(plan, witness)
+        await self._delete_roles(role_diff.delete)
+        self._end(Ending.VERIFIED)
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def _discover(self) -> None:
+        """Ask the site what it offers; one that knows no such question offers the contract."""
+        try:
+            outcome = await self._runner.ask(lambda _: requests.capabilities())
+        except RunStoppedError as exc:
+            if exc.failure.kind is not FailureKind.PROTOCOL:
+                raise
+            return
+        if isinstance(outcome, Applied) and isinstance(outcome.value, Capabilities):
+            self._offers = outcome.value
+            self._pace = replace(
+                self._pace,
+                max_items=min(self._pace.max_items, self._offers.max_items or 10**9),
+                max_bytes=min(self._pace.max_bytes, self._offers.max_bytes or 10**9),
+            )
+
+    async def _read_roles(self) -> tuple[Role, ...]:
+        outcome = await self._runner.ask(lambda _: requests.roles())
+        if isinstance(outcome, Applied) and isinstance(outcome.value, tuple):
+            return outcome.value
+        raise _unexpected("GET bot/roles", outcome)
+
+    async def _read_users(self) -> Planner:
+        """Compare every row of the site with the guild."""
+        planner = Planner()
+        async for page in self._pages():
+            new = await self._compare(planner, page.rows)
+            if page.rows and not new and page.next is not None:
+                raise _protocol(f"the page before {page.next} repeats rows already read")
+            self._show(rows_read=len(planner.seen))
+        planner.add_missing(self._guild.member_ids())
+        return planner
+
+    async def _pages(self) -> AsyncIterator[Page]:
+        cursor = Cursor(size=self._page_items, by_id=self._offers.pages_by_id)
+        while not cursor.ended:
+
+            def make(tries: int) -> Request:
+                nonlocal cursor
+                if tries:
+                    cursor = cursor.smaller()
+                return cursor.request()
+
+            outcome = await self._runner.ask(make)
+            if isinstance(outcome, NotFound):
+                return  # rows were deleted meanwhile, and with them the last page
+            if not isinstance(outcome, Applied) or not isinstance(outcome.value, Page):
+                raise _unexpected("GET bot/users", outcome)
+            page = outcome.value
+            yield page
+            following = cursor.past(page)
+            if following is None:
+                raise _protocol(f"the site says that page {page.next} comes next")
+            cursor = following
+
+    async def _compare(self, planner: Planner, rows: Iterable[Member]) -> int:
+        new = 0
+        rows = tuple(rows)
+        for start in range(0, len(rows), _SLICE):
+            part = rows[start : start + _SLICE]
+            await self._runner.prove()
+            new += planner.add_rows(part, self._guild.members(row.id for row in part))
+            await asyncio.sleep(0)
+        return new
+
+    async def _add_departures(self, planner: Planner, proof: Proof) -> None:
+        """Plan the departures that the guild confirms, or say why they are withheld."""
+        absent = planner.absent
+        if not absent:
+            return
+        if not proof.complete:
+            reason = f"The member list could not be proven whole: {proof.reason}."
+            self._show(withheld=len(absent), withheld_reason=reason)
+            return
+        if departures_need_approval(len(absent), planner.in_guild_rows):
+            reason = (
+                f"{len(absent):,} of {planner.in_guild_rows:,} members that the site has are not "
+                "in the guild: too many to believe without a moderator."
+            )
+            self._show(withheld=len(absent), withheld_reason=reason)
+            return
+        gone = await self._guild.departed(absent)
+        if gone is None:
+            reason = "Discord did not answer who has left; the next sync asks again."
+            self._show(withheld=len(absent), withheld_reason=reason)
+            return
+        planner.add_departures(sorted(gone))
+
+    def _gate_roles(self, diff: RoleDiff, site_roles: int) -> RoleDiff:
+        if role_deletions_need_approval(len(diff.delete), site_roles):
+            self._show(withheld_roles=len(diff.delete))
+            diff = replace(diff, delete=())
+        self._show(roles=RoleTally(planned=diff.total))
+        return diff
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    async def _write_roles(self, diff: RoleDiff) -> None:
+        roles = self._guild.roles()
+        created = [roles[id_] for id_ in diff.create if id_ in roles]
+        updated = [roles[id_] for id_ in diff.update if id_ in roles]
+        if not created and not updated:
+            return
+        self._show(phase=Phase.ROLES)
+        refused = await self._runner.write_roles(created, known=False)
+        tally = replace(self.view.roles, created=len(created) - len(refused))
+        refused_updates = await self._runner.write_roles(updated, known=True)
+        tally = replace(tally, updated=len(updated) - len(refused_updates))
+        self._show(roles=tally, parked_roles=(*refused, *refused_updates))
+
+    async def _delete_roles(self, ids: Collection[RoleId]) -> None:
+        present = self._guild.roles()
+        deleted = 0
+        for id_ in ids:
+            if id_ not in present:
+                await self._runner.delete_role(id_)
+                deleted += 1
+        if deleted:
+            self._show(roles=replace(self.view.roles, deleted=deleted))
+
+    async def _write_users(self, plan: Plan, witness: UserId | None) -> None:
+        if not plan.total:
+            return
+        self._show(phase=Phase.USERS)
+        loop = asyncio.get_running_loop()
+        self._writing_since = loop.time()
+        delivery = delivering.start(
+            plan.groups,
+            pace=Pace.start(self._pace),
+            patience=self._runner.patience,
+            witness=witness,
+        )
+        delivery = await self._runner.deliver(delivery)
+        self._writing_since = None
+        self._show(phase=Phase.VERIFYING)
+        await self._verify(plan, delivery)
+
+    async def _verify(self, plan: Plan, delivery: delivering.Delivery) -> None:
+        """Look again at what was written; send what differs once more; park what differs then."""
+        self._dirty.mark(delivery.left_out)
+        touched = {id_ for group in plan.groups for id_ in group.ids}
+        touched -= {row.id for row in delivery.parked}
+        differing = await self._still_differing(touched)
+        if not differing.total:
+            return
+        log.warning("sync.verify.differs", rows=differing.total)
+        again = await self._runner.deliver(
+            replace(
+                delivering.start(
+                    differing.groups,
+                    pace=delivery.pace,
+                    patience=self._runner.patience,
+                    witness=delivery.witness,
+                ),
+                parked=delivery.parked,
+                planned=plan.total,
+            )
+        )
+        touched = {id_ for group in differing.groups for id_ in group.ids}
+        touched -= {row.id for row in again.parked}
+        rest = await self._still_differing(touched)
+        if rest.total > delivering.tolerated_rejections(plan.total):
+            reason = f"{rest.total:,} of {plan.total:,} rows"
+            raise RunStoppedError(Failure(kind=FailureKind.UNVERIFIED, reason=reason))
+        altered = tuple(
+            delivering.ParkedRow(id=id_, reason="the site alters it")
+            for group in rest.groups
+            for id_ in group.ids
+        )
+        self._show(parked=(*again.parked, *altered))
+
+    async def _still_differing(self, ids: set[UserId]) -> Plan:
+        """Read these ids' rows back and compare; ids that changed meanwhile are left out."""
+        planner = Planner()
+        if len(ids) <= _READ_ONE_BY_ONE:
+            for id_ in sorted(ids):
+                outcome = await self._runner.ask(partial(_same, requests.user(id_)))
+                if isinstance(outcome, Applied) and isinstance(outcome.value, Member):
+                    await self._compare(planner, (outcome.value,))
+        else:
+            async for page in self._pages():
+                await self._compare(planner, (row for row in page.rows if row.id in ids))
+        await self._runner.prove()
+        planner.add_missing(self._guild.members(ids - planner.seen))
+        planner.add_departures(planner.absent)
+        return planner.plan(without=self._dirty.noted)
+
+    # -- showing ----------------------------------------------------------------------------------
+
+    def _show_delivery(
+        self, delivery: delivering.Delivery, waiting: str | None, latest_s: float
+    ) -> None:
+        done = max(0, delivery.planned - delivery.remaining)
+        rate = 0.0
+        if self._writing_since is not None:
+            seconds = asyncio.get_running_loop().time() - self._writing_since
+            rate = done / seconds if seconds > 0 else 0.0
+        self._show(
+            done=done,
+            tally=delivery.tally,
+            rate=rate,
+            chunk_items=delivery.pace.items,
+            request_s=latest_s,
+            slow=waiting,
+            parked=delivery.parked,
+        )
+
+    def _show(self, **changes: object) -> None:
+        self.view = replace(self.view, now=utc_now(), **changes)  # type: ignore[arg-type]
+        if not self._dry:
+            self._mod_log.show(self.view)
+
+    def _end(self, ending: Ending, **changes: object) -> None:
+        self._show(ending=ending, slow=None, **changes)
+
+
+def _same(request: Request, _tries: int) -> Request:
+    return request
+
+
+def _protocol(reason: str) -> RunStoppedError:
+    return RunStoppedError(Failure(kind=FailureKind.PROTOCOL, reason=reason))
+
+
+def _unexpected(request: str, outcome: object) -> RunStoppedError:
+    return _protocol(f"{request}: {type(outcome).__name__}")

@@ -1,0 +1,168 @@
+"""What machines see of a run: log events, Sentry, Prometheus metrics."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import sentry_sdk
+import structlog
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+
+from ._core.outcome import Applied
+from ._core.report import Ending
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
+    from ._core.outcome import Outcome
+    from ._core.report import RunView
+    from ._core.requests import Request
+
+log = structlog.get_logger(__name__)
+
+_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@dataclass(slots=True, kw_only=True)
+class RunFigures:
+    """Figures of one run: requests sent, rows of each write, the longest request in seconds."""
+
+    requests: int = 0
+    chunk_items: list[int] = field(default_factory=list)
+    largest_request_s: float = 0.0
+
+    def asked(self, request: Request, seconds: float) -> None:
+        self.largest_request_s = max(self.largest_request_s, seconds)
+        if request.writes and request.purpose.value in {"create", "update"}:
+            self.chunk_items.append(request.rows)
+
+
+class Telemetry:
+    """The metrics of one loaded extension; a reload registers them anew."""
+
+    def __init__(self) -> None:
+        self._requests = Counter(
+            "sync_requests", "Requests to the site", ["method", "outcome"], registry=None
+        )
+        self._seconds = Histogram(
+            "sync_request_seconds", "Seconds a request took", ["method"], buckets=_BUCKETS,
+            registry=None,
+        )  # fmt: skip
+        self._runs = Counter("sync_runs", "Runs that ended", ["ending"], registry=None)
+        self._rows = Counter("sync_rows", "Rows written by runs", ["change"], registry=None)
+        self._running = Gauge("sync_run_in_progress", "1 while a run is on", registry=None)
+        self._verified = Gauge(
+            "sync_last_verified_timestamp_seconds", "When a run last ended verified", registry=None
+        )
+        self.dirty = Gauge("sync_dirty_ids", "Members waiting to be written", registry=None)
+
+    @property
+    def _metrics(self) -> tuple[Collector, ...]:
+        return (
+            self._requests,
+            self._seconds,
+            self._runs,
+            self._rows,
+            self._running,
+            self._verified,
+            self.dirty,
+        )
+
+    def register(self) -> None:
+        """Offer the metrics to whatever serves the default registry."""
+        for metric in self._metrics:
+            REGISTRY.register(metric)
+
+    def unregister(self) -> None:
+        """Take the metrics back."""
+        for metric in self._metrics:
+            REGISTRY.unregister(metric)
+
+    def asked(self, request: Request, request_id: str, outcome: Outcome, seconds: float) -> None:
+        """Note a request and what came of it."""
+        name = type(outcome).__name__
+        self._requests.labels(request.method, name).inc()
+        self._seconds.labels(request.method).observe(seconds)
+        values = {
+            "method": request.method,
+            "path": request.path,
+            "rows": request.rows,
+            "outcome": name,
+            "seconds": round(seconds, 4),
+            "request_id": request_id,
+        }
+        well = isinstance(outcome, Applied)
+        if not well:
+            values["said"] = str(outcome)[:300]
+            log.warning("sync.request.answered", **values)
+        else:
+            log.debug("sync.request.answered", **values)
+        sentry_sdk.add_breadcrumb(
+            category="sync",
+            message=f"{request.method} {request.path}: {name}",
+            level="info" if well else "warning",
+            data=values,
+        )
+
+    def run_started(self, view: RunView) -> None:
+        """Note that a run began."""
+        self._running.set(1)
+        log.info("sync.run.started", what=view.what, trigger=view.trigger)
+
+    def run_finished(self, view: RunView, figures: RunFigures) -> None:
+        """Write the canonical line of a run, and tell Sentry of a failed one, once."""
+        self._running.set(0)
+        ending = view.ending.value if view.ending is not None else "unknown"
+        self._runs.labels(ending).inc()
+        for change, rows in (
+            ("created", view.tally.created),
+            ("updated", view.tally.updated),
+            ("departed", view.tally.departed),
+        ):
+            self._rows.labels(change).inc(rows)
+        if view.ending is Ending.VERIFIED:
+            self._verified.set(view.now.timestamp())
+        items = figures.chunk_items
+        values = {
+            "kind": view.what,
+            "trigger": view.trigger,
+            "ending": ending,
+            "changes": view.planned,
+            "created": view.tally.created,
+            "updated": view.tally.updated,
+            "departed": view.tally.departed,
+            "roles_written": view.roles.total,
+            "parked": len(view.parked) + len(view.parked_roles),
+            "withheld": view.withheld,
+            "withheld_roles": view.withheld_roles,
+            "rows_read": view.rows_read,
+            "members": view.members,
+            "requests": figures.requests,
+            "chunk_items_min": min(items, default=0),
+            "chunk_items_median": statistics.median(items) if items else 0,
+            "chunk_items_max": max(items, default=0),
+            "largest_request_s": round(figures.largest_request_s, 4),
+            "seconds": round((view.now - view.started_at).total_seconds(), 3),
+            "causes": [
+                {"reason": cause.reason.value, "role_id": cause.role_id, "count": cause.count}
+                for cause in view.causes[:5]
+            ],
+            "failure": view.failure.kind.value if view.failure else None,
+            "failure_status": view.failure.status if view.failure else None,
+            "failure_reason": view.failure.reason if view.failure else None,
+        }
+        if view.failure is None:
+            log.info("sync.run.finished", **values)
+            return
+        log.error("sync.run.finished", **values)
+        with sentry_sdk.new_scope() as scope:
+            scope.set_tag("run_id", view.run_id)
+            scope.set_tag("sync.failure", view.failure.kind.name.lower())
+            scope.set_tag("sync.trigger", view.trigger)
+            scope.set_context("sync run", values)
+            scope.fingerprint = ["sync-run-failed", view.failure.kind.name]
+            scope.capture_message(
+                f"Sync of {view.what} failed: {view.failure.kind.value}", level="error"
+            )

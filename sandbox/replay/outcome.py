@@ -1,0 +1,110 @@
+"""What a scenario found: the figures that `--json` writes, and what was wrong."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from sandbox.replay.checks import SiteRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkSizes:
+    """Rows of each bulk write that the site's log tells of; all 0 if there was none."""
+
+    least: int
+    median: float
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The figures of one run, in the order in which they are written.
+
+    `members` leaves the bot out. `changes` are the users in which the site differed from the guild
+    before; `applied` are the rows of all bulk writes that the site took, so a row sent twice counts
+    twice. `seconds` run from the bot's process start to the final state of mod-log's last message;
+    `requests` are all that the site answered to the bot, reads included; `largest_request_s` is
+    what the bot saw. Memory is the peak in MiB, `site_rss_idle_mb` that after a page read and a
+    patch of ten rows.
+    """
+
+    members: int
+    changes: int
+    applied: int
+    converged: bool
+    seconds: float
+    requests: int
+    chunk_items_min: int
+    chunk_items_median: float
+    chunk_items_max: int
+    largest_request_s: float
+    site_rss_idle_mb: float
+    site_rss_peak_mb: float
+    bot_rss_peak_mb: float
+    loop_stall_max_ms: float
+    mod_log: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A scenario's figures, how many rows were compared, and each thing that was wrong."""
+
+    figures: Figures
+    rows_checked: int
+    faults: Sequence[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `--json` writes."""
+        return asdict(self.figures)
+
+
+def chunk_sizes(requests: Sequence[SiteRequest]) -> ChunkSizes:
+    """Sum up how many rows the bulk writes had."""
+    # A write that was refused unread has no rows in the log.
+    items = [request.rows for request in requests if request.bulk and request.rows is not None]
+    return ChunkSizes(
+        least=min(items, default=0),
+        median=statistics.median(items) if items else 0,
+        most=max(items, default=0),
+    )
+
+
+def rows_applied(requests: Sequence[SiteRequest]) -> int:
+    """Count the rows of the bulk writes that the site took."""
+    return sum(request.rows or 0 for request in requests if request.bulk and request.applied)
+
+
+def summary(outcome: Outcome) -> Table:
+    """Lay the figures out for people."""
+    figures = outcome.figures
+    table = Table(show_header=False, title="Replay", title_justify="left", min_width=60)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in (
+        ("Members", f"{figures.members:,}"),
+        ("Changes", f"{figures.changes:,} found, {figures.applied:,} rows written"),
+        (
+            "Converged",
+            f"{'yes' if figures.converged else 'NO'}: {outcome.rows_checked:,} rows compared",
+        ),
+        ("Time", f"{figures.seconds:.1f} s from the bot's start to mod-log's last word"),
+        ("Requests", f"{figures.requests:,}, the longest {figures.largest_request_s:.2f} s"),
+        (
+            "Rows a write",
+            (
+                f"{figures.chunk_items_min:,} to {figures.chunk_items_max:,},"
+                f" median {figures.chunk_items_median:,.0f}"
+            ),
+        ),
+        (
+            "Website's memory",
+            f"{figures.site_rss_idle_mb:.0f} MB idle, {figures.site_rss_peak_mb:.0f} MB at most",
+        ),
+        ("Bot's memory", f"{figures.bot_rss_peak_mb:.0f} MB at most"),
+        ("Bot's longest stall", f"{figures.loop_stall_max_ms:.0f} ms"),
+    ):
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,51 @@
+"""A site for all these tests, emptied for each, and a Discord that lives for one.
+
+The bot lives in the test's own process, which spares its start, and meets the site through a proxy
+on which things go wrong. The tests of the process itself stand in `test_process.py`.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sandbox.discord.client import DiscordControl
+from sandbox.discord.server import DiscordServer
+from sandbox.servers import Website
+from tests.e2e.trouble.faulty_site import FaultySite
+from tests.e2e.trouble.harness import TOKEN, Stage
+from tests.website.harness import Database
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def website(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Website]:
+    """Run the website as its own process, on SQLite."""
+    directory = tmp_path_factory.mktemp("website")
+    url = f"sqlite:///{directory}/website.sqlite3"
+    async with Website(directory, database_url=url) as site:
+        yield site
+
+
+@pytest.fixture
+async def stage(
+    website: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    """Set the stage: an empty Discord, an empty site, and the way to it."""
+    database = Database(vendor="sqlite", url=website.settings["DATABASE_URL"])
+    database.query("DELETE FROM api_user")
+    database.query("DELETE FROM api_role")
+    monkeypatch.chdir(tmp_path)  # where the bot finds no .env, and keeps its state
+    async with (
+        DiscordServer(token=TOKEN) as discord,
+        DiscordControl(discord.url) as control,
+        FaultySite(website.api_url) as site,
+    ):
+        yield Stage(
+            discord=discord,
+            control=control,
+            website=website,
+            database=database,
+            site=site,
+            monkeypatch=monkeypatch,
+        )

@@ -1,0 +1,164 @@
+"""The commands, typed and as slash commands: who may use them, and what they answer."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward
+from tests.e2e.trouble.harness import GUILD, Stage
+
+ROLE = GUILD + 3
+REFUSAL = "Only administrators and the configured roles may use this."
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """A fault that holds writes of users back until it is opened."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, call: Call, forward: Forward) -> Answer:
+        if call.writes_users:
+            self.reached.set()
+            await asyncio.wait_for(self.opened.wait(), 20)
+        return await forward(call)
+
+
+@dataclass(slots=True, kw_only=True)
+class Room:
+    """A channel in which people give commands, as text or as slash commands."""
+
+    stage: Stage
+    channel: int
+    slash: bool
+
+    async def say(self, person: int, command: str) -> str:
+        """Give a command like `sync status`; return the text of the one answer to it."""
+        return (await self.answer(person, command))[1]
+
+    async def answer(self, person: int, command: str) -> tuple[bool, str]:
+        """Return whether the answer is for that person's eyes only, too."""
+        if self.slash:
+            return await self._invoke(person, command)
+        known = len(self.stage.bodies(self.channel))
+        await self.stage.control.post(self.channel, person, f"!{command}")
+        await self.stage.until(lambda: len(self.stage.bodies(self.channel)) > known)
+        return False, _text(self.stage.bodies(self.channel)[known])
+
+    async def _invoke(self, person: int, command: str) -> tuple[bool, str]:
+        id_ = await self.stage.control.invoke(self.channel, person, command)
+        async with asyncio.timeout(10):
+            while True:
+                answers = [a for a in await self.stage.control.responses(id_) if "body" in a]
+                if answers and _text(answers[-1]["body"]):
+                    return answers[-1]["ephemeral"], _text(answers[-1]["body"])
+                await asyncio.sleep(0.02)
+
+
+def _text(body: dict[str, Any]) -> str:
+    embeds = body.get("embeds") or ()
+    return str(body.get("content") or "") + "".join(
+        f"{embed['title']}: {embed.get('description')}" for embed in embeds
+    )
+
+
+@pytest.fixture(params=[False, True], ids=["text", "slash"])
+async def room(stage: Stage, request: pytest.FixtureRequest) -> Room:
+    """Open a channel beside mod-log, in a guild of 20 that the site has in step."""
+    await stage.guild()
+    await stage.fill_site()
+    channel = await stage.control.create_channel(GUILD, "bots")
+    return Room(stage=stage, channel=channel, slash=request.param)
+
+
+async def registered(stage: Stage) -> None:
+    """Wait until Discord knows the slash commands and the first run has ended."""
+    await stage.run_end()
+    await stage.until(lambda: any(stage.discord.state.commands.values()))
+
+
+async def test_each_command_does_what_it_says(stage: Stage, room: Room) -> None:
+    """Plan writes nothing; users, roles and all write what they cover; status shows the last."""
+    ids = [id_ for id_ in stage.database.stored() if id_ != 900_000_000_000_000_001]
+    owner = stage.discord.state.guilds[GUILD].owner_id
+    async with stage.bot():
+        await registered(stage)
+        stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[3])
+        stage.database.query("UPDATE api_role SET name = 'old' WHERE id = %s", ROLE)
+        plan = await room.say(owner, "sync plan")
+        written = list(stage.site.writes())
+        started = []
+        for number, command in enumerate(("sync roles", "sync users", "sync all"), start=2):
+            started.append(await room.say(owner, command))
+            await stage.run_end(number)
+        status = await room.say(owner, "sync status")
+
+    assert "**1** changes of users, **1** of roles." in plan
+    assert written == []
+    assert [re.sub(r"`\w{8}`", "`…`", text) for text in started] == [
+        f"Sync: Run `…` has started; <#{stage.mod_log}> shows it."
+    ] * 3
+    assert [embed["title"] for embed in stage.ended()] == [
+        "Sync of roles and users finished",
+        "Sync of roles finished",
+        "Sync of users finished",
+        "Sync of roles and users finished",
+    ]
+    assert status.startswith("Sync of roles and users finished: Nothing to change")
+    assert stage.site_roles()[ROLE] == "role3"
+    assert stage.database.stored() == await stage.rows_due()
+
+
+async def test_a_run_can_be_cancelled(stage: Stage, room: Room) -> None:
+    """While a run is on no second one starts; cancel ends it after the chunk in flight."""
+    stage.database.query("DELETE FROM api_user")
+    stage.site.fault = held = Held()
+    owner = stage.discord.state.guilds[GUILD].owner_id
+    async with stage.bot(SYNC_FIRST_ITEMS=10):
+        await stage.until(held.reached.is_set)
+        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        busy = await room.say(owner, "sync all")
+        live = await room.say(owner, "sync status")
+        cancelled = await room.say(owner, "sync cancel")
+        held.opened.set()
+        end = await stage.run_end()
+        idle = await room.say(owner, "sync cancel")
+
+    run = end["footer"]["text"].removeprefix("run ")
+    assert [busy, live.partition("\n")[0], cancelled, idle] == [
+        "Sync: A sync is on already; `!sync status` shows it, `!sync cancel` stops it.",
+        "Syncing roles and users: **Writing users**, at start-up",
+        f"Sync: Run `{run}` is being stopped.",
+        "Sync: No sync is on.",
+    ]
+    assert [
+        end["title"],
+        end["description"].splitlines()[0],
+        end["description"].splitlines()[-1],
+    ] == [
+        "Sync of roles and users cancelled",
+        "Stopped at **10** of **21** changes.",
+        f"Cancelled by <@{owner}>.",
+    ]
+    assert len(stage.database.stored()) == 10
+
+
+async def test_only_administrators_and_configured_roles_may(stage: Stage, room: Room) -> None:
+    """A stranger is refused in one sentence and starts nothing."""
+    ids = sorted(stage.database.stored())
+    stranger, administrator, holder = ids[10:13]
+    await stage.control.set_roles(GUILD, stranger, [GUILD + 1], silent=True)
+    await stage.control.set_roles(GUILD, holder, [ROLE], silent=True)
+    await stage.control.make_administrator(GUILD, administrator)
+    async with stage.bot(SYNC_COMMAND_ROLE_IDS=f"5,{ROLE}"):
+        await registered(stage)
+        refused = await room.answer(stranger, "sync all")
+        allowed = [await room.say(person, "sync cancel") for person in (administrator, holder)]
+
+    assert refused == (room.slash, REFUSAL)
+    assert allowed == ["Sync: No sync is on."] * 2
+    assert len(stage.ended()) == 1

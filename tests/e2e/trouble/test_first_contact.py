@@ -1,0 +1,79 @@
+"""The first meeting of a guild and a site, and departures found by comparing the two."""
+
+from tests.e2e.trouble.harness import GUILD, Stage, fields
+
+
+async def test_an_empty_site_is_filled(stage: Stage) -> None:
+    """Every role and every member reaches the site, and the run ends verified."""
+    await stage.guild(300)
+    async with stage.bot():
+        end = await stage.run_end()
+
+    assert [end["title"], fields(end)] == [
+        "Sync of roles and users finished",
+        {
+            "Users": "301 created, 0 updated, 0 left",
+            "Roles": "4 created, 0 updated, 0 deleted",
+        },
+    ]
+    assert "**Verified** in" in end["description"]
+    assert stage.database.stored() == await stage.rows_due()
+    assert stage.site_roles() == {r["id"]: r["name"] for r in await stage.control.roles(GUILD)}
+
+
+async def test_what_an_older_syncer_left_in_step_is_left_alone(stage: Stage) -> None:
+    """Roles in another order or twice, names stripped, old rows of the departed: no change."""
+    ids = await stage.guild(30)
+    await stage.control.rename(GUILD, ids[1], " \t spaced ", silent=True)
+    await stage.control.nick(GUILD, ids[2], "\u2003wide\u00a0 ", silent=True)
+    await stage.control.set_roles(GUILD, ids[3], [GUILD + 2, GUILD + 1], silent=True)
+    await stage.fill_site()
+    rows = stage.database.stored()
+    another_order = {
+        id_: [*row[:3], [*reversed(row[3]), GUILD], row[4]] for id_, row in rows.items()
+    }
+    departed = {5: ["left long ago", "", 1234, [GUILD, 77, 78], False]}
+    stage.database.query("DELETE FROM api_user")
+    stage.add_rows(another_order | departed)
+    async with stage.bot():
+        end = await stage.run_end()
+
+    assert [end["description"].partition("\n")[0], stage.site.writes()] == [
+        "Nothing to change: 32 rows agree with the guild.",
+        [],
+    ]
+    assert stage.database.stored() == another_order | departed
+
+
+async def test_too_many_departures_at_once_are_withheld(stage: Stage) -> None:
+    """600 of 1,000 gone without an event are not believed; what else changed goes out."""
+    ids = await stage.guild(1000)
+    await stage.fill_site()
+    before = stage.database.stored()
+    gone = ids[400:]
+    await stage.control.operations(GUILD, ({"op": "leave", "id": id_} for id_ in gone), silent=True)
+    await stage.control.rename(GUILD, ids[7], "renamed", silent=True)
+    async with stage.bot():
+        end = await stage.run_end()
+
+    withheld = fields(end)["Departures withheld: 600"]
+    assert withheld == (
+        "600 of 1,001 members that the site has are not in the guild: too many to believe without "
+        "a moderator."
+    )
+    assert stage.database.stored() == before | await stage.rows_due()
+
+
+async def test_few_departures_are_confirmed_and_written(stage: Stage) -> None:
+    """Each of 300 who left is asked for by id, then marked as gone, and nothing else of them."""
+    ids = await stage.guild(1000)
+    await stage.fill_site()
+    before = stage.database.stored()
+    gone = ids[700:]
+    await stage.control.operations(GUILD, ({"op": "leave", "id": id_} for id_ in gone), silent=True)
+    async with stage.bot():
+        end = await stage.run_end()
+
+    assert fields(end) == {"Users": "0 created, 0 updated, 300 left"}
+    left = {id_: [*before[id_][:4], False] for id_ in gone}
+    assert stage.database.stored() == before | left

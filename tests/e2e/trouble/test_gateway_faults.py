@@ -1,0 +1,91 @@
+"""What Discord's gateway can do to the member list: nobody is thought gone because of it."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from sandbox.discord.client import DiscordControl
+from tests.e2e.trouble.harness import GUILD, Stage
+
+Fault = Callable[[DiscordControl], Awaitable[None]]
+
+
+async def ignored(control: DiscordControl) -> None:
+    """Never answer the request."""
+    await control.fault("ignore_member_requests")
+
+
+async def cut_short(control: DiscordControl) -> None:
+    """Answer with the first thousand, and never with the rest."""
+    await control.fault("chunks_only", 1)
+
+
+async def rate_limited(control: DiscordControl) -> None:
+    """Refuse the first two requests, each time for a moment."""
+    await control.fault("member_interval_s", 0.1)
+    await control.fault("rate_limit_members", 2)
+
+
+async def interrupted(control: DiscordControl) -> None:
+    """Lose connection and session after the first thousand: the next READY begins afresh."""
+    await control.fault("member_interval_s", 0.1)
+    await control.fault("drop_after_chunks", 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        pytest.param(ignored, {"rest GET guilds": 3}, id="ignored"),
+        pytest.param(cut_short, {"rest GET guilds": 3}, id="cut short"),
+        pytest.param(rate_limited, {"rate_limited": 2, "member_requests": 3}, id="rate limited"),
+        pytest.param(interrupted, {"identify": 2}, id="interrupted"),
+    ],
+)
+async def test_a_member_list_is_read_in_full_or_not_believed(
+    stage: Stage, fault: Fault, seen: dict[str, int]
+) -> None:
+    """A request that is lost, cut, refused or interrupted is made up for: nothing is to change."""
+    await stage.guild(2500)
+    await stage.fill_site()
+    await fault(stage.control)
+    async with stage.bot(SYNC_MEMBER_TIMEOUT_S=0.4):
+        end = await stage.run_end()
+
+    counters = await stage.control.counters()
+    assert end["description"].startswith("Nothing to change: 2,501 rows agree with the guild.")
+    assert {name: counters.get(name) for name in seen} == seen
+    assert stage.site.writes() == []
+
+
+async def test_departures_are_withheld_while_the_list_is_unproven(stage: Stage) -> None:
+    """Discord counts many more members than it lists: nobody is marked as gone."""
+    ids = await stage.guild(300)
+    await stage.fill_site()
+    before = stage.database.stored()
+    await stage.control.leave(GUILD, ids[5], silent=True)
+    await stage.control.tell_member_count(GUILD, 400)
+    async with stage.bot():
+        end = await stage.run_end()
+
+    assert [part for part in end["fields"] if part["name"].startswith("Departures")] == [
+        {
+            "name": "Departures withheld: 1",
+            "value": "The member list could not be proven whole: 300 members from the gateway, but "
+            "Discord counts 400.",
+            "inline": False,
+        }
+    ]
+    assert stage.database.stored() == before
+
+
+async def test_an_unknown_guild_stops_the_run_with_one_clear_line(stage: Stage) -> None:
+    """The bot is no member of GUILD_ID: mod-log, which it can still reach, says which id."""
+    await stage.guild()
+    async with stage.bot(GUILD_ID=123):
+        end = await stage.run_end()
+
+    assert end["description"].partition("\n")[0] == (
+        "**The guild's members could not be read in full**: the bot is not a member of guild 123 "
+        r"\(GUILD\_ID\)"
+    )
+    assert stage.site.calls == []

@@ -1,0 +1,53 @@
+"""What happens in the guild while the bot is there reaches the site by itself."""
+
+from tests.e2e.trouble.harness import GUILD, Stage
+
+
+async def test_live_changes_reach_the_site(stage: Stage) -> None:
+    """Joining, leaving, new names, nicks and roles of members, new and changed roles."""
+    ids = await stage.guild(30)
+    before = await stage.rows_due()
+    async with stage.bot():
+        await stage.run_end()
+        await stage.control.join(GUILD, {"id": 11, "name": "newcomer", "roles": [GUILD + 1]})
+        await stage.control.leave(GUILD, ids[2])
+        await stage.control.rename(GUILD, ids[3], "renamed")
+        await stage.control.change(GUILD, ids[4], global_name="Display")
+        await stage.control.nick(GUILD, ids[5], "nick")
+        role = await stage.control.create_role(GUILD, "novel")
+        await stage.control.update_role(GUILD, GUILD + 1, name="changed", colour=255)
+        await stage.control.set_roles(GUILD, ids[6], [GUILD + 2, role])
+        due = await stage.rows_due()
+        due[ids[2]] = [*before[ids[2]][:4], False]
+        await stage.until(lambda: stage.database.stored() == due)
+
+    roles = stage.site_roles()
+    assert [roles[role], roles[GUILD + 1]] == ["novel", "changed"]
+
+
+async def test_somebody_who_leaves_and_returns_is_in_the_guild(stage: Stage) -> None:
+    """Whatever the order in which events are taken in, the row ends as the guild is."""
+    ids = await stage.guild(10)
+    async with stage.bot():
+        await stage.run_end()
+        for _ in range(3):
+            await stage.control.leave(GUILD, ids[2])
+            await stage.control.join(GUILD, {"id": ids[2], "name": "back again"})
+        due = await stage.rows_due()
+        await stage.until(lambda: stage.database.stored() == due)
+
+
+async def test_a_deleted_role_starts_a_run(stage: Stage) -> None:
+    """Its holders get no events: a sync takes it from their rows, and then from the site."""
+    ids = await stage.guild(30)
+    role = GUILD + 1
+    for id_ in ids[:20]:
+        await stage.control.set_roles(GUILD, id_, [role])
+    async with stage.bot():
+        await stage.run_end()
+        await stage.control.delete_role(GUILD, role)
+        end = await stage.run_end(2)
+
+    assert "role *role1* removed" in end["description"]
+    assert stage.database.stored() == await stage.rows_due()
+    assert role not in stage.site_roles()

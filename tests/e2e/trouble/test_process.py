@@ -1,0 +1,133 @@
+"""The bot as a process: what only `python -m bot` itself can promise."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.servers import Bot
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward
+from tests.e2e.trouble.harness import Stage, variables
+from tests.e2e.trouble.sentry import Sentry
+
+
+@pytest.fixture
+async def sentry() -> AsyncIterator[Sentry]:
+    """Run a Sentry."""
+    async with Sentry() as running:
+        yield running
+
+
+def bot(stage: Stage, directory: Path, **settings: object) -> Bot:
+    """Return the bot's program, which keeps its state in `directory`."""
+    given = variables(stage.discord, stage.website, site_url=stage.site.api_url, **settings)
+    return Bot(directory, given)
+
+
+def without_times(event: dict[str, Any]) -> list[Any]:
+    """Return what one reads first of a Sentry event: level, title, failure and run."""
+    tags = event.get("tags", {})
+    return [event["level"], event["message"], tags.get("sync.failure"), tags.get("run_id")]
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "unanswered"])
+async def test_stopped_in_the_middle_of_a_run(
+    stage: Stage, tmp_path: Path, *, answered: bool
+) -> None:
+    """SIGTERM ends it with 0 within ten seconds, and the last message counts what was written.
+
+    The request in flight may end first; where it doesn't, the bot goes without its answer.
+    """
+    await stage.guild(60)
+    held, opened = asyncio.Event(), asyncio.Event()
+
+    async def hold_the_second(call: Call, forward: Forward) -> Answer:
+        if len(stage.site.writes()) == 2 and call.writes_users:
+            held.set()
+            await asyncio.wait_for(opened.wait(), 30)
+        return await forward(call)
+
+    stage.site.fault = hold_the_second
+    program = bot(stage, tmp_path, SYNC_FIRST_ITEMS=10, SYNC_MAX_ITEMS=10)
+    async with program:
+        await asyncio.wait_for(held.wait(), 20)
+        stopping = asyncio.create_task(program.stop(patience_s=10))
+        await stage.until(lambda: bool(program.events("bot.stopping")))
+        if answered:
+            opened.set()
+        exit_code = await stopping
+        rows = stage.database.stored()
+        opened.set()
+
+    last = stage.embeds()[-1]
+    applied = 20 if answered else 10
+    assert [exit_code, len(rows), last["title"], last["description"].splitlines()[0]] == [
+        0,
+        applied,
+        "Sync of roles and users cancelled",
+        f"Stopped at **{applied}** of **61** changes.",
+    ]
+
+
+async def test_a_failed_run_is_one_event_in_sentry(
+    stage: Stage, tmp_path: Path, sentry: Sentry
+) -> None:
+    """One event carries the run id that log and mod-log name, and no token leaves the process."""
+    await stage.guild()
+    wrong = "0123456789abcdef0123456789abcdef01234567"
+    program = bot(stage, tmp_path, SITE_API_TOKEN=wrong, SENTRY_DSN=sentry.dsn)
+    async with program:
+        finished = await program.wait_for_event("sync.run.finished")
+        end = await stage.run_end()
+        exit_code = await program.stop()
+
+    run_id = finished["run_id"]
+    assert [without_times(event) for event in sentry.events] == [
+        [
+            "error",
+            "Sync of roles and users failed: the site refuses our credentials",
+            "refused",
+            run_id,
+        ]
+    ]
+    assert [finished["ending"], finished["failure_status"], end["footer"]["text"], exit_code] == [
+        "failed",
+        401,
+        f"run {run_id}",
+        0,
+    ]
+    crumbs = [crumb["message"] for crumb in sentry.events[0]["breadcrumbs"]["values"]]
+    assert "GET bot/sync/capabilities: Refused" in crumbs
+    assert wrong not in program.log_text() + str(sentry.events) + str(stage.bodies())
+
+
+async def test_an_unknown_mod_log_channel_does_not_stop_a_sync(
+    stage: Stage, tmp_path: Path, sentry: Sentry
+) -> None:
+    """The run ends verified all the same; log and Sentry say which channel is wrong, once."""
+    await stage.guild()
+    program = bot(stage, tmp_path, MOD_LOG_CHANNEL_ID=123, SENTRY_DSN=sentry.dsn)
+    async with program:
+        finished = await program.wait_for_event("sync.run.finished")
+        failed = await program.wait_for_event("sync.mod_log.failed", count=2)
+        await program.stop()
+
+    assert [finished["ending"], finished["created"], failed["channel_id"]] == ["verified", 21, 123]
+    assert stage.database.stored() == await stage.rows_due()
+    assert [event["message"] for event in sentry.events] == [
+        "MOD_LOG_CHANNEL_ID 123 can't be used: 404 Not Found (error code: 10003): Unknown Channel"
+    ]
+
+
+async def test_stopped_before_discord_was_ever_reached(stage: Stage, tmp_path: Path) -> None:
+    """A bot that waits for Discord ends with 0 as soon as any other, and asks the site nothing."""
+    await stage.guild()
+    await stage.control.fault("refuse_connections")
+    program = bot(stage, tmp_path)
+    async with program:
+        await program.wait_for_event("bot.discord.unreachable")
+        exit_code = await program.stop(patience_s=10)
+
+    assert [exit_code, stage.site.calls, program.events("bot.close.timed_out")] == [0, [], []]

@@ -1,0 +1,179 @@
+"""The replay's world on real servers, its judgement, and the program as people start it."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from sandbox.__main__ import main
+from sandbox.replay.checks import ModLogMessage
+from sandbox.replay.incident import EndedRun, judge
+from sandbox.replay.world import World
+
+ROOT = Path(__file__).parents[2]
+KEYS = [
+    "members",
+    "changes",
+    "applied",
+    "converged",
+    "seconds",
+    "requests",
+    "chunk_items_min",
+    "chunk_items_median",
+    "chunk_items_max",
+    "largest_request_s",
+    "site_rss_idle_mb",
+    "site_rss_peak_mb",
+    "bot_rss_peak_mb",
+    "loop_stall_max_ms",
+    "mod_log",
+]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """Start the servers that the tests of this module share."""
+    async with World(tmp_path_factory.mktemp("world"), durable=False) as world:
+        yield world
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(servers: World, tmp_path: Path) -> AsyncIterator[World]:
+    """Give a world of 40 members beside the bot, both sides in step."""
+    async with servers.renewed(tmp_path) as fresh:
+        await fresh.make_guild(members=40)
+        await fresh.fill_site()
+        yield fresh
+
+
+def verified_run() -> EndedRun:
+    """Return a run of which log and mod-log say that it ended well."""
+    body = {
+        "embeds": [
+            {
+                "title": "Sync of users finished",
+                "description": "Verified",
+                "footer": {"text": "run abc"},
+            }
+        ]
+    }
+    message = ModLogMessage(id=1, author_id=2, states=((datetime(2021, 1, 12, tzinfo=UTC), body),))
+    return EndedRun(
+        line={"run_id": "abc", "ending": "verified"}, message=message, mod_log=(message,)
+    )
+
+
+async def test_both_sides_are_filled_in_step(world: World) -> None:
+    """After filling nothing differs, and every member, the bot included, has a row."""
+    differences = await world.differences()
+
+    assert (differences, len(await world.tables.users())) == ([], 41)
+    assert await judge(world, verified_run()) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (
+            "UPDATE api_user SET display_name = 'eve' WHERE id = %s",
+            "user {id}: display_name is 'eve' on the site and {shown!r} in the guild",
+        ),
+        ("DELETE FROM api_user WHERE id = %s", "user {id}: the site lacks it"),
+    ],
+)
+async def test_one_wrong_row_is_the_one_fault(world: World, statement: str, told: str) -> None:
+    """A run that calls itself verified is judged by the rows: one changed by SQL is named."""
+    row = (await world.tables.users())[7]
+    await world.tables.execute(statement, row.id)
+
+    assert await judge(world, verified_run()) == [told.format(id=row.id, shown=row.display_name)]
+
+
+async def test_a_deleted_role_differs_in_every_holder(world: World) -> None:
+    """Deleting the shared role in the guild leaves the site wrong in it and in each holder."""
+    await world.control.delete_role(world.ids.guild, world.ids.shared_role)
+
+    found = [(difference.what, difference.field) for difference in await world.differences()]
+    assert found == [("role", "row"), *[("user", "roles")] * 40]
+
+
+async def test_a_failed_run_is_a_fault_even_if_all_rows_are_right(world: World) -> None:
+    """Rows alone don't converge: the run must have ended verified."""
+    ended = verified_run()
+    failed = EndedRun(
+        line={"run_id": "abc", "ending": "failed"}, message=ended.message, mod_log=ended.mod_log
+    )
+
+    assert await judge(world, failed) == ["the run ended failed, not verified"]
+
+
+async def test_the_harness_own_requests_are_not_the_bots(world: World) -> None:
+    """Warming the site changes no row and is not counted among what a bot asked."""
+    await world.warm_site()
+
+    assert (world.site_requests(), await world.differences()) == ([], [])
+
+
+async def test_the_program_replays_and_writes_its_figures(tmp_path: Path) -> None:
+    """`python -m sandbox replay` ends with 0, converged, its figures in the promised order."""
+    figures_path = tmp_path / "figures" / "replay.json"
+    replayed = subprocess.run(  # noqa: ASYNC221  nothing else runs on this loop
+        [sys.executable, "-m", "sandbox", "replay", "--members", "300", "--json", figures_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    figures = json.loads(figures_path.read_text())
+    assert list(figures) == KEYS
+    assert [figures[key] for key in ("members", "changes", "applied", "converged")] == [
+        300,
+        300,
+        300,
+        True,
+    ]
+    assert "finished" in figures["mod_log"][-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupted_replay_leaves_nothing_running(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Told to stop in the middle, the replay ends all it started and says where the logs are."""
+    with subprocess.Popen(  # noqa: ASYNC220  nothing else runs on this loop
+        [sys.executable, "-m", "sandbox", "replay", "--members", "300", "--keep-logs", tmp_path],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as replay:
+        assert replay.stdout is not None
+        for line in replay.stdout:
+            if "starting the bot" in line:
+                break
+        family = psutil.Process(replay.pid).children(recursive=True)
+        replay.send_signal(number)
+        last_words = replay.stdout.read()
+
+    left = [process for process in family if process.is_running()]
+    assert (replay.returncode, len(family) >= 3, left) == (130, True, [])
+    assert "Stopped; every server has ended." in last_words
+
+
+async def test_an_unknown_command_is_refused_with_the_list(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever mistypes learns what there is."""
+    code = main(["reply"])
+
+    assert (code, "replay" in capsys.readouterr().err) == (2, True)

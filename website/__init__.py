@@ -1,0 +1,1 @@
+"""A reference site: the HTTP contract that the sync extension talks to, on Django."""

@@ -1,0 +1,71 @@
+"""Run the site, or make a key for it.
+
+    python -m website          migrate, then serve until SIGTERM
+    python -m website token    migrate, then print an API key: 40 hexadecimal digits
+
+The settings are environment variables (see `website.environment`). For Django's own commands, such
+as making an account for the admin: DJANGO_SETTINGS_MODULE=website.settings python -m django …
+"""
+
+import os
+import sys
+
+import django
+
+from website import logs, memory
+from website.environment import SettingError
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the arguments ask; return the exit code."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "website.settings"
+    match arguments:
+        case []:
+            run, log_stream = _serve, sys.stdout
+        case ["token"]:
+            run, log_stream = _token, sys.stderr  # stdout is for the key alone
+        case _:
+            sys.stderr.write(f"{__doc__}\n")
+            return 2
+    logs.configure(log_stream)
+    try:
+        run()
+    except SettingError as exc:
+        sys.stderr.write(f"website: {exc}\n")
+        return 1
+    return 0
+
+
+def _serve() -> None:
+    memory.give_back_large_blocks()
+    django.setup()
+    # Imported here since Django must be set up first.
+    from django.conf import settings  # noqa: PLC0415
+
+    from website import database, server  # noqa: PLC0415
+
+    database.migrate()
+    server.serve(host=settings.ENVIRONMENT.host, port=settings.ENVIRONMENT.port)
+
+
+def _token() -> None:
+    django.setup()
+    # Imported here since Django must be set up first.
+    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.db import connections  # noqa: PLC0415
+    from rest_framework.authtoken.models import Token  # noqa: PLC0415
+
+    from website import database  # noqa: PLC0415
+
+    database.migrate()
+    bot, is_new = User.objects.get_or_create(username="bot")
+    if is_new:
+        bot.set_unusable_password()
+        bot.save()
+    token, _ = Token.objects.get_or_create(user=bot)
+    connections.close_all()
+    sys.stdout.write(f"{token.key}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

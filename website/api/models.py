@@ -1,0 +1,49 @@
+"""The guild's copy: roles and users.
+
+The names and limits are the contract's. A user's role ids are a JSON list on both databases
+(`jsonb` on PostgreSQL): kept in the order and number given, and no foreign keys, since the rows of
+people who have left keep the ids of roles that are gone.
+"""
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+LARGEST_BIGINT = 2**63 - 1
+
+
+class Role(models.Model):
+    """A role of the guild."""
+
+    id = models.BigIntegerField("ID", primary_key=True, validators=[MinValueValidator(0)])
+    name = models.CharField(max_length=100)
+    colour = models.IntegerField(validators=[MinValueValidator(0)])
+    permissions = models.BigIntegerField(validators=[MinValueValidator(0)])
+    position = models.IntegerField(default=-1)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def check_roles_exist(value: object) -> None:
+    """Raise ValidationError unless the value is a list of ids of roles that the site has."""
+    if not (isinstance(value, list) and all(type(role_id) is int for role_id in value)):
+        raise ValidationError("A list of role ids is expected.")
+    known = set(Role.objects.values_list("id", flat=True))
+    unknown = [role_id for role_id in value if role_id not in known]
+    if unknown:
+        raise ValidationError([f"Role with ID {role_id} does not exist" for role_id in unknown])
+
+
+class User(models.Model):
+    """A member of the guild, or somebody who was one."""
+
+    id = models.BigIntegerField("ID", primary_key=True, validators=[MinValueValidator(0)])
+    name = models.CharField(max_length=32)
+    display_name = models.CharField(max_length=32, blank=True, default="")
+    discriminator = models.PositiveSmallIntegerField(validators=[MaxValueValidator(9999)])
+    roles = models.JSONField(default=list, blank=True, validators=[check_roles_exist])
+    in_guild = models.BooleanField(default=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pk})"

@@ -1,0 +1,42 @@
+"""Bring the database up to date, one process at a time."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.core.management import call_command
+from django.db import Error, connection
+
+from website.environment import SettingError
+
+_ADVISORY_LOCK = 0x67756C64  # any number, as long as every process of this site uses the same
+
+
+def migrate() -> None:
+    """Apply what migrations are missing; raise SettingError if the database can't be used."""
+    try:
+        with _alone():
+            call_command("migrate", interactive=False, verbosity=0)
+    except (OSError, Error) as exc:
+        reason = str(exc).strip().partition("\n")[0]
+        raise SettingError(f"DATABASE_URL: the database cannot be used ({reason})") from exc
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other processes waiting: two first starts at once would both make the tables."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            # A migration may take longer than a request's statement ever should.
+            cursor.execute("SET statement_timeout = 0; SET lock_timeout = 0")
+            cursor.execute("SELECT pg_advisory_lock(%s)", [_ADVISORY_LOCK])
+        yield  # closing the connection gives the lock back
+        return
+    path = Path(connection.settings_dict["NAME"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.migrating").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

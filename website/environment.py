@@ -1,0 +1,125 @@
+"""The site's settings, read from the environment once and checked before anything is touched.
+
+| variable               | default                          |                                 |
+|------------------------|----------------------------------|---------------------------------|
+| `HOST`, `PORT`         | `127.0.0.1`, `8000`              | 0: any free port, see the log   |
+| `DATABASE_URL`         | `sqlite:///var/website.sqlite3`  | or `postgresql://…`             |
+| `SECRET_KEY`           | kept in `var/website-secret-key` | signs the admin's sessions      |
+| `ALLOWED_HOSTS`        | `localhost,127.0.0.1,[::1]`      | comma-separated                 |
+| `CSRF_TRUSTED_ORIGINS` | none                             | the admin's, behind a TLS proxy |
+| `MAX_REQUEST_BYTES`    | 1 MiB                            | a larger body answers 413       |
+| `MAX_REQUEST_ITEMS`    | 2,500                            | a longer list answers 413       |
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+STATE_DIRECTORY = Path("var")
+
+
+class SettingError(Exception):
+    """A setting is missing or malformed; the message starts with its name, never shows secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Every setting, checked."""
+
+    host: str
+    port: int
+    database_url: str
+    secret_key: str
+    allowed_hosts: tuple[str, ...]
+    csrf_trusted_origins: tuple[str, ...]
+    max_request_bytes: int
+    max_request_items: int
+
+
+def read(environ: Mapping[str, str]) -> Environment:
+    """Read every setting, or raise SettingError for the first that is wrong."""
+    return Environment(
+        host=environ.get("HOST") or "127.0.0.1",
+        port=_whole_number(environ, "PORT", default=8000, least=0, most=65_535),
+        database_url=_database_url(environ),
+        secret_key=environ.get("SECRET_KEY") or _kept_secret_key(),
+        allowed_hosts=_names(environ, "ALLOWED_HOSTS") or ("localhost", "127.0.0.1", "[::1]"),
+        csrf_trusted_origins=_origins(environ, "CSRF_TRUSTED_ORIGINS"),
+        max_request_bytes=_whole_number(
+            environ, "MAX_REQUEST_BYTES", default=1_048_576, least=1_024, most=2**31
+        ),
+        max_request_items=_whole_number(
+            environ, "MAX_REQUEST_ITEMS", default=2_500, least=1, most=10_000_000
+        ),
+    )
+
+
+def _whole_number(
+    environ: Mapping[str, str], name: str, *, default: int, least: int, most: int
+) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise SettingError(f"{name}: {text[:40]!r} is not a whole number from {least} to {most}")
+    return int(text)
+
+
+def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in environ.get(name, "").split(",") if part.strip())
+
+
+def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    origins = _names(environ, name)
+    for origin in origins:
+        if not origin.startswith(("https://", "http://")):
+            raise SettingError(f"{name}: {origin[:80]!r} must begin with https:// or http://")
+    return origins
+
+
+def _database_url(environ: Mapping[str, str]) -> str:
+    url = environ.get("DATABASE_URL") or f"sqlite:///{STATE_DIRECTORY}/website.sqlite3"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read here because it is only checked when it is read
+    except ValueError as exc:
+        raise SettingError(f"DATABASE_URL: is not a URL ({exc})") from None
+    if parts.scheme not in {"sqlite", "postgres", "postgresql"}:
+        raise SettingError(
+            f"DATABASE_URL: must begin with sqlite:/// or postgresql://, not {parts.scheme[:20]!r}"
+        )
+    if parts.path in {"", "/"}:
+        raise SettingError("DATABASE_URL: names no database")
+    if parts.scheme == "sqlite" and (parts.netloc or parts.path == "/:memory:"):
+        # Each thread would have a database of its own.
+        raise SettingError("DATABASE_URL: must name a file, as sqlite:///var/website.sqlite3 does")
+    return url
+
+
+def _kept_secret_key() -> str:
+    """Return the key that the first start made. Whoever loses it only has to log in again."""
+    path = STATE_DIRECTORY / "website-secret-key"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            # Written aside and linked, so that two first starts agree on one whole key.
+            draft = path.with_name(f".{path.name}.{os.getpid()}")
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(50))
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        key = path.read_text().strip()
+    except OSError as exc:
+        raise SettingError(
+            f"SECRET_KEY: is not set, and none can be kept in {path} ({exc.strerror})"
+        ) from exc
+    if not key:
+        raise SettingError(f"SECRET_KEY: is not set, and the one kept in {path} is empty")
+    return key

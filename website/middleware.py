@@ -1,0 +1,96 @@
+"""What happens to every request before a view sees it and after: identity, limits, one log line."""
+
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from website.memory import peak_memory_mb
+
+logger = structlog.get_logger(__name__)
+
+HEALTHCHECK_PATH = "/api/healthcheck"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:/+=@-]+")
+
+
+def note_rows(count: int) -> None:
+    """Let the request's log line tell how many rows its answer or its body holds."""
+    bind_contextvars(rows=count)
+
+
+def note_written(ids: Iterable[int]) -> None:
+    """Let the request's log line tell the lowest and highest id written, and how many."""
+    given = list(ids)
+    if given:
+        bind_contextvars(
+            rows=len(given), ids_first=min(given), ids_last=max(given), ids_count=len(given)
+        )
+
+
+class RequestMiddleware:
+    """Bound what a request may cost, and log it once its answer is known.
+
+    The line is written before the answer is sent, so a write that was applied is logged even if
+    the client has hung up.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+        self._slots = threading.BoundedSemaphore(settings.REQUESTS_AT_ONCE)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request, and log that."""
+        started_at = datetime.now(UTC)
+        started_s = time.perf_counter()
+        clear_contextvars()
+        request_id = safe_request_id(request.headers.get("X-Request-ID", "")) or uuid.uuid4().hex
+        bind_contextvars(request_id=request_id, rows=None)
+        response = self._answer(request)
+        response["X-Request-ID"] = request_id
+        logger.info(
+            "website.request.finished",
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            started_at=started_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            duration_ms=round((time.perf_counter() - started_s) * 1_000, 1),
+            peak_memory_mb=peak_memory_mb(),
+        )
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        if request.path == HEALTHCHECK_PATH:
+            return self._get_response(request)
+        # Waitress has the whole body by now, in a file if it is large, and its length is exact:
+        # to answer before the client has sent all of it often ends in a reset, not in a 413.
+        body_bytes = int(request.META.get("CONTENT_LENGTH") or 0)
+        if body_bytes > settings.MAX_REQUEST_BYTES:
+            return JsonResponse(
+                {
+                    "detail": f"The request has {body_bytes} bytes;"
+                    f" at most {settings.MAX_REQUEST_BYTES} are taken."
+                },
+                status=413,
+            )
+        if not self._slots.acquire(blocking=False):
+            return JsonResponse(
+                {"detail": "Too many requests are under way."},
+                status=503,
+                headers={"Retry-After": "1"},
+            )
+        try:
+            return self._get_response(request)
+        finally:
+            self._slots.release()
+
+
+def safe_request_id(given: str) -> str:
+    """Return what may stand in a log line and a header: 128 plain characters at most."""
+    return _UNSAFE.sub("", given[:1_024])[:128]
