@@ -1,8 +1,8 @@
 """What a scenario found: the figures that `--json` writes, and what was wrong."""
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.table import Table
@@ -50,15 +50,19 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A scenario's figures, how many rows were compared, and each thing that was wrong."""
+    """A scenario's figures, how many rows were compared, and each thing that was wrong.
+
+    `further` are figures that only this scenario has; they are written behind the others.
+    """
 
     figures: Figures
     rows_checked: int
     faults: Sequence[str]
+    further: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` writes."""
-        return asdict(self.figures)
+        return {**asdict(self.figures), **self.further}
 
 
 def chunk_sizes(requests: Sequence[SiteRequest]) -> ChunkSizes:
