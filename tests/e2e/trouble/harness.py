@@ -124,12 +124,19 @@ class Stage:
 
     def ended(self) -> list[Json]:
         """Return the embeds of the runs that have ended, alerts left out, oldest first."""
-        last: dict[str, Json] = {}
-        for embed in self.embeds():
-            run = embed.get("footer", {}).get("text", "")
-            if embed["title"].endswith(ENDED):
-                last.setdefault(run, embed)
-        return list(last.values())
+        return [
+            embed
+            for embed in self.embeds()
+            if embed["title"].endswith(ENDED) and "alert" not in footer(embed)
+        ]
+
+    def alerts(self) -> list[Json]:
+        """Return the embeds of the alerts, oldest first, but that about the new state store."""
+        return [
+            embed
+            for embed in self.embeds()
+            if "alert" in footer(embed) and embed["title"] != "New state store"
+        ]
 
     async def run_end(self, count: int = 1) -> Json:
         """Wait until so many runs have ended, and return the embed of the last of them."""
@@ -187,6 +194,11 @@ def row_of(member: Json) -> list[Any]:
         sorted({GUILD, *member["roles"]}),
         True,
     ]
+
+
+def footer(embed: Json) -> str:
+    """Return an embed's footer, empty if it has none."""
+    return str((embed.get("footer") or {}).get("text", ""))
 
 
 def fields(embed: Json) -> dict[str, str]:

@@ -130,7 +130,7 @@ async def test_a_run_can_be_cancelled(stage: Stage, room: Room) -> None:
 
     run = end["footer"]["text"].removeprefix("run ")
     assert [busy, live.partition("\n")[0], cancelled, idle] == [
-        "Sync: A sync is on already; `!sync status` shows it, `!sync cancel` stops it.",
+        f"Sync: Run `{run}` is on already; `!sync status` shows it, `!sync cancel` stops it.",
         "Syncing roles and users: **Writing users**, at start-up",
         f"Sync: Run `{run}` is being stopped.",
         "Sync: No sync is on.",

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from tests.e2e.trouble.faulty_site import Answer, Call, Fault, Forward
-from tests.e2e.trouble.harness import GUILD, Stage
+from tests.e2e.trouble.harness import GUILD, Stage, footer
 
 # -- what stops a run ---------------------------------------------------------------------------
 
@@ -65,10 +65,11 @@ async def repeat_a_page_by_id(call: Call, forward: Forward) -> Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """A fault, and the first line that mod-log says of it."""
+    """A fault, the first line that mod-log says of it, and the title of the alert."""
 
     fault: Fault
     says: str
+    alert: str = "Sync of roles and users failed"
     requests: int | None = None
     settings: dict[str, object] = field(default_factory=dict)
 
@@ -77,6 +78,7 @@ STOPPED = {
     "wrong token": Stopped(
         fault=refuse_token,
         says=r"**The site refuses our credentials** (HTTP 401): detail\: Invalid token.",
+        alert="Sync breaker opened",
         requests=1,
     ),
     "html": Stopped(
@@ -126,18 +128,16 @@ async def test_a_fault_stops_the_run_with_one_clear_line(stage: Stage, stopped: 
     stage.site.fault = stopped.fault
     async with stage.bot(**stopped.settings):
         end = await stage.run_end()
-        await stage.until(lambda: len(stage.embeds()) > 1)
+        await stage.until(lambda: bool(stage.alerts()))
 
-    alert = stage.embeds()[1]
+    (alert,) = stage.alerts()
     run_ids = {call.request.headers["X-Request-ID"].partition("-")[0] for call in stage.site.calls}
     assert end["description"].startswith(stopped.says)
-    assert [end["title"], end["footer"]["text"], alert["title"], alert["footer"]["text"]] == [
-        "Sync of roles and users failed",
-        *[f"run {run_id}" for run_id in run_ids],
-        "Sync of roles and users failed",
-        *[f"run {run_id}" for run_id in run_ids],
+    assert [[end["title"], footer(end)], [alert["title"], footer(alert).partition(" · ")[0]]] == [
+        ["Sync of roles and users failed", *[f"run {run_id}" for run_id in run_ids]],
+        [stopped.alert, *[f"run {run_id}" for run_id in run_ids]],
     ]
-    assert alert["description"] == end["description"]
+    assert "**Next:**" in alert["description"]
     assert stopped.requests in {None, len(stage.site.calls)}
     assert [stage.site.writes(), stage.database.stored()] == [[], before]
 

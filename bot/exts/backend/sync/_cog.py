@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import discord
 from discord.ext import commands
 
-from ._control import Control
+from ._control import Control, Refusal
 from ._core.models import RoleId, UserId
-from ._core.report import Ending, Notice, Tone, render
+from ._core.report import Notice, Tone, render
+from ._core.status import parked_list, status
+from ._errors import StoreError
 from ._guild import DiscordGuild
 from ._reporter import DiscordModLog, to_embed
 from ._site import HttpSite
+from ._store import open_store
 from ._sync import Scope
 from ._telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from ._settings import SyncSettings
 
 # Any bot: the extension is dropped into bots of other classes. mypy 2.4 can't infer the union of
@@ -25,13 +30,14 @@ if TYPE_CHECKING:
 _Context = commands.Context[Any]
 
 _STOP_S: Final = 8.0  # leaves the rest of the ten seconds to the final message
-_BUSY: Final = (
-    "A sync is on already; `{prefix}sync status` shows it, `{prefix}sync cancel` stops it."
-)
 
 
 class NotAllowedError(commands.CheckFailure):
     """Somebody may not use the commands; the message says who may."""
+
+
+class StandbyError(commands.CheckFailure):
+    """Another process holds the lease, hears the same command, and answers it."""
 
 
 class Sync(commands.Cog):
@@ -55,12 +61,18 @@ class Sync(commands.Cog):
             interval_s=settings.sync_edit_interval_s,
         )
         self._control = Control(
+            store=open_store(
+                settings.sync_state_url.get_secret_value(),
+                guild_id=settings.guild_id,
+                lease_s=settings.sync_lease_s,
+            ),
             site=self._site,
             guild=self._guild,
             mod_log=self._mod_log,
             telemetry=self._telemetry,
             settings=settings,
         )
+        self._mod_log.keeper = self._control.ledger
         self._reporting: asyncio.Task[None] | None = None
 
     # -- lifetime ---------------------------------------------------------------------------------
@@ -125,12 +137,14 @@ class Sync(commands.Cog):
     async def on_guild_role_delete(self, role: discord.Role) -> None:
         """Start a sync: the members who held the role get no events of their own."""
         if role.guild.id == self._settings.guild_id:
-            self._control.start_soon("because a role was deleted")
+            self._control.want("because a role was deleted")
 
     # -- commands ---------------------------------------------------------------------------------
 
     async def cog_check(self, ctx: _Context) -> bool:
         """Let administrators and the configured roles in, in the configured server only."""
+        if self._control.is_standby:
+            raise StandbyError("Another process answers for this server.")
         if ctx.guild is None or ctx.guild.id != self._settings.guild_id:
             raise NotAllowedError("This works only in the server that is synced.")
         author = ctx.author
@@ -161,19 +175,19 @@ class Sync(commands.Cog):
         await self._answer(ctx, self._status())
 
     @sync.command(name="all")  # type: ignore[arg-type] # see _Context
-    async def sync_all(self, ctx: _Context) -> None:
+    async def sync_all(self, ctx: _Context, force: Literal["force"] | None = None) -> None:
         """Bring roles and users on the website in step with this server."""
-        await self._start(ctx, Scope.ALL)
+        await self._start(ctx, Scope.ALL, force)
 
     @sync.command(name="users")  # type: ignore[arg-type] # see _Context
-    async def sync_users(self, ctx: _Context) -> None:
+    async def sync_users(self, ctx: _Context, force: Literal["force"] | None = None) -> None:
         """Bring users on the website in step with this server."""
-        await self._start(ctx, Scope.USERS)
+        await self._start(ctx, Scope.USERS, force)
 
     @sync.command(name="roles")  # type: ignore[arg-type] # see _Context
-    async def sync_roles(self, ctx: _Context) -> None:
+    async def sync_roles(self, ctx: _Context, force: Literal["force"] | None = None) -> None:
         """Bring roles on the website in step with this server."""
-        await self._start(ctx, Scope.ROLES)
+        await self._start(ctx, Scope.ROLES, force)
 
     @sync.command(name="plan")  # type: ignore[arg-type] # see _Context
     async def sync_plan(self, ctx: _Context) -> None:
@@ -181,54 +195,93 @@ class Sync(commands.Cog):
         await ctx.defer()
         async with ctx.typing():
             view = await self._control.plan(f"asked for by {ctx.author.name}")
-        if view is None:
-            await self._answer(ctx, self._busy())
-        else:
-            await self._answer(ctx, render(view))
+        await self._answer(ctx, _said(view.reason) if isinstance(view, Refusal) else render(view))
 
     @sync.command(name="cancel")  # type: ignore[arg-type] # see _Context
     async def sync_cancel(self, ctx: _Context) -> None:
         """Stop the sync that is on before its next request."""
-        view = self._control.cancel(f"Cancelled by <@{ctx.author.id}>.")
+        view = self._control.cancel(f"Cancelled by {_who(ctx)}.")
         said = "No sync is on." if view is None else f"Run `{view.run_id}` is being stopped."
         await self._answer(ctx, _said(said))
 
-    async def _start(self, ctx: _Context, scope: Scope) -> None:
-        view = self._control.start(scope, f"asked for by <@{ctx.author.id}>")
-        if view is None:
-            await self._answer(ctx, self._busy())
+    @sync.command(name="pause")  # type: ignore[arg-type] # see _Context
+    async def sync_pause(self, ctx: _Context) -> None:
+        """Hold every write to the website until it is resumed."""
+        await self._order(ctx, self._control.ledger.pause(_who(ctx)), "Sync is paused.")
+
+    @sync.command(name="resume")  # type: ignore[arg-type] # see _Context
+    async def sync_resume(self, ctx: _Context) -> None:
+        """End the pause."""
+        await self._order(ctx, self._control.ledger.resume(_who(ctx)), "Sync goes on.")
+
+    @sync.command(name="parked")  # type: ignore[arg-type] # see _Context
+    async def sync_parked(self, ctx: _Context) -> None:
+        """Show the rows that the website does not take."""
+        await self._answer(ctx, parked_list(self._control.ledger.parked.values()))
+
+    @sync.command(name="retry")  # type: ignore[arg-type] # see _Context
+    async def sync_retry(self, ctx: _Context) -> None:
+        """Try the parked rows again now."""
+        count = len(self._control.ledger.parked)
+        await self._order(ctx, self._control.retry_parked(), f"{count:,} rows are tried again.")
+
+    @sync.group(name="breaker")  # type: ignore[arg-type] # see _Context
+    async def sync_breaker(self, ctx: _Context) -> None:
+        """Show whether the breaker lets syncs write."""
+        await self._answer(ctx, self._status())
+
+    @sync_breaker.command(name="open")  # type: ignore[arg-type] # see _Context
+    async def sync_breaker_open(self, ctx: _Context, *, reason: str = "") -> None:
+        """Let nothing be written to the website until a reset."""
+        order = self._control.ledger.open_breaker(_who(ctx), reason)
+        await self._order(ctx, order, "The breaker is open until it is reset.")
+
+    @sync_breaker.command(name="reset")  # type: ignore[arg-type] # see _Context
+    async def sync_breaker_reset(self, ctx: _Context) -> None:
+        """Close the breaker and forget the failures that were counted."""
+        await self._order(ctx, self._control.reset_breaker(_who(ctx)), "The breaker is closed.")
+
+    async def _start(self, ctx: _Context, scope: Scope, force: str | None) -> None:
+        trigger = f"asked for by {_who(ctx)}"
+        view = self._control.start(scope, trigger, forced=force is not None)
+        if isinstance(view, Refusal):
+            await self._answer(ctx, _said(view.reason))
             return
         where = f"<#{self._settings.mod_log_channel_id}>"
         await self._answer(ctx, _said(f"Run `{view.run_id}` has started; {where} shows it."))
 
-    def _busy(self) -> Notice:
-        return _said(_BUSY.format(prefix=self._settings_prefix))
-
-    @property
-    def _settings_prefix(self) -> str:
-        prefix = self._bot.command_prefix
-        return prefix if isinstance(prefix, str) else "/"
+    async def _order(self, ctx: _Context, order: Coroutine[Any, Any, None], said: str) -> None:
+        """Carry out what was ordered, if this process may, and say so."""
+        try:
+            if not self._control.is_leading:
+                order.close()
+                said = f"This bot may not do that now: {self._control.trouble}."
+            else:
+                await order
+        except StoreError as exc:
+            said = f"That could not be kept, so it does not hold: {exc}"
+        await self._answer(ctx, _said(said))
 
     def _status(self) -> Notice:
-        view = self._control.current or self._control.last
-        if view is None:
-            return _said("No sync has run since the bot started.")
-        notice = render(view)
-        waiting = len(self._control.dirty)
-        if view.ending is Ending.VERIFIED and not waiting:
-            return notice
-        return Notice(
-            title=notice.title,
-            description=notice.description,
-            tone=notice.tone,
-            fields=(*notice.fields, ("Live changes waiting", f"{waiting:,}")),
-            footer=notice.footer,
+        control = self._control
+        view = control.current or control.last
+        return status(
+            control.ledger.state,
+            view,
+            waiting=len(control.dirty),
+            parked=len(control.ledger.parked),
+            max_items=self._settings.sync_max_items,
+            trouble=None if control.is_leading else control.trouble,
         )
 
     async def _answer(self, ctx: _Context, notice: Notice) -> None:
         await ctx.send(
             embed=to_embed(notice), allowed_mentions=discord.AllowedMentions.none(), silent=True
         )
+
+
+def _who(ctx: _Context) -> str:
+    return f"<@{ctx.author.id}>"
 
 
 def _said(text: str) -> Notice:

@@ -1,32 +1,77 @@
-"""One sync at a time: who starts one, who stops it, what it leaves behind."""
+"""Who may sync this guild, when a sync starts and stops, and what it leaves behind.
+
+One process leads: it holds the lease, and with it the right to act on what the store says. All else
+of this module happens under that lease. A process that can't get it waits, and takes over with a
+full sync when it does; until then it marks nothing, answers nothing and writes nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
+import sentry_sdk
 import structlog
 
-from ._core.report import Ending, failure_alert
+from ._core import alert
+from ._core.alert import Draft, Topic
+from ._core.attempt import Attempt, ending_of_stop
+from ._core.breaker import AttemptEnding, Probe, Start, Withheld, permit
+from ._core.history import past_run
+from ._core.patience import Failure, FailureKind
+from ._core.report import Ending, ended_late, failure_alert, when
+from ._core.schedule import next_start
+from ._errors import RunStoppedError, StoreError
+from ._gate import Gate
+from ._ledger import Ledger, utc_now
 from ._live import Dirty, LiveUpdates
+from ._parking import Parking
 from ._runner import Parts
+from ._spool import Spool
 from ._sync import FullSync, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Collection, Coroutine, Sequence
+    from datetime import datetime
 
+    from ._core.models import UserId
     from ._core.report import RunView
-    from ._ports import Guild, ModLog, Site
+    from ._ports import Guild, ModLog, Seen, Site, Store
     from ._settings import SyncSettings
     from ._telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
+_POLL_S: Final = 2.0
+_MAX_POLL_S: Final = 30.0
+_RENEW_S: Final = 10.0
+_REMIND_S: Final = 600.0
+_LOOK_BACK: Final = 50
+_SOURCE_RETRY: Final = timedelta(minutes=1)
+_KEEPS_FAILING: Final = "because live changes kept failing"
+
 
 def new_run_id() -> str:
     """Return an id that stands in every trace of a run: short enough to be read out."""
     return secrets.token_hex(4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why something that was asked for does not happen, in a sentence for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """A full sync that is to start by itself, and why; not before `at`."""
+
+    trigger: str
+    at: datetime | None = None
 
 
 class Control:
@@ -35,6 +80,7 @@ class Control:
     def __init__(
         self,
         *,
+        store: Store,
         site: Site,
         guild: Guild,
         mod_log: ModLog,
@@ -43,27 +89,44 @@ class Control:
     ) -> None:
         self.dirty = Dirty()
         self.last: RunView | None = None
+        self.ledger = Ledger(
+            store,
+            limits=settings.state,
+            secret=f"{settings.api_url} {settings.site_api_token.get_secret_value()}",
+        )
+        self._store = store
         self._mod_log = mod_log
         self._settings = settings
+        self._spool = Spool(self.ledger, mod_log)
         self._parts = Parts(
             site=site,
             guild=guild,
             telemetry=telemetry,
-            gate=asyncio.Lock(),
+            ledger=self.ledger,
+            gate=Gate(self.ledger, store, deadline_s=settings.sync_deadline_s),
             patience=settings.patience,
             target_s=settings.sync_target_s,
         )
+        self._parking = Parking(self.ledger, guild)
         self._live = LiveUpdates(
             self._parts,
             self.dirty,
             pace=settings.pace,
             new_run_id=new_run_id,
-            give_up=lambda: self.start_soon("because live updates kept failing"),
+            give_up=self._until_verified,
+            doubted=self._doubt,
         )
         self._sync: FullSync | None = None
-        self._task: asyncio.Task[RunView] | None = None
-        self._again: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wish: _Wish | None = None
+        self._verified = 0
+        self._nudged = asyncio.Event()
+        self.trouble = "it has just started and has not read its state yet"
+        self._trouble_said = False
+        self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self.is_leading = False
+        self.is_standby = False
 
     @property
     def current(self) -> RunView | None:
@@ -72,83 +135,371 @@ class Control:
 
     def begin(self) -> None:
         """Start what works for as long as the extension is loaded; returns at once."""
-        self._spawn(self._live_updates())
         if self._settings.sync_at_start:
-            self.start(Scope.ALL, "at start-up")
-
-    def start(self, scope: Scope, trigger: str) -> RunView | None:
-        """Start a sync and return its first view, or None when one is on already."""
-        if self._sync is not None:
-            return None
-        sync = self._new(scope, trigger, dry=False)
-        self._sync = sync
-        self._task = asyncio.create_task(self._run(sync), name=f"sync {sync.view.run_id}")
-        return sync.view
-
-    def start_soon(self, trigger: str) -> None:
-        """Start a full sync now, or as soon as the one that is on has ended."""
-        if self.start(Scope.ALL, trigger) is None:
-            self._again = trigger
-
-    async def plan(self, trigger: str) -> RunView | None:
-        """Compare without writing; None when a sync is on."""
-        if self._sync is not None:
-            return None
-        self._sync = sync = self._new(Scope.ALL, trigger, dry=True)
-        try:
-            return await sync.run()
-        finally:
-            self._sync = None
-
-    def cancel(self, reason: str) -> RunView | None:
-        """Stop the sync that is on before its next request; None when none is on."""
-        if self._sync is None:
-            return None
-        self._sync.cancel(reason)
-        return self._sync.view
+            self.want("at start-up")
+        self._spawn(self._spool.run_forever())
+        self._spawn(self._lead())
 
     async def stop(self, *, within_s: float) -> None:
         """Stop everything: the chunk in flight may end, within the time given."""
-        self._again = None
+        self._stopping = True
+        self._wish = None
         self.cancel("The bot was stopped; the next start goes on from here.")
         if self._task is not None:
             _, pending = await asyncio.wait({self._task}, timeout=within_s)
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
-        for background in self._tasks:
-            background.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        background = tuple(self._tasks)
+        for one in background:
+            one.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
 
-    def _new(self, scope: Scope, trigger: str, *, dry: bool) -> FullSync:
-        return FullSync(
+    # -- starting and stopping syncs --------------------------------------------------------------
+
+    def start(self, scope: Scope, trigger: str, *, forced: bool = False) -> RunView | Refusal:
+        """Start a sync that a person asks for, and return its first view, or why it may not."""
+        how = Start.FORCED if forced else Start.ASKED
+        refusal = self._refusal(how, full=scope is Scope.ALL)
+        if refusal is not None:
+            return refusal
+        return self._launch(scope, trigger, how).view
+
+    def want(self, trigger: str, *, at: datetime | None = None) -> None:
+        """Let a full sync start by itself as soon as one may."""
+        self._wish = self._wish or _Wish(trigger=trigger, at=at)
+        self._nudged.set()
+
+    async def plan(self, trigger: str) -> RunView | Refusal:
+        """Compare without writing."""
+        refusal = self._refusal(Start.ASKED, full=False)
+        if refusal is not None:
+            return refusal
+        sync = self._launch(Scope.ALL, trigger, Start.ASKED, dry=True)
+        assert self._task is not None  # noqa: S101 - the launch made it
+        await asyncio.shield(self._task)
+        return sync.view
+
+    def cancel(self, reason: str) -> RunView | None:
+        """Stop the sync that is on; None when none is. `reason` is shown."""
+        if self._sync is None:
+            return None
+        self._sync.cancel(reason)
+        return self._sync.view
+
+    async def reset_breaker(self, by: str) -> None:
+        """Close the breaker, and start a full sync in place of those that it withheld."""
+        await self.ledger.reset_breaker(by)
+        self.want(f"after {by} reset the breaker")
+
+    async def retry_parked(self) -> None:
+        """Make every parked row due, and let it be sent with the next live changes."""
+        await self.ledger.retry_parked()
+        self.dirty.mark(self.ledger.parked)
+
+    def _refusal(self, how: Start, *, full: bool) -> Refusal | None:
+        state = self.ledger.state
+        if not self.is_leading:
+            return Refusal(reason=f"This bot may not write now: {self.trouble}.")
+        if self._sync is not None:
+            return Refusal(
+                reason=f"Run `{self._sync.view.run_id}` is on already; `!sync status` shows it, "
+                "`!sync cancel` stops it."
+            )
+        if state.pause is not None:
+            return Refusal(
+                reason=f"Sync is paused by {state.pause.by}; `!sync resume` lets it go on."
+            )
+        may = permit(state.breaker, start=how, full=full, now=utc_now())
+        if isinstance(may, Withheld):
+            until = "" if may.until is None else f" It is tried again {when(may.until)}."
+            ways = "`!sync breaker reset` closes it."
+            if state.breaker.opened_by is None:
+                ways = "`!sync all force` tries now."
+            return Refusal(reason=f"The breaker is open: {may.reason}.{until} {ways}")
+        return None
+
+    def _launch(self, scope: Scope, trigger: str, how: Start, *, dry: bool = False) -> FullSync:
+        full = scope is Scope.ALL and not dry
+        probe = isinstance(
+            permit(self.ledger.state.breaker, start=how, full=full, now=utc_now()), Probe
+        )
+
+        async def begin() -> None:
+            await self._begin(sync, how, full=full)
+
+        sync = FullSync(
             self._parts,
             run_id=new_run_id(),
             scope=scope,
-            trigger=trigger,
+            trigger=f"{trigger}, as a probe of the site" if probe else trigger,
+            probe=probe,
             dirty=self.dirty,
             mod_log=self._mod_log,
+            parking=self._parking,
             pace=self._settings.pace,
             page_items=self._settings.sync_page_items,
+            begin=begin,
             dry=dry,
         )
+        self._sync = sync
+        self._task = asyncio.create_task(self._run(sync, full=full), name=sync.view.run_id)
+        return sync
 
-    async def _run(self, sync: FullSync) -> RunView:
+    async def _begin(self, sync: FullSync, how: Start, *, full: bool) -> None:
+        """Write the attempt down, before its first request to the site."""
+        view = sync.view
+        may = permit(self.ledger.state.breaker, start=how, full=full, now=utc_now())
+        if isinstance(may, Withheld) or isinstance(may, Probe) is not sync.probe:
+            # The breaker moved while this waited for Discord.
+            raise RunStoppedError(Failure(kind=FailureKind.HELD, reason="its state has changed"))
+        attempt = Attempt(
+            run_id=view.run_id,
+            what=view.what,
+            trigger=view.trigger,
+            full=full,
+            probe=sync.probe,
+            started_at=view.started_at,
+        )
+        await self.ledger.begin(attempt, start=how)
+
+    async def _run(self, sync: FullSync, *, full: bool) -> None:
         try:
             view = await sync.run()
+            await self._close(sync, full=full)
+        except StoreError as exc:
+            log.warning("sync.attempt.unkept", run_id=sync.view.run_id, error=str(exc))
+            sync.say_next("How it ended could not be kept, so it will count as interrupted.")
         finally:
-            self.last = sync.view
+            self.last = view = sync.view
             self._sync = None
-            await self._mod_log.finish(sync.view)
-        if view.ending is Ending.FAILED:
-            await self._mod_log.alert(failure_alert(view))
-        if self._again is not None:
-            trigger, self._again = self._again, None
-            self.start(Scope.ALL, trigger)
-        return view
+            self._nudged.set()
+            if not sync.dry:
+                await self._mod_log.finish(view)
 
-    async def _live_updates(self) -> None:
-        await self._live.run_forever()
+    async def _close(self, sync: FullSync, *, full: bool) -> None:
+        """Strike the attempt off, and arrange what follows from how it ended."""
+        view = sync.view
+        self._doubt(sync.doubtful)
+        kind, reason = "", ""
+        if view.failure is not None:
+            kind = f"{view.failure.kind.name} {view.failure.status or ''}".strip()
+            reason = f"{view.failure.kind.value}: {view.failure.reason}"
+        if not sync.attempted:
+            await self._never_asked(sync, kind)
+            return
+        ending = _ending(sync)
+        if view.ending is Ending.CANCELLED and ending is AttemptEnding.INTERRUPTED:
+            reason = "a sync was stopped while the site was in trouble"
+        await self.ledger.end(
+            ending,
+            reason=reason,
+            refused=view.failure is not None and view.failure.kind is FailureKind.REFUSED,
+            failure=failure_alert(view) if view.ending is Ending.FAILED else None,
+            kind=kind,
+            past=None if sync.dry else past_run(view, ending, requests=sync.requests),
+        )
+        if ending is AttemptEnding.VERIFIED:
+            self._verified += full
+        elif view.ending is Ending.FAILED:
+            sync.say_next(alert.next_step(self.ledger.state.breaker))
+        elif ending is AttemptEnding.INTERRUPTED:
+            sync.say_next(
+                f"{view.next_step} It counts as a failure: the site had not answered well. "
+                f"{alert.next_step(self.ledger.state.breaker)}"
+            )
+
+    async def _never_asked(self, sync: FullSync, kind: str) -> None:
+        """Tell of a run that failed before it asked the site for anything; it is no attempt."""
+        view = sync.view
+        if view.ending is not Ending.FAILED:
+            return
+        notice = failure_alert(view)
+        await self.ledger.tell(Draft(topic=Topic.RUN, reason=kind, notice=notice))
+        if view.failure is not None and view.failure.kind is FailureKind.SOURCE:
+            at = utc_now() + _SOURCE_RETRY
+            self.want("again, after Discord's members could not be read", at=at)
+            sync.say_next(f"**Next:** it is tried again {when(at)}.")
+
+    # -- leading ----------------------------------------------------------------------------------
+
+    async def _lead(self) -> None:
+        """Hold the lease and work, again and again, for as long as the extension is loaded."""
+        wait_s = _POLL_S
+        while True:
+            try:
+                await self._store.open()
+                await self._take_turn()
+            except* StoreError as group:
+                self._say_trouble(str(_first(group)))
+            # The outermost boundary: whatever is wrong in our own code is told once a time, and
+            # this process goes on trying.
+            except* Exception as group:
+                log.exception("sync.lead.broke")
+                sentry_sdk.capture_exception(group)
+                self._say_trouble(f"an error of ours: {_first(group)!r}")
+            finally:
+                if self.is_leading:
+                    self.want("after the lease was lost")
+                    wait_s = _POLL_S
+                self.is_leading = self.is_standby = False
+                await self._drop_run()
+                self.ledger.forget()
+                await self._store.close()
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _MAX_POLL_S)
+
+    async def _take_turn(self) -> None:
+        said = False
+        while not await self._store.acquire():
+            self.is_standby = True
+            self.trouble = f"{self._store.holder() or 'another process'} syncs this server"
+            if not said:
+                said = True
+                log.info("sync.lease.waiting", holder=self._store.holder())
+                self._spool.say(alert.waiting_for(self._store.holder()))
+            self._store_answers()
+            await asyncio.sleep(_POLL_S)
+        self.is_standby = False
+        await self.ledger.load()
+        self._store_answers()
+        log.info("sync.lease.held", where=self._store.where)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew())
+            tasks.create_task(self._work())
+
+    async def _renew(self) -> None:
+        every_s = min(_RENEW_S, self._settings.sync_lease_s / 6)
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                is_ours = await self._store.renew()
+            except StoreError:
+                if self._store.lease_left_s() > 0:
+                    continue
+                raise
+            if not is_ours:
+                raise StoreError(f"the lease in {self._store.where} was lost")
+
+    async def _work(self) -> None:
+        """Do what a leading process does, in this order."""
+        for warning in self._store.warnings:
+            await self.ledger.tell(alert.store_warning(warning))
+        if self._store.kept_aside is not None:
+            kept = f"An unreadable state store was kept aside as {self._store.kept_aside}."
+            await self.ledger.tell(alert.store_warning(kept))
+        seen: Sequence[Seen] | None = None
+        if not self.ledger.is_trusted:
+            seen = await self._mod_log.recent(_LOOK_BACK)
+            if alert.tells_of_a_lost_store(message.title for message in seen or ()):
+                await self.ledger.lose()
+            else:
+                await self.ledger.trust()
+        if self._settings.sync_at_start:
+            await self.ledger.withhold_start()
+        self.is_leading = True
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._end_orphans(seen))
+            tasks.create_task(self._schedule())
+            tasks.create_task(self._live.run_forever())
+            tasks.create_task(self._remind())
+
+    async def _schedule(self) -> None:
+        """Start a full sync whenever one is due."""
+        while True:
+            self._nudged.clear()
+            changed = asyncio.ensure_future(self.ledger.changed())
+            nudged = asyncio.ensure_future(self._nudged.wait())
+            due = self._due()
+            now = utc_now()
+            if due is not None and due <= now:
+                self._launch(Scope.ALL, self._trigger(), Start.AUTOMATIC)
+                due = None
+            try:
+                await asyncio.wait(
+                    {changed, nudged},
+                    timeout=None if due is None else (due - now).total_seconds(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                changed.cancel()
+                nudged.cancel()
+
+    def _due(self) -> datetime | None:
+        if self._sync is not None or self._stopping:
+            return None
+        state, now, wish = self.ledger.state, utc_now(), self._wish
+        wanted = wish is not None and (wish.at is None or wish.at <= now)
+        due = next_start(state.breaker, wanted=wanted, paused=state.pause is not None, now=now)
+        if due is None and wish is not None and not wanted and state.pause is None:
+            return wish.at
+        return due
+
+    def _trigger(self) -> str:
+        wish, self._wish = self._wish, None
+        if self.ledger.state.breaker.failures:
+            return "again, by itself"
+        return wish.trigger if wish is not None else "by itself"
+
+    async def _remind(self) -> None:
+        while True:
+            await self.ledger.remind()
+            await asyncio.sleep(_REMIND_S)
+
+    async def _end_orphans(self, seen: Sequence[Seen] | None) -> None:
+        """End the live messages that a process which died has left open."""
+        seen = seen if seen is not None else await self._mod_log.recent(_LOOK_BACK)
+        died = self.ledger.died
+        past = {run.run_id: run for run in self.ledger.past_runs()}
+        for message in seen or ():
+            run_id = message.footer.partition("run ")[2].partition(" ")[0]
+            here = self._sync is not None and self._sync.view.run_id == run_id
+            if not message.title.startswith(alert.LIVE) or here:
+                continue
+            attempt = died if died is not None and died.run_id == run_id else None
+            notice = ended_late(
+                what=message.title.removeprefix(alert.LIVE),
+                run_id=run_id,
+                attempt=attempt,
+                past=past.get(run_id),
+            )
+            await self._mod_log.replace(message.id, notice)
+
+    async def _drop_run(self) -> None:
+        """End a run whose lease went: what it still writes could meet another process's writes."""
+        if self._task is None or self._task.done():
+            return
+        self.cancel("The lease on this server was lost.")
+        await asyncio.wait({self._task})
+
+    def _say_trouble(self, reason: str) -> None:
+        self.trouble = reason
+        log.warning("sync.store.unreachable", error=reason)
+        if not self._trouble_said:
+            self._trouble_said = True
+            self._spool.say(alert.store_unreachable(reason))
+
+    def _store_answers(self) -> None:
+        if self._trouble_said:
+            self._trouble_said = False
+            self._spool.say(alert.store_back())
+
+    # -- live changes -----------------------------------------------------------------------------
+
+    async def _until_verified(self) -> None:
+        """Let full syncs take the place of drains that keep failing, until one is verified."""
+        before = self._verified
+        self.want(_KEEPS_FAILING)
+        while self._verified == before:
+            await self.ledger.changed()
+
+    def _doubt(self, ids: Collection[UserId]) -> None:
+        """Write ids again later whose answer was lost: the lost request may commit until then."""
+        if ids:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._settings.sync_doubtful_recheck_s, self.dirty.mark, tuple(ids))
+
+    # -- tasks ------------------------------------------------------------------------------------
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
@@ -159,3 +510,19 @@ class Control:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("sync.worker.broke", exc_info=task.exception())
+
+
+def _ending(sync: FullSync) -> AttemptEnding:
+    match sync.view.ending:
+        case Ending.VERIFIED | Ending.PLANNED:
+            return AttemptEnding.VERIFIED
+        case Ending.CANCELLED:
+            return ending_of_stop(sync.traces)
+        case _:
+            return AttemptEnding.FAILED
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

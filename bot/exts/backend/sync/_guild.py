@@ -105,7 +105,7 @@ class DiscordGuild:
         guild = self._guild()
         return self._proof if guild is not None and guild is self._proven else None
 
-    def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
+    async def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
         """Return those of these ids whom the cache has, with their values of now."""
         guild = self._proven_guild()
         known = frozenset(guild._roles)

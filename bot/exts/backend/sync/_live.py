@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -11,12 +11,13 @@ import structlog
 from ._core import run
 from ._core.models import ALL_FIELDS, Field
 from ._core.pace import Pace
+from ._core.patience import FailureKind
 from ._core.plan import Group, Kind
 from ._errors import CancelledByPersonError, RunStoppedError
 from ._runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from ._core.models import RoleId, UserId
     from ._core.pace import PaceLimits
@@ -89,14 +90,15 @@ class LiveUpdates:
         *,
         pace: PaceLimits,
         new_run_id: Callable[[], str],
-        give_up: Callable[[], None],
+        give_up: Callable[[], Awaitable[None]],
+        doubted: Callable[[Collection[UserId]], None],
     ) -> None:
         self._parts = parts
         self._dirty = dirty
         self._pace = Pace.start(pace)
         self._new_run_id = new_run_id
         self._give_up = give_up
-        self._runner: Runner | None = None
+        self._doubted = doubted
 
     async def run_forever(self) -> None:
         """Drain whenever something is marked; after three failures in a row, ask for a run."""
@@ -107,10 +109,13 @@ class LiveUpdates:
             try:
                 await self._drain()
             except RunStoppedError as exc:
+                if exc.failure.kind is FailureKind.REFUSED:
+                    await self._parts.ledger.refuse(exc.failure.reason)
                 failures += 1
                 log.warning("sync.drain.failed", error=str(exc), failures=failures)
                 if failures == _TRIES:
-                    self._give_up()
+                    await self._give_up()
+                    failures = 0
                 await asyncio.sleep(_BACKOFF_S * failures)
             else:
                 failures = 0
@@ -118,13 +123,14 @@ class LiveUpdates:
     async def _drain(self) -> None:
         """Bring every marked id's state of now to the site; what fails is marked again."""
         await self._parts.guild.prove()
+        await self._parts.gate.admitted(None)
         dirty = self._dirty
         users, joined, left = set(dirty.users), set(dirty.joined), set(dirty.left)
         roles = set(dirty.roles)
         for marked in (dirty.users, dirty.joined, dirty.left, dirty.roles):
             marked.clear()
         self._parts.telemetry.dirty.set(len(users))
-        runner = Runner(self._parts, self._new_run_id())
+        runner = Runner(self._parts, self._new_run_id(), attempt=False)
         try:
             known_roles = self._parts.guild.roles()
             refused = await runner.write_roles(
@@ -139,7 +145,8 @@ class LiveUpdates:
             dirty.left |= left - dirty.joined
             dirty.roles |= roles
             raise
-        self._pace = replace(delivery.pace)
+        self._pace = delivery.pace
+        self._doubted(delivery.doubtful)
         if delivery.left_out:
             # They changed between being grouped and being sent: look again.
             dirty.mark(delivery.left_out)
@@ -159,7 +166,7 @@ class LiveUpdates:
         self, users: set[UserId], joined: set[UserId], left: set[UserId]
     ) -> tuple[Group, ...]:
         guild = self._parts.guild
-        present = guild.members(users).keys()
+        present = (await guild.members(users)).keys()
         absent = users - present
         gone = absent & left
         unknown = tuple(sorted(absent - left))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ._core.alert import Alert
     from ._core.models import Member, Role, RoleId, UserId
     from ._core.outcome import Answer, NoAnswer
     from ._core.report import Notice, RunView
@@ -52,8 +53,8 @@ class Guild(Protocol):
         """Wait for the guild, request all its members and compare; return at once if proven."""
         ...
 
-    def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
-        """Return those of these ids whom the cache has, with their values of now."""
+    async def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
+        """Return those of these ids who are known to be members, with their values of now."""
         ...
 
     def member_ids(self) -> Sequence[UserId]:
@@ -69,6 +70,15 @@ class Guild(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A message of ours that mod-log shows: its embed's title and footer."""
+
+    id: int
+    title: str
+    footer: str
+
+
 class ModLog(Protocol):
     """The mod-log channel; nothing that it meets ever reaches the caller."""
 
@@ -80,8 +90,19 @@ class ModLog(Protocol):
         """Show the last state of a run, and return when it is shown or was kept for later."""
         ...
 
-    async def alert(self, notice: Notice) -> None:
-        """Post a message of its own."""
+    async def post(self, alert: Alert, *, again: bool) -> bool:
+        """Post an alert, and return whether mod-log shows it now.
+
+        With `again` it may have been posted before, and is looked for first.
+        """
+        ...
+
+    async def recent(self, count: int) -> Sequence[Seen] | None:
+        """Return our messages among the latest ones, newest first; None if they can't be read."""
+        ...
+
+    async def replace(self, message_id: int, notice: Notice) -> bool:
+        """Let a message say something else for good, and return whether it does."""
         ...
 
 

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import discord
 import sentry_sdk
 import structlog
 
 from ._core.report import render
+from ._errors import StoreError
+from ._ports import Seen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from discord.ext import commands
 
+    from ._core.alert import Alert
     from ._core.report import Notice, RunView
 
 log = structlog.get_logger(__name__)
@@ -26,7 +31,17 @@ log = structlog.get_logger(__name__)
 _ROLL_AFTER_S: Final = 55 * 60  # messages older than an hour have a low limit of edits
 _LAST_TRIES: Final = 4
 _RETRY_S: Final = 2.0
+_MAX_RETRY_S: Final = 60.0
+_SEARCHED: Final = 100
 _FINISH_S: Final = 30.0
+
+
+class Keeper(Protocol):
+    """Who remembers over a restart which message shows a run, and how far it was."""
+
+    async def shown(
+        self, run_id: str, *, channel_id: int, message_id: int, done: int, planned: int
+    ) -> None: ...
 
 
 class _UnusableError(discord.ClientException):
@@ -44,6 +59,7 @@ class DiscordModLog:
         alert_role_id: int | None,
         interval_s: float,
     ) -> None:
+        self.keeper: Keeper | None = None
         self._bot = bot
         self._channel_id = channel_id
         self._alert_role_id = alert_role_id
@@ -108,12 +124,29 @@ class DiscordModLog:
             if message is not None and _age_s(message) < _ROLL_AFTER_S:
                 with suppress(discord.NotFound):
                     self._message = await message.edit(embed=embed)
+                    await self._keep(view)
                     return True
             self._message = await self._send(embed=embed)
             self._message_run = view.run_id
+            await self._keep(view)
         except (discord.HTTPException, discord.ClientException, OSError) as exc:
             return self._is_hopeless(exc)
         return True
+
+    async def _keep(self, view: RunView) -> None:
+        if self.keeper is None or self._message is None or view.ending is not None:
+            return
+        try:
+            await self.keeper.shown(
+                view.run_id,
+                channel_id=self._channel_id,
+                message_id=self._message.id,
+                done=view.done,
+                planned=view.planned,
+            )
+        except StoreError as exc:
+            # The next start finds the message by its looks, and counts from what was kept before.
+            log.warning("sync.mod_log.unkept", error=str(exc))
 
     def _is_hopeless(self, exc: Exception) -> bool:
         """Log why Discord did not take a message; return whether only an operator can help.
@@ -130,23 +163,64 @@ class DiscordModLog:
             )
         return True
 
-    async def alert(self, notice: Notice) -> None:
-        """Post a message of its own, which pings the configured role if the notice asks for it."""
-        role_id = self._alert_role_id if notice.ping else None
-        content = None if role_id is None else f"<@&{role_id}>"
-        for turn in range(_LAST_TRIES):
-            await asyncio.sleep(_RETRY_S * turn)
+    async def post(self, alert: Alert, *, again: bool) -> bool:
+        """Post an alert, which pings the configured role if it asks for it."""
+        await self._bot.wait_until_ready()
+        try:
+            if again and await self._shows(alert.id):
+                return True
+            role_id = self._alert_role_id if alert.notice.ping else None
+            await self._send(
+                content=None if role_id is None else f"<@&{role_id}>",
+                embed=to_embed(alert.notice),
+                pings=() if role_id is None else (discord.Object(role_id),),
+                nonce=alert.id,
+            )
+        except (discord.HTTPException, discord.ClientException, OSError) as exc:
+            self._is_hopeless(exc)
+            return False
+        return True
+
+    async def _shows(self, alert_id: str) -> bool:
+        try:
+            seen = await self._read(_SEARCHED)
+        except discord.Forbidden:
+            return False  # it may write but not look back: the nonce has to do
+        return any(alert_id in message.footer for message in seen)
+
+    async def recent(self, count: int) -> Sequence[Seen] | None:
+        """Return our messages among the latest, newest first, however long Discord is away."""
+        await self._bot.wait_until_ready()
+        wait_s = _RETRY_S
+        while True:
             try:
-                await self._send(
-                    content=content,
-                    embed=to_embed(notice),
-                    pings=() if role_id is None else (discord.Object(role_id),),
-                )
+                return await self._read(count)
             except (discord.HTTPException, discord.ClientException, OSError) as exc:
                 if self._is_hopeless(exc):
-                    return
-            else:
-                return
+                    return None
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _MAX_RETRY_S)
+
+    async def _read(self, count: int) -> list[Seen]:
+        channel = await self._channel()
+        me = self._bot.user
+        return [
+            Seen(id=message.id, title=embed.title or "", footer=embed.footer.text or "")
+            async for message in channel.history(limit=count)
+            if me is not None and message.author.id == me.id
+            for embed in message.embeds[:1]
+        ]
+
+    async def replace(self, message_id: int, notice: Notice) -> bool:
+        """Let a message say something else for good."""
+        try:
+            channel = await self._channel()
+            message = await channel.fetch_message(message_id)
+            await message.edit(embed=to_embed(notice), view=None)
+        except (discord.HTTPException, discord.ClientException, OSError) as exc:
+            self._is_hopeless(exc)
+            return False
+        return True
 
     async def _send(
         self,
@@ -154,18 +228,29 @@ class DiscordModLog:
         embed: discord.Embed,
         content: str | None = None,
         pings: tuple[discord.Object, ...] = (),
+        nonce: str | None = None,
     ) -> discord.Message:
+        channel = await self._channel()
+        mentions = discord.AllowedMentions(
+            everyone=False, users=False, roles=pings, replied_user=False
+        )
+        # discord.py sends `enforce_nonce` along: a repeated one is answered with the first message.
+        message = await channel.send(
+            content=content,
+            embed=embed,
+            allowed_mentions=mentions,
+            nonce=nonce,  # type: ignore[arg-type] # typed without the None that is its default
+        )
+        self._unusable = None
+        return message
+
+    async def _channel(self) -> discord.abc.MessageableChannel:
         channel = self._bot.get_channel(self._channel_id)
         if channel is None:
             channel = await self._bot.fetch_channel(self._channel_id)
         if not isinstance(channel, discord.abc.Messageable):
             raise _UnusableError(f"it is no channel for messages, but a {type(channel).__name__}")
-        mentions = discord.AllowedMentions(
-            everyone=False, users=False, roles=pings, replied_user=False
-        )
-        message = await channel.send(content=content, embed=embed, allowed_mentions=mentions)
-        self._unusable = None
-        return message
+        return channel
 
 
 def to_embed(notice: Notice) -> discord.Embed:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, assert_never
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
 from ._core import requests, run
+from ._core.attempt import Traces
 from ._core.models import role_faults
 from ._core.outcome import (
     AlreadyThere,
@@ -21,39 +23,43 @@ from ._core.outcome import (
     RejectedWhole,
     classify,
 )
-from ._core.patience import Patience, PatienceLimits, fatal
+from ._core.patience import Failure, FailureKind, Patience, PatienceLimits, fatal
 from ._core.payload import compose
-from ._errors import CancelledByPersonError, RunStoppedError
+from ._errors import CancelledByPersonError, RunStoppedError, StoreError
+from ._ledger import utc_now
 from ._telemetry import RunFigures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
     from ._core.models import Role, RoleId
+    from ._core.outcome import Answer, NoAnswer
     from ._core.requests import Request
+    from ._gate import Gate
+    from ._ledger import Ledger
     from ._ports import Guild, Proof, Site
     from ._telemetry import Telemetry
 
+    _T = TypeVar("_T")
 
-def utc_now() -> datetime:
-    """Return the present, aware."""
-    return datetime.now(UTC)
+_GRACE_S: Final = 5.0  # how long a request may go on after its run was told to stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What every run of a process shares; `gate` lets one write through at a time."""
+    """What every run of a process shares."""
 
     site: Site
     guild: Guild
     telemetry: Telemetry
-    gate: asyncio.Lock
+    ledger: Ledger
+    gate: Gate
     patience: PatienceLimits
     target_s: float
 
 
 class Runner:
-    """The requests of one run, or of one drain of live changes.
+    """The requests of one run, or of one drain of live changes (`attempt` is false).
 
     `changed` is called with a delivery's state before each step, to be shown.
     """
@@ -63,11 +69,14 @@ class Runner:
         parts: Parts,
         run_id: str,
         *,
+        attempt: bool,
         changed: Callable[[run.Delivery, str | None, float], None] | None = None,
     ) -> None:
         self._parts = parts
         self._run_id = run_id
+        self._attempt = attempt
         self._changed = changed
+        self._unanswered = self._failing = self._applied = False
         self._cancelled = asyncio.Event()
         self._latest_s = 0.0
         self.figures = RunFigures()
@@ -77,25 +86,61 @@ class Runner:
         """Stop before the next request."""
         self._cancelled.set()
 
+    def traces(self, *, due: bool) -> Traces:
+        """Say what this leaves at the site if it is stopped now."""
+        return Traces(
+            unanswered=self._unanswered, failing=self._failing, applied=self._applied, due=due
+        )
+
     async def prove(self) -> Proof:
         """Wait for the guild's proof, which may take as long as Discord is away, or a cancel."""
         proof = self._parts.guild.proof
-        if proof is not None:
-            return proof
-        proving = asyncio.ensure_future(self._parts.guild.prove())
-        cancelled = asyncio.ensure_future(self._cancelled.wait())
-        try:
-            await asyncio.wait({proving, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            self._check_cancelled()
-            return proving.result()
-        finally:
-            proving.cancel()
-            cancelled.cancel()
+        return proof if proof is not None else await self._or_cancelled(self._parts.guild.prove())
 
-    async def ask(self, make: Callable[[int], Request]) -> Outcome:
+    async def _or_cancelled(
+        self, work: Coroutine[Any, Any, _T], *, undo: Callable[[], object] | None = None
+    ) -> _T:
+        """Wait for some work that is not the site's, or for a cancel.
+
+        `undo` takes back what the work did, if it was done at the moment of the cancel.
+        """
+        working = asyncio.ensure_future(work)
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
+        since = asyncio.get_running_loop().time()
+        try:
+            await asyncio.wait({working, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            self._check_cancelled()
+            return working.result()
+        except (CancelledByPersonError, asyncio.CancelledError):
+            if undo is not None and working.done() and not working.cancelled():
+                undo()
+            raise
+        finally:
+            working.cancel()
+            cancelled.cancel()
+            waited = timedelta(seconds=asyncio.get_running_loop().time() - since)
+            self.patience = self.patience.waited(waited)
+
+    @contextlib.asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[None]:
+        """Hold the gate for one write, once it may go."""
+        gate, run_id = self._parts.gate, self._run_id if self._attempt else None
+        while True:
+            if not gate.admits(run_id):
+                await self._or_cancelled(gate.admitted(run_id))
+            await self._or_cancelled(gate.writing.acquire(), undo=gate.writing.release)
+            try:
+                if gate.admits(run_id):
+                    yield
+                    return
+            finally:
+                gate.writing.release()
+
+    async def ask(self, make: Callable[[int], Request], *, writes: bool = False) -> Outcome:
         """Ask until the site gives an answer that is no failure, or the run must stop.
 
-        `make` builds the request, told how often it failed so far.
+        `make` builds the request, told how often it failed so far. One that `writes` passes the
+        gate, at each try anew.
         """
         tries = 0
         while True:
@@ -103,7 +148,8 @@ class Runner:
             failure = self.patience.exhausted(utc_now())
             if failure is not None:
                 raise RunStoppedError(failure)
-            outcome, _ = await self._ask_once(make(tries))
+            async with self._admitted() if writes else contextlib.nullcontext():
+                outcome, _ = await self._ask_once(make(tries))
             tries += 1
             if isinstance(outcome, Failing | Overloaded):
                 self.patience = self.patience.failed(outcome)
@@ -185,27 +231,38 @@ class Runner:
                 return type(outcome).__name__
 
     async def _write(self, make: Callable[[int], Request]) -> Outcome:
-        async with self._parts.gate:
-            return await self.ask(make)
+        outcome = await self.ask(make, writes=True)
+        self._applied = self._applied or isinstance(outcome, Applied)
+        return outcome
 
     async def _send(self, delivery: run.Delivery, step: run.Send) -> run.Delivery:
         await self.prove()
-        async with self._parts.gate:
+        async with self._admitted():
             # Read inside the gate and not before: what another write waited for may have changed.
-            members = self._parts.guild.members(step.batch.ids)
+            members = await self._parts.guild.members(step.batch.ids)
             sent, body = compose(step.batch, members, max_bytes=step.max_bytes)
             outcome: Outcome | None = None
             if body is not None:
+                if self._attempt:
+                    await self._before_chunk(len(sent.ids))
                 request = requests.write_users(step.batch.kind, body, rows=len(sent.ids))
                 outcome, self._latest_s = await self._ask_once(request)
+        self._applied = self._applied or isinstance(outcome, Applied)
         return run.record(
-            delivery,
+            # Its patience has waited meanwhile, for Discord, a pause or another write.
+            replace(delivery, patience=self.patience),
             sent,
             outcome,
             now=utc_now(),
             seconds=self._latest_s,
             jitter=random.random(),  # noqa: S311 - not a secret
         )
+
+    async def _before_chunk(self, items: int) -> None:
+        try:
+            await self._parts.ledger.before_chunk(items)
+        except StoreError as exc:
+            raise RunStoppedError(Failure(kind=FailureKind.STORE, reason=str(exc))) from exc
 
     async def _probe(self) -> Failing | Overloaded | None:
         """Ask for the healthcheck and one small read; both must be well and within the target."""
@@ -227,7 +284,7 @@ class Runner:
     async def _ask_once(self, request: Request) -> tuple[Outcome, float]:
         self.figures.requests += 1
         request_id = f"{self._run_id}-{self.figures.requests}"
-        answer = await self._parts.site.send(request, request_id=request_id)
+        answer = await self._answer(self._parts.site.send(request, request_id=request_id))
         outcome = classify(
             answer,
             purpose=request.purpose,
@@ -235,9 +292,27 @@ class Runner:
             rows=request.rows,
             read=request.read,
         )
+        self._failing = isinstance(outcome, Failing | Overloaded)
         self.figures.asked(request, answer.seconds)
         self._parts.telemetry.asked(request, request_id, outcome, answer.seconds)
         return outcome, answer.seconds
+
+    async def _answer(self, sending: Coroutine[Any, Any, Answer | NoAnswer]) -> Answer | NoAnswer:
+        """Wait for an answer; once the run was told to stop, only for a short while more."""
+        request = asyncio.ensure_future(sending)
+        cancelled = asyncio.ensure_future(self._cancelled.wait())
+        self._unanswered = True
+        try:
+            await asyncio.wait({request, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            if not request.done():
+                await asyncio.wait({request}, timeout=_GRACE_S)
+            if not request.done():
+                raise CancelledByPersonError
+            self._unanswered = False
+            return request.result()
+        finally:
+            request.cancel()
+            cancelled.cancel()
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():

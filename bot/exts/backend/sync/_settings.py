@@ -5,11 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ._core.breaker import BreakerLimits
 from ._core.pace import PaceLimits
 from ._core.patience import PatienceLimits
+from ._core.state import StateLimits
 from ._errors import SettingsError
 
 
@@ -55,6 +65,24 @@ class SyncSettings(BaseSettings):
     sync_backoff_s: _Seconds = 1
     sync_edit_interval_s: _Seconds = 5
     sync_member_timeout_s: _Seconds = 20
+    sync_parked_min: Annotated[int, Field(ge=0)] = 20
+    sync_parked_part: Annotated[float, Field(ge=0, le=1)] = 0.1
+    sync_doubtful_recheck_s: _Seconds = 120
+
+    sync_state_url: SecretStr = SecretStr("sqlite:///var/sync.db")
+    sync_lease_s: _Seconds = 90
+    sync_breaker_threshold: Annotated[int, Field(gt=0)] = 3
+    sync_first_retry_s: _Seconds = 60
+    sync_second_retry_s: _Seconds = 300
+    sync_breaker_open_s: _Seconds = 900
+    sync_breaker_max_open_s: _Seconds = 86400
+
+    @model_validator(mode="after")
+    def _lease_outlives_a_request(self) -> Self:
+        # Nothing is sent with less of the lease left than a request may take, so it would be never.
+        if self.sync_lease_s < self.sync_deadline_s * 1.5:
+            raise ValueError("SYNC_LEASE_S must be at least 1.5 times SYNC_DEADLINE_S")
+        return self
 
     @field_validator("sync_command_role_ids", mode="before")
     @classmethod
@@ -71,8 +99,9 @@ class SyncSettings(BaseSettings):
         except ValidationError as exc:
             wrong: dict[str, str] = {}
             for error in exc.errors(include_input=False, include_url=False):
-                wrong.setdefault(str(error["loc"][0]).upper(), _plain(error["type"], error["msg"]))
-            faults = "; ".join(f"{name} {fault}" for name, fault in wrong.items())
+                name = str(error["loc"][0]).upper() if error["loc"] else ""
+                wrong.setdefault(name, _plain(error["type"], error["msg"]))
+            faults = "; ".join(f"{name} {fault}".strip() for name, fault in wrong.items())
             raise SettingsError(f"settings: {faults}") from None
 
     @property
@@ -97,6 +126,21 @@ class SyncSettings(BaseSettings):
             stall=timedelta(seconds=self.sync_stall_s),
             backoff=timedelta(seconds=self.sync_backoff_s),
             deadline=timedelta(seconds=self.sync_deadline_s),
+            parked_min=self.sync_parked_min,
+            parked_part=self.sync_parked_part,
+        )
+
+    @property
+    def state(self) -> StateLimits:
+        return StateLimits(
+            breaker=BreakerLimits(
+                threshold=self.sync_breaker_threshold,
+                first_retry=timedelta(seconds=self.sync_first_retry_s),
+                second_retry=timedelta(seconds=self.sync_second_retry_s),
+                open_for=timedelta(seconds=self.sync_breaker_open_s),
+                max_open=timedelta(seconds=self.sync_breaker_max_open_s),
+            ),
+            default_items=self.sync_max_items,
         )
 
 

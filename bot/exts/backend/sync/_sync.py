@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import sentry_sdk
 import structlog
 
-from ._core import requests
+from ._core import alert, requests
 from ._core import run as delivering
+from ._core.alert import Topic
 from ._core.diff import RoleDiff, diff_roles
 from ._core.models import Member
 from ._core.outcome import Applied, NotFound
@@ -27,15 +28,18 @@ from ._core.plan import (
 from ._core.reading import Cursor
 from ._core.report import Ending, Phase, RoleTally, RunView
 from ._core.wire import Capabilities, Page
-from ._errors import CancelledByPersonError, RunStoppedError
-from ._runner import Runner, utc_now
+from ._errors import CancelledByPersonError, RunStoppedError, StoreError
+from ._ledger import utc_now
+from ._runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 
+    from ._core.attempt import Traces
     from ._core.models import Role, RoleId, UserId
     from ._core.requests import Request
     from ._live import Dirty
+    from ._parking import Parking
     from ._ports import Guild, ModLog, Proof
     from ._runner import Parts
 
@@ -65,19 +69,28 @@ class FullSync:
         trigger: str,
         dirty: Dirty,
         mod_log: ModLog,
+        parking: Parking,
         pace: PaceLimits,
         page_items: int,
+        begin: Callable[[], Awaitable[None]],
+        probe: bool = False,
         dry: bool = False,
     ) -> None:
         self._parts = parts
-        self._scope = scope
+        self._parking = parking
+        self._begin = begin
+        self._due = True
+        self.attempted = False
+        self.probe = probe
+        self.doubtful: frozenset[UserId] = frozenset()
+        self.scope = scope
         self._dirty = dirty
         self._mod_log = mod_log
         self._pace = pace
         self._page_items = page_items
-        self._dry = dry
+        self.dry = dry
         self._offers = Capabilities()
-        self._runner = Runner(parts, run_id, changed=self._show_delivery)
+        self._runner = Runner(parts, run_id, attempt=True, changed=self._show_delivery)
         self._writing_since: float | None = None
         self._done_before = 0
         self._stopping_reason = ""
@@ -100,16 +113,34 @@ class FullSync:
         self._stopping_reason = reason
         self._runner.cancel()
 
+    @property
+    def traces(self) -> Traces:
+        """What it leaves at the site if it was stopped."""
+        return self._runner.traces(due=self._due)
+
+    @property
+    def requests(self) -> int:
+        """How many requests it has sent."""
+        return self._runner.figures.requests
+
+    def say_next(self, next_step: str) -> RunView:
+        """Add to its last state what happens next."""
+        self._show(next_step=next_step)
+        return self.view
+
     async def run(self) -> RunView:
         """Run to the end, whatever it is, and return the last view."""
         with structlog.contextvars.bound_contextvars(run_id=self.view.run_id):
-            self._parts.telemetry.run_started(self.view)
+            self._parts.telemetry.run_started(self.view, probe=self.probe)
             self._dirty.noted.clear()
             self._show()
             try:
                 await self._phases()
             except RunStoppedError as exc:
                 self._end(Ending.FAILED, failure=exc.failure)
+            except StoreError as exc:
+                failure = Failure(kind=FailureKind.STORE, reason=str(exc))
+                self._end(Ending.FAILED, failure=failure)
             except CancelledByPersonError:
                 self._end(Ending.CANCELLED, next_step=self._stopping_reason)
             except asyncio.CancelledError:
@@ -130,23 +161,36 @@ class FullSync:
         proof = await self._runner.prove()
         if not proof.members:
             raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
+        if proof.complete:
+            await self._parts.ledger.over(Topic.SOURCE)
+        else:
+            draft = alert.source_unproven(proof.reason, run_id=self.view.run_id)
+            await self._parts.ledger.tell(draft)
+        # Not before: what waits for Discord has not asked the site for anything yet.
+        await self._begin()
+        self.attempted = True
+        self._pace = replace(
+            self._pace, max_items=self._parts.ledger.state.memory.max_items(self._pace.max_items)
+        )
         self._show(members=proof.members, phase=Phase.SITE)
         await self._discover()
         site_roles = await self._read_roles()
         role_diff = diff_roles(self._guild.roles(), site_roles)
-        if self._scope is Scope.USERS:
+        if self.scope is Scope.USERS:
             # Rows with a role unknown to the site would be refused; the rest can wait.
             role_diff = RoleDiff(create=role_diff.create)
         role_diff = self._gate_roles(role_diff, len(site_roles))
         names = {role.id: role.name for role in site_roles}
         names |= {id_: role.name for id_, role in self._guild.roles().items()}
         plan, witness = None, None
-        if self._scope is not Scope.ROLES:
+        if self.scope is not Scope.ROLES:
             planner = await self._read_users()
             await self._add_departures(planner, proof)
-            plan, witness = planner.plan(), planner.witness
+            held = await self._parking.held()
+            plan, witness = planner.plan(without=held), planner.witness
             self._show(
                 planned=plan.total,
+                still_parked=len(held),
                 causes=plan.causes,
                 role_names=tuple(
                     (cause.role_id, names.get(cause.role_id, ""))
@@ -154,8 +198,9 @@ class FullSync:
                     if cause.role_id is not None
                 ),
             )
+        self._due = bool(self.view.planned or role_diff.total)
         log.info("sync.plan.made", users=self.view.planned, roles=role_diff.total)
-        if self._dry:
+        if self.dry:
             self._end(Ending.PLANNED)
             return
         await self._write_roles(role_diff)
@@ -227,7 +272,7 @@ class FullSync:
         for start in range(0, len(rows), _SLICE):
             part = rows[start : start + _SLICE]
             await self._runner.prove()
-            new += planner.add_rows(part, self._guild.members(row.id for row in part))
+            new += planner.add_rows(part, await self._guild.members(row.id for row in part))
             await asyncio.sleep(0)
         return new
 
@@ -297,20 +342,31 @@ class FullSync:
             pace=Pace.start(self._pace),
             patience=self._runner.patience,
             witness=witness,
+            known_parked=self._parking.known,
         )
-        delivery = await self._runner.deliver(delivery)
-        self._writing_since = None
-        self._show(phase=Phase.VERIFYING)
-        await self._verify(plan, delivery)
+        try:
+            delivery = await self._runner.deliver(delivery)
+            self._writing_since = None
+            self._show(phase=Phase.VERIFYING)
+            taken = await self._verify(plan, delivery)
+        except (RunStoppedError, CancelledByPersonError):
+            # What it found out about single rows is true however it ended.
+            await self._parking.settle(self.view.parked, taken=(), run_id=self.view.run_id)
+            raise
+        await self._parking.settle(self.view.parked, taken=taken, run_id=self.view.run_id)
 
-    async def _verify(self, plan: Plan, delivery: delivering.Delivery) -> None:
-        """Look again at what was written; send what differs once more; park what differs then."""
+    async def _verify(self, plan: Plan, delivery: delivering.Delivery) -> frozenset[UserId]:
+        """Look again at what was written; send what differs once more; park what differs then.
+
+        Return the ids that the site has taken.
+        """
         self._dirty.mark(delivery.left_out)
         touched = {id_ for group in plan.groups for id_ in group.ids}
         touched -= {row.id for row in delivery.parked}
         differing = await self._still_differing(touched)
+        written = frozenset(touched)
         if not differing.total:
-            return
+            return written
         log.warning("sync.verify.differs", rows=differing.total)
         again = await self._runner.deliver(
             replace(
@@ -319,7 +375,9 @@ class FullSync:
                     pace=delivery.pace,
                     patience=self._runner.patience,
                     witness=delivery.witness,
+                    known_parked=delivery.known_parked,
                 ),
+                doubtful=delivery.doubtful,
                 parked=delivery.parked,
                 planned=plan.total,
             )
@@ -327,7 +385,7 @@ class FullSync:
         touched = {id_ for group in differing.groups for id_ in group.ids}
         touched -= {row.id for row in again.parked}
         rest = await self._still_differing(touched)
-        if rest.total > delivering.tolerated_rejections(plan.total):
+        if rest.total > self._parts.patience.tolerated(plan.total):
             reason = f"{rest.total:,} of {plan.total:,} rows"
             raise RunStoppedError(Failure(kind=FailureKind.UNVERIFIED, reason=reason))
         altered = tuple(
@@ -336,6 +394,7 @@ class FullSync:
             for id_ in group.ids
         )
         self._show(parked=(*again.parked, *altered))
+        return written - {row.id for row in self.view.parked}
 
     async def _still_differing(self, ids: set[UserId]) -> Plan:
         """Read these ids' rows back and compare; ids that changed meanwhile are left out."""
@@ -349,7 +408,7 @@ class FullSync:
             async for page in self._pages():
                 await self._compare(planner, (row for row in page.rows if row.id in ids))
         await self._runner.prove()
-        planner.add_missing(self._guild.members(ids - planner.seen))
+        planner.add_missing(await self._guild.members(ids - planner.seen))
         planner.add_departures(planner.absent)
         return planner.plan(without=self._dirty.noted)
 
@@ -358,6 +417,7 @@ class FullSync:
     def _show_delivery(
         self, delivery: delivering.Delivery, waiting: str | None, latest_s: float
     ) -> None:
+        self.doubtful = delivery.doubtful
         done = max(0, delivery.planned - delivery.remaining)
         rate = 0.0
         if self._writing_since is not None:
@@ -375,7 +435,7 @@ class FullSync:
 
     def _show(self, **changes: object) -> None:
         self.view = replace(self.view, now=utc_now(), **changes)  # type: ignore[arg-type]
-        if not self._dry:
+        if not self.dry:
             self._mod_log.show(self.view)
 
     def _end(self, ending: Ending, **changes: object) -> None:

@@ -106,10 +106,10 @@ class Telemetry:
             data=values,
         )
 
-    def run_started(self, view: RunView) -> None:
+    def run_started(self, view: RunView, *, probe: bool) -> None:
         """Note that a run began."""
         self._running.set(1)
-        log.info("sync.run.started", what=view.what, trigger=view.trigger)
+        log.info("sync.run.started", what=view.what, trigger=view.trigger, probe=probe)
 
     def run_finished(self, view: RunView, figures: RunFigures) -> None:
         """Write the canonical line of a run, and tell Sentry of a failed one, once."""

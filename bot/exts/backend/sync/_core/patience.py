@@ -32,6 +32,9 @@ class FailureKind(StrEnum):
     REJECTED = "the site rejects too many rows"
     UNVERIFIED = "too much still differs after sending it twice"
     SOURCE = "the guild's members could not be read in full"
+    HELD = "the breaker was opened meanwhile"
+    STORE = "the state store can't be used"
+    LEASE = "another process may be syncing this guild"
     INTERNAL = "an error of ours"
 
 
@@ -46,13 +49,23 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatienceLimits:
-    """Bounds of patience; `deadline` is how long a request may take in all."""
+    """Bounds of patience; `deadline` is how long a request may take in all.
+
+    Of a run's rows, `parked_part` of them or `parked_min`, whichever is more, may be rejected
+    before the data or the contract is to blame.
+    """
 
     max_failing: int = 5
     stall: timedelta = timedelta(minutes=10)
     backoff: timedelta = timedelta(seconds=1)
     max_backoff: timedelta = timedelta(minutes=1)
     deadline: timedelta = timedelta(seconds=30)
+    parked_min: int = 20
+    parked_part: float = 0.1
+
+    def tolerated(self, planned: int) -> int:
+        """Return how many of so many planned rows may be rejected."""
+        return max(self.parked_min, int(planned * self.parked_part))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +80,10 @@ class Patience:
     def progressed(self, now: datetime) -> Patience:
         """Note that a chunk was applied or a page was read."""
         return replace(self, failing=0, progress_at=now, last=None)
+
+    def waited(self, time: timedelta) -> Patience:
+        """Note a wait that was none of the site's doing: for Discord, a pause, another write."""
+        return replace(self, progress_at=self.progress_at + time)
 
     def answered(self) -> Patience:
         """Note an answer that was neither a failure nor progress."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,8 @@ from .run import Tally
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .attempt import Attempt
+    from .history import PastRun
     from .patience import Failure
     from .plan import Cause
     from .run import ParkedRow
@@ -55,6 +58,7 @@ class Ending(StrEnum):
     VERIFIED = "verified"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
     PLANNED = "planned"
 
 
@@ -99,7 +103,8 @@ class RunView:
 
     `planned` counts changes of users, `done` those of them that need no more; `rate` is in rows a
     second of the writing alone; `chunk_items` and `request_s` are of the latest write.
-    `role_names` holds the names of the roles that `causes` speak of.
+    `role_names` holds the names of the roles that `causes` speak of. `parked` are the rows that
+    this run parked, `still_parked` counts those of earlier runs that it did not try again.
     """
 
     run_id: str
@@ -122,6 +127,7 @@ class RunView:
     slow: str | None = None
     parked: tuple[ParkedRow, ...] = ()
     parked_roles: tuple[str, ...] = ()
+    still_parked: int = 0
     withheld: int = 0
     withheld_roles: int = 0
     withheld_reason: str = ""
@@ -242,6 +248,34 @@ def _failed(view: RunView) -> Notice:
     )
 
 
+def ended_late(*, what: str, run_id: str, attempt: Attempt | None, past: PastRun | None) -> Notice:
+    """Return what the live message of a run says whose process ended before it could.
+
+    `past` is what was kept of its end, `attempt` what was kept while it was on, if anything was.
+    """
+    if past is not None:
+        ending = "finished" if past.ending == "verified" else past.ending
+        lines = [f"It ended {when(past.ended_at)}: {past.ending}."]
+        done = past.created + past.updated + past.departed
+        if past.planned:
+            lines.append(f"**{done:,}** of **{past.planned:,}** changes were written.")
+    else:
+        ending = Ending.INTERRUPTED.value
+        at = ""
+        if attempt is not None and attempt.planned:
+            at = f" at **{attempt.done:,}** of **{attempt.planned:,}** changes"
+        lines = [f"Interrupted{at}: the bot ended in the middle of it."]
+        lines.append("What was written stays; the next sync finds the rest.")
+    return fit(
+        Notice(
+            title=f"Sync of {what} {ending}",
+            description="\n".join(lines),
+            tone=Tone.WARNING,
+            footer=f"run {run_id}",
+        )
+    )
+
+
 def failure_alert(view: RunView) -> Notice:
     """Return the alert about a failed run: a message of its own, since edits ping nobody."""
     notice = _failed(view)
@@ -286,6 +320,8 @@ def _trouble(view: RunView) -> tuple[tuple[str, str], ...]:
         if count > len(lines):
             lines.append(f"and {count - len(lines):,} more")
         fields.append((f"Parked: {count:,} the site does not take", "\n".join(lines)))
+    if view.still_parked:
+        fields.append(("Parked before", f"{view.still_parked:,} rows, not tried again yet"))
     if view.withheld:
         fields.append((f"Departures withheld: {view.withheld:,}", view.withheld_reason))
     if view.withheld_roles:
@@ -327,8 +363,8 @@ def _eta(view: RunView) -> str:
     # Before 1 % an estimate is a guess, and people remember the guess.
     if view.rate <= 0 or view.done * 100 < view.planned or view.done >= view.planned:
         return ""
-    left_s = (view.planned - view.done) / view.rate
-    return f", {view.rate:,.0f} a second, about {_span(left_s)} left"
+    left = timedelta(seconds=(view.planned - view.done) / view.rate)
+    return f", {view.rate:,.0f} a second, about {span(left)} left"
 
 
 def _bar(done: int, total: int) -> str:
@@ -339,10 +375,17 @@ def _bar(done: int, total: int) -> str:
 
 def duration(view: RunView) -> str:
     """Say how long the run has taken."""
-    return _span((view.now - view.started_at).total_seconds())
+    return span(view.now - view.started_at)
 
 
-def _span(seconds: float) -> str:
+def when(moment: datetime) -> str:
+    """Return a moment as Discord shows it, relative to its reader's now."""
+    return f"<t:{int(moment.timestamp())}:R>"
+
+
+def span(time: timedelta) -> str:
+    """Say how long something took."""
+    seconds = time.total_seconds()
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 100:
@@ -367,6 +410,12 @@ def quote(text: str) -> str:
         flat = flat[: _MAX_QUOTE - 1] + "…"
     # A zero-width space keeps "@everyone" from being a mention even where markdown is not read.
     return _MARKDOWN.sub(r"\\\1", flat).replace("@", "@\u200b")
+
+
+def code(text: str) -> str:
+    """Return text as a code span, in which markdown means nothing and a backtick would end it."""
+    flat = _INVISIBLE.sub(" ", text).replace("`", "'").strip()[:_MAX_QUOTE]
+    return f"`{flat or ' '}`"
 
 
 def fit(notice: Notice) -> Notice:

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 _TRIES_BEFORE_BLAME: Final = 3
 _TRIES_ALONE: Final = 2  # one lost answer must never be enough to blame a row
-_MIN_TOLERATED_REJECTIONS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +174,8 @@ class Delivery:
     """The state of bringing changes to the site.
 
     `left_out` are ids that the guild spoke differently of when their turn came, `doubtful` those
-    whose answer was lost.
+    whose answer was lost. `known_parked` were parked by runs before: that the site rejects them
+    again says nothing new.
     """
 
     queue: tuple[Batch, ...]
@@ -185,6 +185,7 @@ class Delivery:
     witness: UserId | None = None
     tally: Tally = Tally()
     parked: tuple[ParkedRow, ...] = ()
+    known_parked: frozenset[UserId] = frozenset()
     left_out: tuple[UserId, ...] = ()
     doubtful: frozenset[UserId] = frozenset()
     roles_tried: frozenset[RoleId] = frozenset()
@@ -200,7 +201,12 @@ class Delivery:
 
 
 def start(
-    groups: Iterable[Group], *, pace: Pace, patience: Patience, witness: UserId | None
+    groups: Iterable[Group],
+    *,
+    pace: Pace,
+    patience: Patience,
+    witness: UserId | None,
+    known_parked: frozenset[UserId] = frozenset(),
 ) -> Delivery:
     """Return the state before the first chunk; `witness` is an id whose row is right already."""
     queue = tuple(Batch(kind=g.kind, fields=g.fields, ids=g.ids) for g in groups if g.ids)
@@ -210,6 +216,7 @@ def start(
         patience=patience,
         planned=sum(len(batch.ids) for batch in queue),
         witness=witness,
+        known_parked=known_parked,
     )
 
 
@@ -297,11 +304,6 @@ def probed(
     if trouble is None:
         return replace(state, probing=False)
     return _wait(replace(state, patience=state.patience.failed(trouble)), trouble, now, jitter)
-
-
-def tolerated_rejections(planned: int) -> int:
-    """Return how many rows of a run may be parked before the data or the contract is to blame."""
-    return max(_MIN_TOLERATED_REJECTIONS, planned // 10)
 
 
 def _applied(state: Delivery, batch: Batch, *, now: datetime, seconds: float) -> Delivery:
@@ -449,10 +451,11 @@ def _park(state: Delivery, rows: Iterable[ParkedRow]) -> Delivery:
         batch if gone.isdisjoint(batch.ids) else _without(batch, gone) for batch in state.queue
     )
     failure = state.failure
-    if len(parked) > tolerated_rejections(state.planned):
+    fresh = sum(row.id not in state.known_parked for row in parked)
+    if fresh > state.patience.limits.tolerated(state.planned):
         failure = Failure(
             kind=FailureKind.REJECTED,
-            reason=f"{len(parked)} of {state.planned} rows; the last: {rows[-1].reason}",
+            reason=f"{fresh} of {state.planned} rows; the last: {rows[-1].reason}",
         )
     return replace(state, parked=parked, queue=tuple(b for b in queue if b.ids), failure=failure)
 

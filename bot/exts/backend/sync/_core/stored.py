@@ -46,6 +46,12 @@ class Stored:
     def optional_text(self, name: str) -> str | None:
         return None if self.fields.get(name) is None else self.text(name)
 
+    def truth(self, name: str) -> bool:
+        value = self.fields.get(name)
+        if not isinstance(value, bool):
+            raise self.fault(name, f"{_kind(value)}, not true or false")
+        return value
+
     def time(self, name: str) -> datetime:
         """Return a moment, in UTC."""
         text = self.text(name)

@@ -1,0 +1,479 @@
+"""What is told to people as a message of its own: when it is news, and in which words.
+
+Each text answers what happened, what it means, what happens next and what can be done. It is told
+once, and again only when its reason changes, or after a day while it lasts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from .breaker import BreakerState
+from .report import Notice, Tone, code, fit, quote, span, when
+from .stored import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from .attempt import Attempt
+    from .breaker import Breaker, ForcedOpen, Opened, ProbeFailed, Recovered, Reset
+    from .memory import ParkedRecord
+
+REMIND_AFTER: Final = timedelta(days=1)
+_SHOWN_PARKED: Final = 10
+
+OPENED: Final = "Sync breaker opened"
+OPENED_BY_HAND: Final = "Sync breaker opened by hand"
+RESET: Final = "Sync breaker reset"
+PROBE_FAILED: Final = "Sync probe failed"
+RECOVERED: Final = "Sync recovered"
+LIVE: Final = "Syncing "
+_BREAKER_OPEN: Final = frozenset({OPENED, OPENED_BY_HAND, PROBE_FAILED})
+_BREAKER_CLOSED: Final = frozenset({RECOVERED, RESET})
+
+
+class Topic(StrEnum):
+    """What an alert is about; of each topic only what is new is told."""
+
+    RUN = "run"
+    BREAKER = "breaker"
+    START = "start"
+    PARKED = "parked"
+    PAUSE = "pause"
+    SOURCE = "source"
+    WITHHELD = "withheld"
+    STORE = "store"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Something to be told, if its `reason` is new for its topic."""
+
+    topic: Topic
+    reason: str
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What was told of a topic last, when, and since when it has been so."""
+
+    reason: str
+    since: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A message that has to reach mod-log exactly once; `id` is its nonce there."""
+
+    id: str
+    created_at: datetime
+    notice: Notice
+
+
+def is_news(told: Told | None, reason: str, *, now: datetime) -> bool:
+    """Say whether a reason has to be told: it is another than before, or a day has passed."""
+    if told is None or told.reason != reason:
+        return True
+    # A clock that went back must not silence a topic for ever.
+    return not timedelta() <= now - told.at < REMIND_AFTER
+
+
+# -- texts ----------------------------------------------------------------------------------------
+
+
+def next_step(breaker: Breaker) -> str:
+    """Say what the breaker lets happen after a run has failed."""
+    if breaker.opened_by is not None:
+        return "**Next:** nothing by itself: the breaker was opened by hand."
+    if breaker.retry_at is None:
+        return "**Next:** it runs again at the next start, or with `!sync all`."
+    if breaker.state is BreakerState.CLOSED:
+        return f"**Next:** it is tried again {when(breaker.retry_at)}."
+    return f"**Next:** the breaker is open; the site is tried again {when(breaker.retry_at)}."
+
+
+def run_failed(notice: Notice, breaker: Breaker, *, kind: str) -> Draft:
+    """Say that a run failed; `notice` holds what is known of it."""
+    text = f"{notice.description}\n{next_step(breaker)}"
+    return Draft(topic=Topic.RUN, reason=kind, notice=fit(replace(notice, description=text)))
+
+
+def opened(event: Opened) -> Draft:
+    """Say that nothing is written any more, why, and when the site is tried again."""
+    tries = "1 attempt" if event.failures == 1 else f"{event.failures} attempts in a row"
+    return Draft(
+        topic=Topic.BREAKER,
+        reason=f"open: {event.reason}",
+        notice=_notice(
+            OPENED,
+            f"**{tries} failed.** The last: {quote(event.reason)}",
+            "Nothing is written to the site any more, so that it can recover. Changes in this "
+            "server wait; none is lost.",
+            f"**Next:** one small try {when(event.until)}; if it goes well, all that waits "
+            "follows by itself.",
+            "**You can** look after the site; `!sync all force` tries now, `!sync breaker reset` "
+            "closes the breaker.",
+            tone=Tone.BAD,
+            ping=True,
+        ),
+    )
+
+
+def probe_failed(event: ProbeFailed) -> Draft:
+    """Say that the site is not well yet, and when it is tried again."""
+    return Draft(
+        topic=Topic.BREAKER,
+        reason=f"probe: {event.reason}",
+        notice=_notice(
+            PROBE_FAILED,
+            f"The site is not well yet: {quote(event.reason)}",
+            "Still nothing else is written to it.",
+            f"**Next:** another try {when(event.until)}.",
+            "**You can** look after the site; `!sync all force` tries now.",
+            tone=Tone.BAD,
+            ping=True,
+        ),
+    )
+
+
+def recovered(event: Recovered) -> Draft:
+    """Say that writes flow again, and how long they did not."""
+    return Draft(
+        topic=Topic.BREAKER,
+        reason="closed",
+        notice=_notice(
+            RECOVERED,
+            "The site is in step again and verified. Nothing was written for "
+            f"{span(event.lasted)}.",
+            "Changes flow as before.",
+            tone=Tone.GOOD,
+            ping=True,
+        ),
+    )
+
+
+def works_again(told: Told, *, now: datetime) -> Draft:
+    """Say that a sync ended well after others had failed, without a breaker opening."""
+    return Draft(
+        topic=Topic.RUN,
+        reason="",
+        notice=_notice(
+            "Sync works again",
+            f"The site is in step and verified, {span(now - told.since)} after the first failure.",
+            tone=Tone.GOOD,
+        ),
+    )
+
+
+def forced_open(event: ForcedOpen) -> Draft:
+    """Say who ordered that nothing is written."""
+    reason = f" {quote(event.reason)}" if event.reason else ""
+    return Draft(
+        topic=Topic.BREAKER,
+        reason=f"by hand: {event.by}",
+        notice=_notice(
+            OPENED_BY_HAND,
+            f"{event.by} opened the breaker.{reason}",
+            "Nothing is written to the site until `!sync breaker reset`; changes wait.",
+            tone=Tone.WARNING,
+        ),
+    )
+
+
+def reset(event: Reset) -> Draft:
+    """Say who let writes flow again."""
+    return Draft(
+        topic=Topic.BREAKER,
+        reason="closed",
+        notice=_notice(
+            RESET,
+            f"{event.by} closed the breaker: writes flow again.",
+            tone=Tone.RUNNING,
+        ),
+    )
+
+
+def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
+    """Say that a run was cut off, and when the next one comes."""
+    following = "**Next:** it is tried again"
+    following += f" {when(retry_at)}." if retry_at is not None else " now."
+    return Draft(
+        topic=Topic.START,
+        reason=f"interrupted: {attempt.run_id}",
+        notice=_notice(
+            "Sync was interrupted",
+            f"The bot ended in the middle of run `{attempt.run_id}` ({attempt.what}), at "
+            f"**{attempt.done:,}** of **{attempt.planned:,}** changes. That counts as a failure: "
+            "it may have harmed the site.",
+            following,
+            tone=Tone.WARNING,
+            run_id=attempt.run_id,
+        ),
+    )
+
+
+def start_withheld(reason: str, *, until: datetime | None, key: str) -> Draft:
+    """Say that the sync at start-up does not run, and when it will."""
+    following = (
+        f"**Next:** it is tried {when(until)}."
+        if until is not None
+        else "Nothing happens by itself until that is ended."
+    )
+    return Draft(
+        topic=Topic.START,
+        reason=key,
+        notice=_notice(
+            "Start-up sync withheld",
+            f"The bot has started and does not sync: {quote(reason)}",
+            following,
+            tone=Tone.WARNING,
+        ),
+    )
+
+
+def paused(by: str) -> Draft:
+    """Say that nothing is written by itself, and who ordered that; also the daily reminder."""
+    return Draft(
+        topic=Topic.PAUSE,
+        reason=by,
+        notice=_notice(
+            "Sync is paused",
+            f"{by} paused it: nothing is written to the site; changes wait and none is lost.",
+            "**You can** let it go on with `!sync resume`.",
+            tone=Tone.WARNING,
+        ),
+    )
+
+
+def resumed(by: str, *, lasted: timedelta) -> Draft:
+    """Say who let it go on."""
+    return Draft(
+        topic=Topic.PAUSE,
+        reason="",
+        notice=_notice(
+            "Sync goes on",
+            f"{by} ended the pause after {span(lasted)}; what waited goes out now.",
+            tone=Tone.RUNNING,
+        ),
+    )
+
+
+def parked(records: Sequence[ParkedRecord], *, run_id: str) -> Draft:
+    """Say which rows the site does not take."""
+    lines = [f"<@{row.id}> `{row.id}`: {quote(row.reason)}" for row in records[:_SHOWN_PARKED]]
+    if len(records) > _SHOWN_PARKED:
+        lines.append(f"and {len(records) - _SHOWN_PARKED:,} more")
+    return Draft(
+        topic=Topic.PARKED,
+        reason=_digest(f"{row.id} {row.reason}" for row in records),
+        notice=_notice(
+            "Rows parked",
+            f"The site does not take **{len(records):,}** rows; all others were written.",
+            *lines,
+            "**Next:** each is tried again at later syncs, at once when the member changes.",
+            "**You can** see them with `!sync parked`, and try now with `!sync retry`.",
+            tone=Tone.WARNING,
+            ping=True,
+            run_id=run_id,
+        ),
+    )
+
+
+def source_unproven(reason: str, *, run_id: str) -> Draft:
+    """Say that Discord's member list could not be shown to be whole."""
+    return Draft(
+        topic=Topic.SOURCE,
+        reason=reason,
+        notice=_notice(
+            "Member list unproven",
+            f"Discord's member list could not be proven whole: {quote(reason)}",
+            "Members are written as far as they are known; nobody is marked as left.",
+            "**Next:** the list is asked for again at the next sync.",
+            tone=Tone.WARNING,
+            ping=True,
+            run_id=run_id,
+        ),
+    )
+
+
+def store_new(where: str) -> Draft:
+    """Say that state is kept from now on, and where."""
+    return Draft(
+        topic=Topic.STORE,
+        reason="",
+        notice=_notice(
+            "New state store",
+            f"What must outlive a restart is kept in {code(where)} from now on.",
+            tone=Tone.RUNNING,
+        ),
+    )
+
+
+def store_lost(where: str, *, until: datetime) -> Draft:
+    """Say that what the store knew is gone, and what that means."""
+    return Draft(
+        topic=Topic.STORE,
+        reason=f"lost: {where}",
+        notice=_notice(
+            "State store lost",
+            f"{code(where)} is empty, but this channel shows an unfinished sync or an open "
+            "breaker: what was known of failures is lost.",
+            "So the breaker counts as open: nothing is written yet.",
+            f"**Next:** one small try {when(until)}.",
+            "**You can** see to it that the store is kept, and `!sync all force` to try now.",
+            tone=Tone.BAD,
+            ping=True,
+        ),
+    )
+
+
+def store_warning(text: str) -> Draft:
+    """Say that the store is less durable than it must be, or that a file was kept aside."""
+    return Draft(
+        topic=Topic.STORE,
+        reason=text,
+        notice=_notice("State store needs a look", quote(text), tone=Tone.WARNING, ping=True),
+    )
+
+
+def store_unreachable(reason: str) -> Notice:
+    """Say that the store does not answer, so that nothing is begun."""
+    return _notice(
+        "State store unreachable",
+        quote(reason),
+        "Whether a sync may run is unknown, so none is begun and nothing is written.",
+        "**Next:** it is tried again by itself; changes wait.",
+        tone=Tone.BAD,
+        ping=True,
+    )
+
+
+def store_back() -> Notice:
+    """Say that the store answers again."""
+    return _notice("State store reachable again", "What waited goes out now.", tone=Tone.GOOD)
+
+
+def waiting_for(holder: str | None) -> Notice:
+    """Say that another process syncs this guild, and this one waits for it to end."""
+    who = f"another process ({quote(holder)})" if holder else "another process"
+    return _notice(
+        "Sync waits for its turn",
+        f"This server is kept in step by {who}. This one takes over when that ends.",
+        tone=Tone.RUNNING,
+    )
+
+
+def about_run(draft: Draft, run_id: str) -> Draft:
+    """Say which run it was that a draft speaks of."""
+    return replace(draft, notice=replace(draft.notice, footer=f"run {run_id}"))
+
+
+def _notice(
+    title: str, *lines: str, tone: Tone, ping: bool = False, run_id: str | None = None
+) -> Notice:
+    footer = "" if run_id is None else f"run {run_id}"
+    return fit(
+        Notice(title=title, description="\n".join(lines), tone=tone, footer=footer, ping=ping)
+    )
+
+
+# -- what mod-log still says ----------------------------------------------------------------------
+
+
+def tells_of_a_lost_store(titles: Iterable[str]) -> bool:
+    """Say whether mod-log, newest title first, shows what a store would have to know.
+
+    That is a run that never ended, or a breaker that opened and neither recovered nor was reset.
+    """
+    breaker_known = False
+    for title in titles:
+        if title.startswith(LIVE):
+            return True
+        if breaker_known:
+            continue
+        if title in _BREAKER_OPEN:
+            return True
+        breaker_known = title in _BREAKER_CLOSED
+    return False
+
+
+# -- in the store ---------------------------------------------------------------------------------
+
+
+def to_json(alert: Alert) -> dict[str, object]:
+    """Return the alert as `json.dumps` takes it."""
+    notice = alert.notice
+    return {
+        "id": alert.id,
+        "created_at": alert.created_at.isoformat(),
+        "title": notice.title,
+        "description": notice.description,
+        "tone": notice.tone.name,
+        "fields": [list(field) for field in notice.fields],
+        "footer": notice.footer,
+        "ping": notice.ping,
+    }
+
+
+def from_json(value: object) -> Alert:
+    """Return the alert that `to_json` wrote; raise `ValueError` naming the field at fault."""
+    record = Stored.of(value, what="the alert")
+    tone = record.text("tone")
+    if tone not in Tone.__members__:
+        raise record.fault("tone", f"{tone[:40]!r}, not a tone")
+    fields = record.fields.get("fields")
+    if not isinstance(fields, list) or not all(map(_is_field, fields)):
+        raise record.fault("fields", "not a list of pairs of texts")
+    return Alert(
+        id=record.text("id"),
+        created_at=record.time("created_at"),
+        notice=Notice(
+            title=record.text("title"),
+            description=record.text("description"),
+            tone=Tone[tone],
+            fields=tuple((name, text) for name, text in fields),
+            footer=record.text("footer"),
+            ping=record.truth("ping"),
+        ),
+    )
+
+
+def told_to_json(told: Mapping[Topic, Told]) -> dict[str, object]:
+    """Return what was told of each topic as `json.dumps` takes it."""
+    return {
+        topic.value: {
+            "reason": one.reason,
+            "since": one.since.isoformat(),
+            "at": one.at.isoformat(),
+        }
+        for topic, one in told.items()
+    }
+
+
+def told_from_json(value: object) -> dict[Topic, Told]:
+    """Return what `told_to_json` wrote; topics that this version does not know are left out."""
+    record = Stored.of(value, what="what was told")
+    known = {topic.value: topic for topic in Topic}
+    told = {}
+    for name, entry in record.fields.items():
+        if name in known:
+            one = Stored.of(entry, what=f"what was told of {name}")
+            told[known[name]] = Told(
+                reason=one.text("reason"), since=one.time("since"), at=one.time("at")
+            )
+    return told
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
+
+
+def _is_field(value: object) -> bool:
+    return isinstance(value, list) and [type(part) for part in value] == [str, str]

@@ -1,0 +1,101 @@
+"""What `status` and `parked` say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .breaker import BreakerState
+from .report import Notice, Tone, fit, quote, render, when
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .memory import ParkedRecord
+    from .report import RunView
+    from .state import State
+
+_SHOWN: Final = 20
+
+
+def status(
+    state: State,
+    view: RunView | None,
+    *,
+    waiting: int,
+    parked: int,
+    max_items: int,
+    trouble: str | None,
+) -> Notice:
+    """Say how the sync that is on, or the last one, stands, and what holds others back.
+
+    `waiting` counts live changes, `trouble` says why this process may not write.
+    """
+    notice = render(view) if view is not None else _nothing_yet()
+    fields = list(notice.fields)
+    tone = notice.tone
+    for name, text in (
+        ("This bot", None if trouble is None else f"may not write now: {quote(trouble)}"),
+        ("Paused", None if state.pause is None else f"by {state.pause.by} {when(state.pause.at)}"),
+        ("Breaker", _breaker(state)),
+        ("Most rows a request", _ceiling(state, max_items)),
+        ("Parked rows", f"{parked:,}" if parked else None),
+        ("Live changes waiting", f"{waiting:,}" if waiting else None),
+    ):
+        if text is not None:
+            fields.append((name, text))
+            tone = Tone.WARNING if tone is Tone.GOOD else tone
+    return fit(
+        Notice(
+            title=notice.title,
+            description=notice.description,
+            tone=tone,
+            fields=tuple(fields),
+            footer=notice.footer,
+        )
+    )
+
+
+def parked_list(records: Iterable[ParkedRecord]) -> Notice:
+    """List the rows that the site does not take, the latest first."""
+    rows = sorted(records, key=lambda row: row.parked_at, reverse=True)
+    lines = [
+        f"<@{row.id}> `{row.id}` since {when(row.parked_at)}, tried {row.tries:,} times, again "
+        f"{when(row.next_try_at)}: {quote(row.reason)}"
+        for row in rows[:_SHOWN]
+    ]
+    if len(rows) > _SHOWN:
+        lines.append(f"and {len(rows) - _SHOWN:,} more")
+    return fit(
+        Notice(
+            title="Parked rows" if rows else "No row is parked",
+            description="\n".join(lines) or "The site takes every row.",
+            tone=Tone.WARNING if rows else Tone.GOOD,
+        )
+    )
+
+
+def _nothing_yet() -> Notice:
+    return Notice(
+        title="Sync", description="No sync has run since the bot started.", tone=Tone.RUNNING
+    )
+
+
+def _breaker(state: State) -> str | None:
+    breaker = state.breaker
+    if breaker.state is BreakerState.HALF_OPEN:
+        return f"half-open: run `{breaker.probing_run}` probes the site"
+    if breaker.opened_by is not None:
+        return f"opened by {breaker.opened_by}, until a reset. {quote(breaker.reason)}"
+    if breaker.retry_at is None:
+        return None
+    if breaker.state is BreakerState.OPEN:
+        return f"open: {quote(breaker.reason)}; the site is tried {when(breaker.retry_at)}"
+    return (
+        f"closed after {breaker.failures} failures in a row ({quote(breaker.reason)}); "
+        f"tried again {when(breaker.retry_at)}"
+    )
+
+
+def _ceiling(state: State, max_items: int) -> str | None:
+    ceiling = state.memory.max_items(max_items)
+    return None if ceiling == max_items else f"{ceiling:,}, since a sync was cut off"

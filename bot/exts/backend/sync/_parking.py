@@ -1,0 +1,83 @@
+"""Rows that the site does not take: which to leave out of a run, and which to remember after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._core import alert, wire
+from ._core.memory import due, hash_of, parked_again
+from ._ledger import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from ._core.memory import ParkedRecord
+    from ._core.models import Member, UserId
+    from ._core.run import ParkedRow
+    from ._ledger import Ledger
+    from ._ports import Guild
+
+
+class Parking:
+    """The parked records of the ledger, held against what would be sent now."""
+
+    def __init__(self, ledger: Ledger, guild: Guild) -> None:
+        self._ledger = ledger
+        self._guild = guild
+
+    @property
+    def known(self) -> frozenset[UserId]:
+        """The ids that are parked, due or not."""
+        return frozenset(self._ledger.parked)
+
+    async def held(self) -> frozenset[UserId]:
+        """Return the ids that are parked, unchanged, and not yet to be tried again."""
+        records = self._ledger.parked
+        if not records:
+            return frozenset()
+        members = await self._guild.members(records)
+        now = utc_now()
+        return frozenset(
+            id_
+            for id_, record in records.items()
+            if not due(record, payload_hash=_hash(id_, members), now=now)
+        )
+
+    async def settle(
+        self, rows: Iterable[ParkedRow], *, taken: Collection[UserId], run_id: str
+    ) -> None:
+        """Keep the rows that a run parked, tell of new ones, and forget those that it `taken`.
+
+        Raises `StoreError`.
+        """
+        rows = tuple(rows)
+        before = dict(self._ledger.parked)
+        members = await self._guild.members(row.id for row in rows)
+        now = utc_now()
+        records = [
+            parked_again(
+                before.get(row.id),
+                id_=row.id,
+                reason=row.reason,
+                payload_hash=_hash(row.id, members),
+                now=now,
+            )
+            for row in rows
+        ]
+        no_longer = [id_ for id_ in taken if id_ in before]
+        if not records and not no_longer:
+            return
+        await self._ledger.park(records, no_longer=no_longer)
+        if any(_is_news(record, before) for record in records):
+            news = sorted(self._ledger.parked.values(), key=lambda row: row.parked_at, reverse=True)
+            await self._ledger.tell(alert.parked(news, run_id=run_id))
+
+
+def _is_news(record: ParkedRecord, before: Mapping[UserId, ParkedRecord]) -> bool:
+    known = before.get(record.id)
+    return known is None or known.reason != record.reason
+
+
+def _hash(id_: UserId, members: Mapping[UserId, Member]) -> str:
+    member = members.get(id_)
+    return hash_of(wire.departure_row(id_) if member is None else wire.member_row(member))
