@@ -51,6 +51,7 @@ _RENEW_S: Final = 10.0
 _REMIND_S: Final = 600.0
 _LOOK_BACK: Final = 50
 _SOURCE_RETRY: Final = timedelta(minutes=1)
+_LOST: Final = "it is empty, but this channel shows an unfinished sync or an open breaker"
 _KEEPS_FAILING: Final = "because live changes kept failing"
 
 
@@ -113,6 +114,7 @@ class Control:
             self.dirty,
             pace=settings.pace,
             new_run_id=new_run_id,
+            parking=self._parking,
             give_up=self._until_verified,
             doubted=self._doubt,
         )
@@ -392,7 +394,7 @@ class Control:
         if not self.ledger.is_trusted:
             seen = await self._mod_log.recent(_LOOK_BACK)
             if alert.tells_of_a_lost_store(message.title for message in seen or ()):
-                await self.ledger.lose()
+                await self.ledger.lose(_LOST)
             else:
                 await self.ledger.trust()
         if self._settings.sync_at_start:

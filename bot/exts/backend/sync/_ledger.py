@@ -126,7 +126,7 @@ class Ledger:
         if self.died is not None:
             log.warning("sync.attempt.interrupted", run_id=self.died.run_id)
         if unreadable:
-            await self.lose()
+            await self.lose(f"{', '.join(sorted(unreadable))} can't be read, and is kept aside")
 
     @property
     def credentials(self) -> str:
@@ -141,11 +141,11 @@ class Ledger:
         )
         self.is_trusted = True
 
-    async def lose(self) -> None:
+    async def lose(self, why: str) -> None:
         """Note that the store has lost what it knew: the breaker counts as open."""
         await self._move(
             lambda now: state.lost(
-                self.state, where=self._store.where, now=now, limits=self._limits
+                self.state, where=self._store.where, why=why, now=now, limits=self._limits
             ),
             {"born": utc_now().isoformat()},
         )
@@ -315,7 +315,7 @@ class Ledger:
         async with self._moving:
             now = utc_now()
             moved, notices = move(now)
-            alerts = [_stamped(notice, now) for notice in notices]
+            alerts = [stamped(notice, now) for notice in notices]
             wanted: dict[str, Json | None] = {**_texts(moved), **(further or {})}
             wanted |= {f"{_ALERT}{one.id}": _json(alert.to_json(one)) for one in alerts}
             changes = {key: value for key, value in wanted.items() if value != self._kept.get(key)}
@@ -369,7 +369,8 @@ def _texts(moved: State) -> dict[str, Json | None]:
     }
 
 
-def _stamped(notice: Notice, now: datetime) -> Alert:
+def stamped(notice: Notice, now: datetime) -> Alert:
+    """Make an alert of a notice: its id is new, and stands in its footer."""
     id_ = secrets.token_hex(6)
     footer = f"{notice.footer} · alert {id_}" if notice.footer else f"alert {id_}"
     return Alert(id=id_, created_at=now, notice=replace(notice, footer=footer))

@@ -13,7 +13,7 @@ from ._core.models import ALL_FIELDS, Field
 from ._core.pace import Pace
 from ._core.patience import FailureKind
 from ._core.plan import Group, Kind
-from ._errors import CancelledByPersonError, RunStoppedError
+from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._runner import Runner
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ._core.models import RoleId, UserId
     from ._core.pace import PaceLimits
+    from ._parking import Parking
     from ._runner import Parts
 
 log = structlog.get_logger(__name__)
@@ -90,6 +91,7 @@ class LiveUpdates:
         *,
         pace: PaceLimits,
         new_run_id: Callable[[], str],
+        parking: Parking,
         give_up: Callable[[], Awaitable[None]],
         doubted: Callable[[Collection[UserId]], None],
     ) -> None:
@@ -97,6 +99,7 @@ class LiveUpdates:
         self._dirty = dirty
         self._pace = Pace.start(pace)
         self._new_run_id = new_run_id
+        self._parking = parking
         self._give_up = give_up
         self._doubted = doubted
 
@@ -130,16 +133,27 @@ class LiveUpdates:
         for marked in (dirty.users, dirty.joined, dirty.left, dirty.roles):
             marked.clear()
         self._parts.telemetry.dirty.set(len(users))
-        runner = Runner(self._parts, self._new_run_id(), attempt=False)
+        run_id = self._new_run_id()
+        runner = Runner(self._parts, run_id, attempt=False)
         try:
             known_roles = self._parts.guild.roles()
             refused = await runner.write_roles(
                 (known_roles[id_] for id_ in roles if id_ in known_roles), known=True
             )
-            groups = await self._groups(users, joined, left)
-            delivery = run.start(groups, pace=self._pace, patience=runner.patience, witness=None)
+            held = await self._parking.held()
+            groups = await self._groups(users - held, joined - held, left - held)
+            delivery = run.start(
+                groups,
+                pace=self._pace,
+                patience=runner.patience,
+                witness=None,
+                known_parked=self._parking.known,
+            )
             delivery = await runner.deliver(delivery)
-        except (RunStoppedError, CancelledByPersonError, asyncio.CancelledError):
+            refused_ids = {row.id for row in delivery.parked}
+            taken = users - held - refused_ids - set(delivery.left_out)
+            await self._parking.settle(delivery.parked, taken=taken, run_id=run_id)
+        except (RunStoppedError, CancelledByPersonError, StoreError, asyncio.CancelledError):
             dirty.users |= users
             dirty.joined |= joined - dirty.left
             dirty.left |= left - dirty.joined

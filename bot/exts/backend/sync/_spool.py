@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from ._core.alert import Alert
 from ._errors import StoreError
-from ._ledger import utc_now
+from ._ledger import stamped, utc_now
 
 if TYPE_CHECKING:
+    from ._core.alert import Alert
     from ._core.report import Notice
     from ._ledger import Ledger
     from ._ports import ModLog
@@ -37,9 +36,8 @@ class Spool:
 
     def say(self, notice: Notice) -> None:
         """Tell people something that needs no store, or is about the store itself."""
-        id_ = secrets.token_hex(6)
-        self._unkept[id_] = Alert(id=id_, created_at=utc_now(), notice=notice)
-        # It was made in this process, so nothing of it can be in mod-log yet.
+        one = stamped(notice, utc_now())
+        self._unkept[one.id] = one
         while len(self._unkept) > _MAX_UNKEPT:
             self._unkept.pop(next(iter(self._unkept)))
         self._said.set()

@@ -220,7 +220,7 @@ def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
 
 
 def start_withheld(reason: str, *, until: datetime | None, key: str) -> Draft:
-    """Say that the sync at start-up does not run, and when it will."""
+    """Say that the sync at start-up does not run, and when it will; `reason` is fit to be shown."""
     following = (
         f"**Next:** it is tried {when(until)}."
         if until is not None
@@ -231,7 +231,7 @@ def start_withheld(reason: str, *, until: datetime | None, key: str) -> Draft:
         reason=key,
         notice=_notice(
             "Start-up sync withheld",
-            f"The bot has started and does not sync: {quote(reason)}",
+            f"The bot has started and does not sync: {reason}",
             following,
             tone=Tone.WARNING,
         ),
@@ -267,6 +267,7 @@ def resumed(by: str, *, lasted: timedelta) -> Draft:
 
 def parked(records: Sequence[ParkedRecord], *, run_id: str) -> Draft:
     """Say which rows the site does not take."""
+    count = "1 row" if len(records) == 1 else f"{len(records):,} rows"
     lines = [f"<@{row.id}> `{row.id}`: {quote(row.reason)}" for row in records[:_SHOWN_PARKED]]
     if len(records) > _SHOWN_PARKED:
         lines.append(f"and {len(records) - _SHOWN_PARKED:,} more")
@@ -275,7 +276,7 @@ def parked(records: Sequence[ParkedRecord], *, run_id: str) -> Draft:
         reason=_digest(f"{row.id} {row.reason}" for row in records),
         notice=_notice(
             "Rows parked",
-            f"The site does not take **{len(records):,}** rows; all others were written.",
+            f"The site does not take **{count}**; all others were written.",
             *lines,
             "**Next:** each is tried again at later syncs, at once when the member changes.",
             "**You can** see them with `!sync parked`, and try now with `!sync retry`.",
@@ -316,15 +317,14 @@ def store_new(where: str) -> Draft:
     )
 
 
-def store_lost(where: str, *, until: datetime) -> Draft:
-    """Say that what the store knew is gone, and what that means."""
+def store_lost(where: str, *, why: str, until: datetime) -> Draft:
+    """Say that what the store knew is gone, how that is known, and what it means."""
     return Draft(
         topic=Topic.STORE,
         reason=f"lost: {where}",
         notice=_notice(
             "State store lost",
-            f"{code(where)} is empty, but this channel shows an unfinished sync or an open "
-            "breaker: what was known of failures is lost.",
+            f"What {code(where)} knew of failures is lost: {why}.",
             "So the breaker counts as open: nothing is written yet.",
             f"**Next:** one small try {when(until)}.",
             "**You can** see to it that the store is kept, and `!sync all force` to try now.",

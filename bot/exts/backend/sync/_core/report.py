@@ -414,8 +414,8 @@ def quote(text: str) -> str:
 
 def code(text: str) -> str:
     """Return text as a code span, in which markdown means nothing and a backtick would end it."""
-    flat = _INVISIBLE.sub(" ", text).replace("`", "'").strip()[:_MAX_QUOTE]
-    return f"`{flat or ' '}`"
+    flat = _INVISIBLE.sub(" ", text).replace("`", "'").strip()[:_MAX_QUOTE] or " "
+    return "`" + flat.replace("@", "@\u200b") + "`"
 
 
 def fit(notice: Notice) -> Notice:

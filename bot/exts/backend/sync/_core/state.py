@@ -22,6 +22,7 @@ from . import alert, breaker
 from .alert import Told, Topic
 from .breaker import AttemptEnding, Breaker, BreakerState
 from .memory import CrashMemory
+from .report import quote
 from .stored import Stored
 
 if TYPE_CHECKING:
@@ -118,12 +119,12 @@ def loaded(
     return tell(replace(state, breaker=moved, memory=memory, attempt=None), drafts, now=now)
 
 
-def lost(state: State, *, where: str, now: datetime, limits: StateLimits) -> Moved:
-    """Open the breaker: the store is empty and should not be, so nobody knows what it counted."""
+def lost(state: State, *, where: str, why: str, now: datetime, limits: StateLimits) -> Moved:
+    """Open the breaker: the store has lost what it knew, so nobody knows what it had counted."""
     opened, _ = breaker.lost_store(now=now, limits=limits.breaker)
     until = opened.retry_at or now
     state = replace(state, breaker=opened)
-    return tell(state, (alert.store_lost(where, until=until),), now=now)
+    return tell(state, (alert.store_lost(where, why=why, until=until),), now=now)
 
 
 def begun(state: State, attempt: Attempt, *, start: Start, now: datetime) -> State:
@@ -242,18 +243,16 @@ def start_withheld(state: State, *, now: datetime) -> Moved:
     elif current.state is BreakerState.OPEN:
         opened_at = current.opened_at or now
         key, until = f"open: {opened_at.isoformat()}", current.retry_at
-        reason = f"the breaker is open: {current.reason}"
+        reason = f"the breaker is open: {quote(current.reason)}"
     elif current.retry_at is not None and now < current.retry_at:
         key, until = f"retry: {current.failures}", current.retry_at
-        reason = f"the last sync failed: {current.reason}"
+        reason = f"the last sync failed: {quote(current.reason)}"
     else:
         return state, ()
     before = state.told.get(Topic.START)
     if before is not None and before.reason.startswith("interrupted: ") and until is not None:
-        # The notice of the interruption has just said when the next try comes.
-        told = {**state.told, Topic.START: replace(before, reason=key)}
-        if before.at == now:
-            return replace(state, told=told), ()
+        # The notice of the interruption has said already when the next try comes.
+        return replace(state, told={**state.told, Topic.START: replace(before, reason=key)}), ()
     return tell(state, (alert.start_withheld(reason, until=until, key=key),), now=now)
 
 
@@ -278,8 +277,8 @@ def _drafts(events: tuple[Event, ...], *, run_id: str | None = None) -> tuple[Dr
                 drafts.append(alert.forced_open(event))
             case breaker.Reset():
                 drafts.append(alert.reset(event))
-            case breaker.RetryScheduled() | breaker.Probing() | breaker.ProbePostponed():
-                pass  # the run's own message says so
+            case _:
+                pass  # a retry, a probe, its postponement: the run's own message says so
     if run_id is None:
         return tuple(drafts)
     return tuple(alert.about_run(draft, run_id) for draft in drafts)

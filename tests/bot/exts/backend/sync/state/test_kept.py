@@ -1,0 +1,159 @@
+"""Attempts, past runs and alerts are read back from the store as they were, or refused by name."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from bot.exts.backend.sync._core import alert, attempt, history
+from bot.exts.backend.sync._core.alert import Alert, Told, Topic
+from bot.exts.backend.sync._core.attempt import Attempt, Traces, ending_of_stop
+from bot.exts.backend.sync._core.breaker import AttemptEnding
+from bot.exts.backend.sync._core.history import PastRun
+from bot.exts.backend.sync._core.models import UserId
+from bot.exts.backend.sync._core.patience import Failure, FailureKind
+from bot.exts.backend.sync._core.report import Ending, Notice, Phase, RunView, Tone
+from bot.exts.backend.sync._core.run import ParkedRow, Tally
+
+NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
+ATTEMPT: Final = Attempt(
+    run_id="r1",
+    what="users",
+    trigger="at start-up",
+    full=True,
+    probe=False,
+    started_at=NOW,
+    channel_id=5,
+    message_id=7,
+    done=1,
+    planned=2,
+)
+ALERT: Final = Alert(
+    id="abc",
+    created_at=NOW,
+    notice=Notice(
+        title="Sync recovered",
+        description="It did.",
+        tone=Tone.GOOD,
+        fields=(("Rows", "5"),),
+        footer="alert abc",
+        ping=True,
+    ),
+)
+VIEW: Final = RunView(
+    run_id="r1",
+    what="users",
+    trigger="at start-up",
+    phase=Phase.ENDED,
+    started_at=NOW,
+    now=NOW + timedelta(minutes=1),
+    planned=9,
+    tally=Tally(created=1, updated=2, departed=3),
+    parked=(ParkedRow(id=UserId(4), reason="no"),),
+    parked_roles=("role x: no",),
+    withheld=6,
+    ending=Ending.FAILED,
+    failure=Failure(kind=FailureKind.FAILING, reason="500"),
+)
+PAST: Final = PastRun(
+    run_id="r1",
+    what="users",
+    trigger="at start-up",
+    ending="failed",
+    started_at=NOW,
+    ended_at=NOW + timedelta(minutes=1),
+    planned=9,
+    created=1,
+    updated=2,
+    departed=3,
+    parked=2,
+    withheld=6,
+    requests=8,
+    reason="500",
+)
+Read = Callable[[object], object]
+
+
+def kept(value: object) -> Any:
+    """Return a value as a store gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def test_a_past_run_is_what_its_last_view_said() -> None:
+    """History keeps the figures that mod-log showed at the end."""
+    assert history.past_run(VIEW, AttemptEnding.FAILED, requests=8) == PAST
+    well = history.past_run(replace(VIEW, failure=None), AttemptEnding.NEUTRAL, requests=8)
+    assert [well.reason, well.ending] == ["", "neutral"]
+
+
+def test_past_runs_are_kept_in_the_order_of_time() -> None:
+    """Keys ascend as the runs began."""
+    later = replace(PAST, started_at=NOW + timedelta(seconds=1), run_id="a")
+
+    assert sorted([history.key_of(later), history.key_of(PAST)]) == [
+        "history/2021-01-12T12:00:00+00:00/r1",
+        "history/2021-01-12T12:00:01+00:00/a",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "written", "read"),
+    [
+        (ATTEMPT, attempt.to_json(ATTEMPT), attempt.from_json),
+        (PAST, history.to_json(PAST), history.from_json),
+        (ALERT, alert.to_json(ALERT), alert.from_json),
+    ],
+    ids=["attempt", "past run", "alert"],
+)
+def test_what_was_kept_comes_back(value: object, written: object, read: Read) -> None:
+    """Every field survives the store."""
+    assert read(kept(written)) == value
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "fault"),
+    [
+        ({"full": 1}, attempt.from_json, "full of the attempt is int, not true or false"),
+        ({"tone": "LOUD"}, alert.from_json, "tone of the alert is 'LOUD', not a tone"),
+        ({"fields": "x"}, alert.from_json, "fields of the alert is not a list of pairs of texts"),
+        ({"fields": [[1, 2]]}, alert.from_json, "fields of the alert is not a list of pairs"),
+        ({"planned": -1}, history.from_json, "planned of the past run is -1, below 0"),
+    ],
+)
+def test_what_is_not_ours_is_refused(written: dict[str, object], read: Read, fault: str) -> None:
+    """The error names the field."""
+    whole = {**attempt.to_json(ATTEMPT), **history.to_json(PAST), **alert.to_json(ALERT)}
+
+    with pytest.raises(ValueError, match=fault):
+        read(kept({**whole, **written}))
+
+
+def test_what_was_told_comes_back_but_for_unknown_topics() -> None:
+    """A newer version's topics are no reason to refuse the others."""
+    told = {Topic.RUN: Told(reason="500", since=NOW, at=NOW + timedelta(hours=1))}
+    written = {**alert.told_to_json(told), "weather": {}}
+
+    assert alert.told_from_json(kept(written)) == told
+
+
+@pytest.mark.parametrize(
+    ("traces", "ending"),
+    [
+        (Traces(unanswered=False, failing=False, applied=True, due=True), AttemptEnding.NEUTRAL),
+        (Traces(unanswered=False, failing=False, applied=False, due=False), AttemptEnding.NEUTRAL),
+        (
+            Traces(unanswered=False, failing=False, applied=False, due=True),
+            AttemptEnding.INTERRUPTED,
+        ),
+        (Traces(unanswered=True, failing=False, applied=True, due=True), AttemptEnding.INTERRUPTED),
+        (Traces(unanswered=False, failing=True, applied=True, due=True), AttemptEnding.INTERRUPTED),
+    ],
+)
+def test_a_stop_is_forgiven_only_where_the_site_showed_no_trouble(
+    traces: Traces, ending: AttemptEnding
+) -> None:
+    """An operator stops the bot exactly when it is killing the site."""
+    assert ending_of_stop(traces) is ending

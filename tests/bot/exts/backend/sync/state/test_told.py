@@ -1,0 +1,257 @@
+"""What people are told: what happened, what it means and what comes next."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.exts.backend.sync._core import alert, report
+from bot.exts.backend.sync._core.alert import Draft, Told
+from bot.exts.backend.sync._core.attempt import Attempt
+from bot.exts.backend.sync._core.breaker import (
+    Breaker,
+    ForcedOpen,
+    Opened,
+    ProbeFailed,
+    Recovered,
+    Reset,
+)
+from bot.exts.backend.sync._core.memory import CrashMemory, ParkedRecord
+from bot.exts.backend.sync._core.models import UserId
+from bot.exts.backend.sync._core.report import Notice, RunView, ended_late
+from bot.exts.backend.sync._core.schedule import next_start
+from bot.exts.backend.sync._core.state import Pause, State
+from bot.exts.backend.sync._core.status import parked_list, status
+from tests.bot.exts.backend.sync.breaker.test_kept import BY_HAND, HALF_OPEN, OPEN
+from tests.bot.exts.backend.sync.state.test_kept import ATTEMPT, PAST, VIEW
+
+NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
+HOSTILE: Final = "@everyone <@1> **b** `c` \u202e\n" * 40
+
+
+def record(id_: int, reason: str = "no") -> ParkedRecord:
+    """Return the record of a parked row."""
+    return ParkedRecord(
+        id=UserId(id_),
+        reason=reason,
+        payload_hash="h",
+        tries=1,
+        parked_at=NOW + timedelta(seconds=id_),
+        next_try_at=NOW,
+    )
+
+
+def all_drafts(text: str) -> list[Draft]:
+    """Return every draft there is, with this text wherever one of users or the site may stand."""
+    return [
+        alert.opened(Opened(reason=text, until=NOW, failures=1)),
+        alert.opened(Opened(reason=text, until=NOW, failures=3)),
+        alert.probe_failed(ProbeFailed(reason=text, until=NOW, failures=3)),
+        alert.recovered(Recovered(opened_at=NOW, lasted=timedelta(hours=1))),
+        alert.works_again(Told(reason=text, since=NOW, at=NOW), now=NOW),
+        alert.forced_open(ForcedOpen(by="<@1>", reason=text)),
+        alert.forced_open(ForcedOpen(by="<@1>", reason="")),
+        alert.reset(Reset(by="<@1>")),
+        alert.interrupted(ATTEMPT, retry_at=NOW),
+        alert.interrupted(ATTEMPT, retry_at=None),
+        alert.start_withheld(report.quote(text), until=NOW, key="k"),
+        alert.paused("<@1>"),
+        alert.resumed("<@1>", lasted=timedelta(1)),
+        alert.parked([record(n, text) for n in range(1, 30)], run_id="r1"),
+        alert.parked([record(1, text)], run_id="r1"),
+        alert.source_unproven(text, run_id="r1"),
+        alert.store_new(text),
+        alert.store_lost(text, why="it is empty", until=NOW),
+        alert.store_warning(text),
+    ]
+
+
+def all_notices(text: str) -> list[Notice]:
+    """Return every notice that is not a run's live message."""
+    return [
+        *(draft.notice for draft in all_drafts(text)),
+        alert.store_unreachable(text),
+        alert.store_back(),
+        alert.waiting_for(text),
+        alert.waiting_for(None),
+        parked_list([record(n, text) for n in range(1, 30)]),
+    ]
+
+
+@given(st.one_of(st.text(max_size=3000), st.just(HOSTILE)))
+def test_no_text_breaks_a_notice(text: str) -> None:
+    """Whatever the site or a name says, limits hold and nobody is mentioned by it."""
+    for notice in all_notices(text):
+        assert len(notice.title) <= report.MAX_TITLE
+        assert len(notice.description) <= report.MAX_DESCRIPTION
+        assert "@everyone" not in notice.description
+
+
+def test_every_alert_that_pings_says_what_comes_next() -> None:
+    """Who is woken at 3 a.m. need not ask what happens now, but where all is well again."""
+    silent = {"Sync recovered", "State store needs a look"}
+    pinging = {n.title: n for n in all_notices("text") if n.ping and n.title not in silent}
+
+    assert pinging
+    assert [title for title, n in pinging.items() if "**Next:**" not in n.description] == []
+
+
+@pytest.mark.parametrize(
+    ("titles", "lost"),
+    [
+        ([], False),
+        (["Sync of users finished"], False),
+        (["Syncing users"], True),
+        (["Sync of users finished", "Syncing users"], True),
+        (["Sync breaker opened"], True),
+        (["Start-up sync withheld", "Sync probe failed", "Sync breaker opened"], True),
+        (["Sync recovered", "Sync breaker opened"], False),
+        (["Sync breaker reset", "Sync breaker opened by hand"], False),
+        (["Sync breaker opened", "Sync recovered"], True),
+        (["Sync recovered", "Sync breaker opened", "Syncing users"], True),
+    ],
+)
+def test_mod_log_betrays_a_lost_store(titles: list[str], *, lost: bool) -> None:
+    """An unfinished run, or an opened breaker that never recovered, newest first."""
+    assert alert.tells_of_a_lost_store(titles) is lost
+
+
+CLOSED_RETRY: Final = Breaker(failures=1, retry_at=NOW + timedelta(minutes=1), reason="500")
+
+
+@pytest.mark.parametrize(
+    ("breaker", "text"),
+    [
+        (Breaker(), "**Next:** it runs again at the next start, or with `!sync all`."),
+        (CLOSED_RETRY, "**Next:** it is tried again <t:1610452860:R>."),
+        (OPEN, "**Next:** the breaker is open; the site is tried again <t:1610453700:R>."),
+        (BY_HAND, "**Next:** nothing by itself: the breaker was opened by hand."),
+    ],
+)
+def test_a_failed_run_says_what_comes_next(breaker: Breaker, text: str) -> None:
+    """The end of each failed run's message follows from the breaker."""
+    assert alert.next_step(breaker) == text
+
+
+@pytest.mark.parametrize(
+    ("breaker", "wanted", "paused", "due"),
+    [
+        (Breaker(), False, False, None),
+        (Breaker(), True, False, NOW),
+        (Breaker(), True, True, None),
+        (CLOSED_RETRY, False, False, CLOSED_RETRY.retry_at),
+        (CLOSED_RETRY, True, False, CLOSED_RETRY.retry_at),
+        (replace(CLOSED_RETRY, retry_at=NOW), False, False, NOW),
+        (OPEN, False, False, OPEN.retry_at),
+        (OPEN, False, True, None),
+        (replace(OPEN, retry_at=NOW), False, False, NOW),
+        (BY_HAND, True, False, None),
+        (HALF_OPEN, True, False, None),
+    ],
+)
+def test_when_a_sync_starts_by_itself(
+    breaker: Breaker, *, wanted: bool, paused: bool, due: datetime | None
+) -> None:
+    """Retries and probes come by themselves, each in its time, and none during a pause."""
+    assert next_start(breaker, wanted=wanted, paused=paused, now=NOW) == due
+
+
+class TestTheMessageThatAKillLeftOpen:
+    """The next start lets it say the truth."""
+
+    @staticmethod
+    def text(attempt: Attempt | None, **past: object) -> str:
+        run = replace(PAST, **past) if past else None  # type: ignore[arg-type]  # its fields
+        notice = ended_late(what="users", run_id="r1", attempt=attempt, past=run)
+        return f"{notice.title} | {notice.description} | {notice.footer}"
+
+    def test_of_a_known_attempt(self) -> None:
+        """How far it was known to be."""
+        assert self.text(ATTEMPT) == (
+            "Sync of users interrupted | Interrupted at **1** of **2** changes: the bot ended in "
+            "the middle of it.\nWhat was written stays; the next sync finds the rest. | run r1"
+        )
+
+    def test_of_an_unknown_one(self) -> None:
+        """No figures are made up."""
+        assert "| Interrupted: the bot ended" in self.text(None)
+        assert "| Interrupted: the bot ended" in self.text(replace(ATTEMPT, planned=0))
+
+    def test_of_one_that_had_ended(self) -> None:
+        """Only its last message was missing."""
+        assert self.text(None, ending="verified").startswith(
+            "Sync of users finished | It ended <t:1610452860:R>: verified.\n"
+            "**6** of **9** changes were written."
+        )
+        assert self.text(None, ending="failed", planned=0) == (
+            "Sync of users failed | It ended <t:1610452860:R>: failed. | run r1"
+        )
+
+
+class TestStatus:
+    """`!sync status` tells all that holds a sync back."""
+
+    @staticmethod
+    def fields(
+        state: State, view: RunView | None = VIEW, *, trouble: str | None = None, figure: int = 0
+    ) -> dict[str, str]:
+        notice = status(state, view, waiting=figure, parked=figure, max_items=1000, trouble=trouble)
+        shown = {"Users", "Parked: 2 the site does not take", "Departures withheld: 6"}
+        return {name: text for name, text in notice.fields if name not in shown}
+
+    def test_of_nothing(self) -> None:
+        """A bot that has just started says so, and raises no doubts."""
+        notice = status(State(), None, waiting=0, parked=0, max_items=1000, trouble=None)
+
+        assert [notice.description, notice.fields] == [
+            "No sync has run since the bot started.",
+            (),
+        ]
+
+    def test_of_everything(self) -> None:
+        """Each line has its reason."""
+        state = State(breaker=OPEN, pause=Pause(by="<@1>", at=NOW), memory=CrashMemory(ceiling=250))
+
+        assert self.fields(state, trouble="its lease", figure=1234) == {
+            "This bot": "may not write now: its lease",
+            "Paused": "by <@1> <t:1610452800:R>",
+            "Breaker": "open: 500; the site is tried <t:1610453700:R>",
+            "Most rows a request": "250, since a sync was cut off",
+            "Parked rows": "1,234",
+            "Live changes waiting": "1,234",
+        }
+
+    @pytest.mark.parametrize(
+        ("breaker", "text"),
+        [
+            (HALF_OPEN, "half-open: run `r` probes the site"),
+            (BY_HAND, "opened by Ada, until a reset. a move"),
+            (
+                CLOSED_RETRY,
+                "closed after 1 failures in a row (500); tried again <t:1610452860:R>",
+            ),
+        ],
+    )
+    def test_of_the_breaker(self, breaker: Breaker, text: str) -> None:
+        """Whatever it waits for is said."""
+        assert self.fields(State(breaker=breaker)) == {"Breaker": text}
+
+    def test_what_ended_well_is_yellow_where_something_waits(self) -> None:
+        """Green means that nothing needs a look."""
+        well = replace(VIEW, ending=report.Ending.VERIFIED, failure=None, parked=())
+        well = replace(well, parked_roles=(), withheld=0)
+        green = status(State(), well, waiting=0, parked=0, max_items=1000, trouble=None)
+        yellow = status(State(), well, waiting=1, parked=0, max_items=1000, trouble=None)
+
+        assert [green.tone, yellow.tone] == [report.Tone.GOOD, report.Tone.WARNING]
+
+
+def test_an_empty_list_of_parked_rows_says_so() -> None:
+    """No list is better than an empty one."""
+    assert [parked_list([]).title, parked_list([record(1)]).title] == [
+        "No row is parked",
+        "Parked rows",
+    ]
