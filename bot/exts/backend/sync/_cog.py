@@ -272,6 +272,7 @@ class Sync(commands.Cog):
             parked=len(control.ledger.parked),
             max_items=self._settings.sync_max_items,
             trouble=None if control.is_leading else control.trouble,
+            drift=control.ledger.drift,
         )
 
     async def _answer(self, ctx: _Context, notice: Notice) -> None:

@@ -8,6 +8,7 @@ full sync when it does; until then it marks nothing, answers nothing and writes 
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +20,7 @@ import structlog
 from ._core import alert
 from ._core.alert import Draft, Topic
 from ._core.attempt import Attempt, ending_of_stop
-from ._core.breaker import AttemptEnding, Probe, Start, Withheld, permit
+from ._core.breaker import AttemptEnding, BreakerState, Probe, Start, Withheld, permit
 from ._core.history import past_run
 from ._core.patience import Failure, FailureKind
 from ._core.report import Ending, ended_late, failure_alert, when
@@ -122,6 +123,8 @@ class Control:
         self._task: asyncio.Task[None] | None = None
         self._wish: _Wish | None = None
         self._verified = 0
+        self._check_at: datetime | None = None
+        self._plan_check()
         self._nudged = asyncio.Event()
         self.trouble = "it has just started and has not read its state yet"
         self._trouble_said = False
@@ -221,7 +224,9 @@ class Control:
             return Refusal(reason=f"The breaker is open: {may.reason}.{until} {ways}")
         return None
 
-    def _launch(self, scope: Scope, trigger: str, how: Start, *, dry: bool = False) -> FullSync:
+    def _launch(
+        self, scope: Scope, trigger: str, how: Start, *, dry: bool = False, drift: bool = False
+    ) -> FullSync:
         full = scope is Scope.ALL and not dry
         probe = isinstance(
             permit(self.ledger.state.breaker, start=how, full=full, now=utc_now()), Probe
@@ -243,9 +248,14 @@ class Control:
             page_items=self._settings.sync_page_items,
             begin=begin,
             dry=dry,
+            drift=drift,
         )
         self._sync = sync
-        self._task = asyncio.create_task(self._run(sync, full=full), name=sync.view.run_id)
+        if full:
+            self._plan_check()
+        self._task = asyncio.create_task(
+            self._run(sync, how, full=full), name=f"sync {sync.view.run_id}"
+        )
         return sync
 
     async def _begin(self, sync: FullSync, how: Start, *, full: bool) -> None:
@@ -265,9 +275,16 @@ class Control:
         )
         await self.ledger.begin(attempt, start=how)
 
-    async def _run(self, sync: FullSync, *, full: bool) -> None:
+    async def _run(self, sync: FullSync, how: Start, *, full: bool) -> None:
+        run_id, every_s = sync.view.run_id, self._settings.sync_drift_every_s
+        watched = how is Start.AUTOMATIC and every_s > 0
+        if watched:
+            self._parts.telemetry.check_in(run_id, ok=None, every_s=every_s)
         try:
             view = await sync.run()
+            if watched and view.ending is not Ending.CANCELLED:
+                ok = view.ending is Ending.VERIFIED
+                self._parts.telemetry.check_in(run_id, ok=ok, every_s=every_s)
             await self._close(sync, full=full)
         except StoreError as exc:
             log.warning("sync.attempt.unkept", run_id=sync.view.run_id, error=str(exc))
@@ -276,7 +293,7 @@ class Control:
             self.last = view = sync.view
             self._sync = None
             self._nudged.set()
-            if not sync.dry:
+            if sync.is_shown:
                 await self._mod_log.finish(view)
 
     async def _close(self, sync: FullSync, *, full: bool) -> None:
@@ -299,8 +316,10 @@ class Control:
             refused=view.failure is not None and view.failure.kind is FailureKind.REFUSED,
             failure=failure_alert(view) if view.ending is Ending.FAILED else None,
             kind=kind,
-            past=None if sync.dry else past_run(view, ending, requests=sync.requests),
+            past=past_run(view, ending, requests=sync.requests) if sync.is_shown else None,
         )
+        if sync.found is not None:
+            await self.ledger.note_drift(sync.found)
         if ending is AttemptEnding.VERIFIED:
             self._verified += full
         elif view.ending is Ending.FAILED:
@@ -344,12 +363,17 @@ class Control:
                 if self.is_leading:
                     self.want("after the lease was lost")
                     wait_s = _POLL_S
-                self.is_leading = self.is_standby = False
+                self.is_standby = False
+                self._lead_now(leading=False)
                 await self._drop_run()
                 self.ledger.forget()
                 await self._store.close()
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_POLL_S)
+
+    def _lead_now(self, *, leading: bool) -> None:
+        self.is_leading = leading
+        self._parts.telemetry.leads(leading=leading)
 
     async def _take_turn(self) -> None:
         said = False
@@ -399,12 +423,13 @@ class Control:
                 await self.ledger.trust()
         if self._settings.sync_at_start:
             await self.ledger.withhold_start()
-        self.is_leading = True
+        self._lead_now(leading=True)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._end_orphans(seen))
             tasks.create_task(self._schedule())
             tasks.create_task(self._live.run_forever())
             tasks.create_task(self._remind())
+            tasks.create_task(self._watch())
 
     async def _schedule(self) -> None:
         """Start a full sync whenever one is due."""
@@ -412,11 +437,17 @@ class Control:
             self._nudged.clear()
             changed = asyncio.ensure_future(self.ledger.changed())
             nudged = asyncio.ensure_future(self._nudged.wait())
-            due = self._due()
             now = utc_now()
+            due, check = self._due(), self._check_due()
             if due is not None and due <= now:
                 self._launch(Scope.ALL, self._trigger(), Start.AUTOMATIC)
                 due = None
+            elif due is None and check is not None:
+                if check <= now:
+                    trigger = "to see whether anything has drifted"
+                    self._launch(Scope.ALL, trigger, Start.AUTOMATIC, drift=True)
+                else:
+                    due = check
             try:
                 await asyncio.wait(
                     {changed, nudged},
@@ -437,11 +468,32 @@ class Control:
             return wish.at
         return due
 
+    def _check_due(self) -> datetime | None:
+        """Return when to look for drift; None while anything else is on, held or waits."""
+        state = self.ledger.state
+        held = state.pause is not None or state.breaker.state is not BreakerState.CLOSED
+        return None if held or self._sync is not None or self._stopping else self._check_at
+
+    def _plan_check(self) -> None:
+        """Look for drift a while after the last full sync, never at the same time everywhere."""
+        every_s = self._settings.sync_drift_every_s
+        spread = random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
+        self._check_at = utc_now() + timedelta(seconds=every_s * spread) if every_s else None
+
     def _trigger(self) -> str:
         wish, self._wish = self._wish, None
         if self.ledger.state.breaker.failures:
             return "again, by itself"
         return wish.trigger if wish is not None else "by itself"
+
+    async def _watch(self) -> None:
+        """Keep the metrics of what the store holds."""
+        while True:
+            ledger = self.ledger
+            self._parts.telemetry.kept(
+                ledger.state, parked=len(ledger.parked), untold=len(ledger.alerts)
+            )
+            await ledger.changed()
 
     async def _remind(self) -> None:
         while True:

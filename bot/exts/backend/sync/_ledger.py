@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from ._core import alert, attempt, breaker, history, memory, state
+from ._core import alert, attempt, breaker, drift, history, memory, state
 from ._core.alert import Alert
 from ._core.state import State
 from ._errors import StoreUnreachableError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._core.alert import Draft, Topic
     from ._core.attempt import Attempt
     from ._core.breaker import AttemptEnding, Start
+    from ._core.drift import Drift
     from ._core.history import PastRun
     from ._core.memory import ParkedRecord
     from ._core.models import UserId
@@ -67,6 +68,7 @@ class Ledger:
         self.parked: dict[UserId, ParkedRecord] = {}
         self.alerts: dict[str, Alert] = {}
         self.died: Attempt | None = None
+        self.drift: Drift | None = None
 
     async def changed(self) -> None:
         """Wait until something is moved."""
@@ -99,6 +101,7 @@ class Ledger:
             pause=read("pause", state.pause_from_json, None),
             told=read("told", alert.told_from_json, {}),
         )
+        self.drift = read("drift", drift.from_json, None)
         parked = (read(key, memory.parked_from_json, None) for key in kept if _is(key, _PARKED))
         alerts = (read(key, alert.from_json, None) for key in kept if _is(key, _ALERT))
         self.parked = {row.id: row for row in parked if row is not None}
@@ -266,6 +269,11 @@ class Ledger:
     async def over(self, *topics: Topic) -> None:
         """Note that what was told of these topics lasts no longer."""
         await self._move(lambda _: (state.over(self.state, *topics), ()))
+
+    async def note_drift(self, found: Drift) -> None:
+        """Keep what the last check for drift found."""
+        await self._move(lambda _: (self.state, ()), {"drift": _json(drift.to_json(found))})
+        self.drift = found
 
     # -- parked records ---------------------------------------------------------------------------
 

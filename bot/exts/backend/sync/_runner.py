@@ -123,14 +123,16 @@ class Runner:
 
     @contextlib.asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
-        """Hold the gate for one write, once it may go."""
+        """Hold the gate for one write, once it may go and the guild may be read."""
         gate, run_id = self._parts.gate, self._run_id if self._attempt else None
         while True:
+            await self.prove()
             if not gate.admits(run_id):
                 await self._or_cancelled(gate.admitted(run_id))
             await self._or_cancelled(gate.writing.acquire(), undo=gate.writing.release)
             try:
-                if gate.admits(run_id):
+                # Whatever held before may have changed while this waited for its turn.
+                if gate.admits(run_id) and self._parts.guild.proof is not None:
                     yield
                     return
             finally:
@@ -178,6 +180,7 @@ class Runner:
                 case run.Send():
                     delivery = await self._send(delivery, step)
                 case run.RefreshRoles(ids=ids):
+                    await self.prove()
                     roles = self._parts.guild.roles()
                     await self.write_roles((roles[i] for i in ids if i in roles), known=False)
                     delivery = run.roles_refreshed(delivery, ids)
@@ -236,7 +239,6 @@ class Runner:
         return outcome
 
     async def _send(self, delivery: run.Delivery, step: run.Send) -> run.Delivery:
-        await self.prove()
         async with self._admitted():
             # Read inside the gate and not before: what another write waited for may have changed.
             members = await self._parts.guild.members(step.batch.ids)

@@ -69,6 +69,8 @@ class SyncSettings(BaseSettings):
     sync_parked_part: Annotated[float, Field(ge=0, le=1)] = 0.1
     sync_doubtful_recheck_s: _Seconds = 120
 
+    sync_drift_every_s: Annotated[float, Field(ge=0)] = 6 * 3600
+
     sync_state_url: SecretStr = SecretStr("sqlite:///var/sync.db")
     sync_lease_s: _Seconds = 90
     sync_breaker_threshold: Annotated[int, Field(gt=0)] = 3

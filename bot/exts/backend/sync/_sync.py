@@ -15,6 +15,7 @@ from ._core import alert, requests
 from ._core import run as delivering
 from ._core.alert import Topic
 from ._core.diff import RoleDiff, diff_roles
+from ._core.drift import Drift
 from ._core.models import Member
 from ._core.outcome import Applied, NotFound
 from ._core.pace import Pace, PaceLimits
@@ -75,6 +76,7 @@ class FullSync:
         begin: Callable[[], Awaitable[None]],
         probe: bool = False,
         dry: bool = False,
+        drift: bool = False,
     ) -> None:
         self._parts = parts
         self._parking = parking
@@ -82,6 +84,8 @@ class FullSync:
         self._due = True
         self.attempted = False
         self.probe = probe
+        self.found: Drift | None = None
+        self._drift = drift
         self.doubtful: frozenset[UserId] = frozenset()
         self.scope = scope
         self._dirty = dirty
@@ -175,6 +179,7 @@ class FullSync:
         self._show(members=proof.members, phase=Phase.SITE)
         await self._discover()
         site_roles = await self._read_roles()
+        await self._runner.prove()
         role_diff = diff_roles(self._guild.roles(), site_roles)
         if self.scope is Scope.USERS:
             # Rows with a role unknown to the site would be refused; the rest can wait.
@@ -188,6 +193,8 @@ class FullSync:
             await self._add_departures(planner, proof)
             held = await self._parking.held()
             plan, witness = planner.plan(without=held), planner.witness
+            if self._drift:
+                self._note_drift(planner, held)
             self._show(
                 planned=plan.total,
                 still_parked=len(held),
@@ -241,6 +248,7 @@ class FullSync:
             if page.rows and not new and page.next is not None:
                 raise _protocol(f"the page before {page.next} repeats rows already read")
             self._show(rows_read=len(planner.seen))
+        await self._runner.prove()
         planner.add_missing(self._guild.member_ids())
         return planner
 
@@ -292,6 +300,7 @@ class FullSync:
             )
             self._show(withheld=len(absent), withheld_reason=reason)
             return
+        await self._runner.prove()
         gone = await self._guild.departed(absent)
         if gone is None:
             reason = "Discord did not answer who has left; the next sync asks again."
@@ -306,9 +315,18 @@ class FullSync:
         self._show(roles=RoleTally(planned=diff.total))
         return diff
 
+    def _note_drift(self, planner: Planner, held: frozenset[UserId]) -> None:
+        """Count what differs although no event since the last sync can explain it."""
+        unexplained = planner.plan(without=held | self._dirty.noted | self._dirty.users)
+        # A cause counts all its members; where none is unexplained, none of them is.
+        causes = unexplained.causes if unexplained.total else ()
+        self.found = Drift(at=utc_now(), rows=unexplained.total, causes=causes)
+        self._parts.telemetry.drifted(self.found)
+
     # -- writing ----------------------------------------------------------------------------------
 
     async def _write_roles(self, diff: RoleDiff) -> None:
+        await self._runner.prove()
         roles = self._guild.roles()
         created = [roles[id_] for id_ in diff.create if id_ in roles]
         updated = [roles[id_] for id_ in diff.update if id_ in roles]
@@ -322,10 +340,10 @@ class FullSync:
         self._show(roles=tally, parked_roles=(*refused, *refused_updates))
 
     async def _delete_roles(self, ids: Collection[RoleId]) -> None:
-        present = self._guild.roles()
         deleted = 0
         for id_ in ids:
-            if id_ not in present:
+            await self._runner.prove()
+            if id_ not in self._guild.roles():
                 await self._runner.delete_role(id_)
                 deleted += 1
         if deleted:
@@ -435,8 +453,17 @@ class FullSync:
 
     def _show(self, **changes: object) -> None:
         self.view = replace(self.view, now=utc_now(), **changes)  # type: ignore[arg-type]
-        if not self.dry:
+        if self.is_shown:
             self._mod_log.show(self.view)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether mod-log shows it: a plan is not, nor a check that has found nothing."""
+        if self.dry:
+            return False
+        view = self.view
+        found = view.planned or view.roles.planned or view.failure or view.withheld
+        return bool(not self._drift or found or view.withheld_roles)
 
     def _end(self, ending: Ending, **changes: object) -> None:
         self._show(ending=ending, slow=None, **changes)

@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Final
 import sentry_sdk
 import structlog
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from sentry_sdk.crons import capture_checkin
 
+from ._core.breaker import BreakerState
 from ._core.outcome import Applied
 from ._core.report import Ending
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
+    from ._core.drift import Drift
     from ._core.outcome import Outcome
     from ._core.report import RunView
     from ._core.requests import Request
+    from ._core.state import State
 
 log = structlog.get_logger(__name__)
 
+_MONITOR: Final = "guild-sync"
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -56,6 +61,18 @@ class Telemetry:
         self._verified = Gauge(
             "sync_last_verified_timestamp_seconds", "When a run last ended verified", registry=None
         )
+        self._drift = Gauge(
+            "sync_drift_rows", "Rows that the last check found drifted", ["reason"], registry=None
+        )
+        self._breaker = Gauge(
+            "sync_breaker_open", "1 while the breaker lets nothing through but probes",
+            registry=None,
+        )  # fmt: skip
+        self._failures = Gauge("sync_failures_in_a_row", "Attempts failed in a row", registry=None)
+        self._parked = Gauge("sync_parked_rows", "Rows that the site does not take", registry=None)
+        self._paused = Gauge("sync_paused", "1 while somebody has paused the sync", registry=None)
+        self._untold = Gauge("sync_alerts_waiting", "Alerts not in mod-log yet", registry=None)
+        self._leading = Gauge("sync_leading", "1 while this process holds the lease", registry=None)
         self.dirty = Gauge("sync_dirty_ids", "Members waiting to be written", registry=None)
 
     @property
@@ -67,6 +84,13 @@ class Telemetry:
             self._rows,
             self._running,
             self._verified,
+            self._drift,
+            self._breaker,
+            self._failures,
+            self._parked,
+            self._paused,
+            self._untold,
+            self._leading,
             self.dirty,
         )
 
@@ -79,6 +103,50 @@ class Telemetry:
         """Take the metrics back."""
         for metric in self._metrics:
             REGISTRY.unregister(metric)
+
+    def kept(self, state: State, *, parked: int, untold: int) -> None:
+        """Note what the store holds."""
+        self._breaker.set(state.breaker.state is not BreakerState.CLOSED)
+        self._failures.set(state.breaker.failures)
+        self._parked.set(parked)
+        self._paused.set(state.pause is not None)
+        self._untold.set(untold)
+
+    def leads(self, *, leading: bool) -> None:
+        """Note whether this process may act."""
+        self._leading.set(leading)
+
+    def drifted(self, drift: Drift) -> None:
+        """Note what a check found."""
+        for reason, count in drift.counts().items():
+            self._drift.labels(reason.value).set(count)
+        log.info(
+            "sync.drift.found" if drift.rows else "sync.drift.absent",
+            rows=drift.rows,
+            causes={reason.value: count for reason, count in drift.counts().items() if count},
+        )
+
+    def check_in(self, run_id: str, *, ok: bool | None, every_s: float) -> None:
+        """Tell Sentry's monitor that an automatic run began (`ok` is None) or how it ended.
+
+        Sentry misses a run that never comes, and one whose process dies in its middle.
+        """
+        capture_checkin(
+            monitor_slug=_MONITOR,
+            check_in_id=run_id.ljust(32, "0"),
+            status="in_progress" if ok is None else "ok" if ok else "error",
+            monitor_config={
+                "schedule": {
+                    "type": "interval",
+                    "value": max(1, round(every_s / 60)),
+                    "unit": "minute",
+                },
+                "checkin_margin": 30,
+                "max_runtime": 60,
+                "failure_issue_threshold": 1,
+                "recovery_threshold": 1,
+            },
+        )
 
     def asked(self, request: Request, request_id: str, outcome: Outcome, seconds: float) -> None:
         """Note a request and what came of it."""

@@ -10,6 +10,7 @@ from .report import Notice, Tone, fit, quote, render, when
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .drift import Drift
     from .memory import ParkedRecord
     from .report import RunView
     from .state import State
@@ -25,6 +26,7 @@ def status(
     parked: int,
     max_items: int,
     trouble: str | None,
+    drift: Drift | None,
 ) -> Notice:
     """Say how the sync that is on, or the last one, stands, and what holds others back.
 
@@ -44,6 +46,8 @@ def status(
         if text is not None:
             fields.append((name, text))
             tone = Tone.WARNING if tone is Tone.GOOD else tone
+    if drift is not None:
+        fields.append(("Drift", f"{drift.rows:,} rows at the last check, {when(drift.at)}"))
     return fit(
         Notice(
             title=notice.title,

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 import pytest
 
-from bot.exts.backend.sync._core import alert, attempt, history
+from bot.exts.backend.sync._core import alert, attempt, drift, history
 from bot.exts.backend.sync._core.alert import Alert, Told, Topic
 from bot.exts.backend.sync._core.attempt import Attempt, Traces, ending_of_stop
 from bot.exts.backend.sync._core.breaker import AttemptEnding
+from bot.exts.backend.sync._core.drift import Drift
 from bot.exts.backend.sync._core.history import PastRun
-from bot.exts.backend.sync._core.models import UserId
+from bot.exts.backend.sync._core.models import RoleId, UserId
 from bot.exts.backend.sync._core.patience import Failure, FailureKind
+from bot.exts.backend.sync._core.plan import Cause, Reason
 from bot.exts.backend.sync._core.report import Ending, Notice, Phase, RunView, Tone
 from bot.exts.backend.sync._core.run import ParkedRow, Tally
 
@@ -105,8 +107,9 @@ def test_past_runs_are_kept_in_the_order_of_time() -> None:
         (ATTEMPT, attempt.to_json(ATTEMPT), attempt.from_json),
         (PAST, history.to_json(PAST), history.from_json),
         (ALERT, alert.to_json(ALERT), alert.from_json),
+        (Drift(at=NOW, rows=3), drift.to_json(Drift(at=NOW, rows=3)), drift.from_json),
     ],
-    ids=["attempt", "past run", "alert"],
+    ids=["attempt", "past run", "alert", "drift"],
 )
 def test_what_was_kept_comes_back(value: object, written: object, read: Read) -> None:
     """Every field survives the store."""
@@ -129,6 +132,27 @@ def test_what_is_not_ours_is_refused(written: dict[str, object], read: Read, fau
 
     with pytest.raises(ValueError, match=fault):
         read(kept({**whole, **written}))
+
+
+def test_drift_is_counted_by_cause() -> None:
+    """Each kind of cause has its figure, those of nothing too: a gauge must fall back to 0."""
+    found = Drift(
+        at=NOW,
+        rows=5,
+        causes=(
+            Cause(reason=Reason.ROLE_REMOVED, role_id=RoleId(1), count=3),
+            Cause(reason=Reason.ROLE_REMOVED, role_id=RoleId(2), count=1),
+            Cause(reason=Reason.LEFT, role_id=None, count=1),
+        ),
+    )
+
+    counts = found.counts()
+
+    assert set(counts) == set(Reason)
+    assert {reason: count for reason, count in counts.items() if count} == {
+        Reason.ROLE_REMOVED: 4,
+        Reason.LEFT: 1,
+    }
 
 
 def test_what_was_told_comes_back_but_for_unknown_topics() -> None:

@@ -19,6 +19,7 @@ from bot.exts.backend.sync._core.breaker import (
     Recovered,
     Reset,
 )
+from bot.exts.backend.sync._core.drift import Drift
 from bot.exts.backend.sync._core.memory import CrashMemory, ParkedRecord
 from bot.exts.backend.sync._core.models import UserId
 from bot.exts.backend.sync._core.report import Notice, RunView, ended_late
@@ -198,13 +199,23 @@ class TestStatus:
     def fields(
         state: State, view: RunView | None = VIEW, *, trouble: str | None = None, figure: int = 0
     ) -> dict[str, str]:
-        notice = status(state, view, waiting=figure, parked=figure, max_items=1000, trouble=trouble)
+        notice = status(
+            state,
+            view,
+            waiting=figure,
+            parked=figure,
+            max_items=1000,
+            trouble=trouble,
+            drift=Drift(at=NOW, rows=figure) if figure else None,
+        )
         shown = {"Users", "Parked: 2 the site does not take", "Departures withheld: 6"}
         return {name: text for name, text in notice.fields if name not in shown}
 
     def test_of_nothing(self) -> None:
         """A bot that has just started says so, and raises no doubts."""
-        notice = status(State(), None, waiting=0, parked=0, max_items=1000, trouble=None)
+        notice = status(
+            State(), None, waiting=0, parked=0, max_items=1000, trouble=None, drift=None
+        )
 
         assert [notice.description, notice.fields] == [
             "No sync has run since the bot started.",
@@ -222,6 +233,7 @@ class TestStatus:
             "Most rows a request": "250, since a sync was cut off",
             "Parked rows": "1,234",
             "Live changes waiting": "1,234",
+            "Drift": "1,234 rows at the last check, <t:1610452800:R>",
         }
 
     @pytest.mark.parametrize(
@@ -243,8 +255,10 @@ class TestStatus:
         """Green means that nothing needs a look."""
         well = replace(VIEW, ending=report.Ending.VERIFIED, failure=None, parked=())
         well = replace(well, parked_roles=(), withheld=0)
-        green = status(State(), well, waiting=0, parked=0, max_items=1000, trouble=None)
-        yellow = status(State(), well, waiting=1, parked=0, max_items=1000, trouble=None)
+        green = status(State(), well, waiting=0, parked=0, max_items=1000, trouble=None, drift=None)
+        yellow = status(
+            State(), well, waiting=1, parked=0, max_items=1000, trouble=None, drift=None
+        )
 
         assert [green.tone, yellow.tone] == [report.Tone.GOOD, report.Tone.WARNING]
 

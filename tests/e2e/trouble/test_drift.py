@@ -1,0 +1,55 @@
+"""A quiet check finds what no event told of, repairs it, and counts it."""
+
+import prometheus_client
+
+from tests.e2e.trouble.harness import GUILD, Stage
+
+EVERY = {"SYNC_DRIFT_EVERY_S": 0.5}
+
+
+def drift(reason: str) -> float | None:
+    """Return the exported count of rows that had drifted for this reason."""
+    return prometheus_client.REGISTRY.get_sample_value("sync_drift_rows", {"reason": reason})
+
+
+async def test_what_no_event_told_of_is_repaired_and_counted(stage: Stage) -> None:
+    """The site's row was changed behind the bot's back: the next check says so in mod-log."""
+    ids = await stage.guild()
+    async with stage.bot(**EVERY):
+        await stage.run_end()
+        stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[3])
+        second = await stage.run_end(2)
+        counted = drift("renamed")
+
+    assert second["description"].splitlines()[0] == "1 of 1 changes: renamed."
+    assert counted == 1
+    assert stage.database.stored() == await stage.rows_due()
+
+
+async def test_a_check_that_finds_nothing_is_not_shown(stage: Stage) -> None:
+    """Mod-log stays as it was, however often the site is looked at."""
+    await stage.guild()
+    async with stage.bot(**EVERY):
+        await stage.run_end()
+        first = len(stage.site.calls)
+        await stage.until(lambda: len(stage.site.calls) > first + 6)
+        counted = drift("renamed")
+
+    assert [len(stage.ended()), stage.alerts(), counted] == [1, [], 0]
+    assert all("Syncing" not in embed["title"] for embed in stage.embeds())
+
+
+async def test_a_live_change_is_no_drift(stage: Stage) -> None:
+    """What an event told of is on its way: the figure stays 0."""
+    ids = await stage.guild()
+    async with stage.bot(**EVERY):
+        await stage.run_end()
+        for number in range(10):
+            await stage.control.rename(GUILD, ids[3], f"name {number}")
+        due = await stage.rows_due()
+        await stage.until(lambda: stage.database.stored() == due)
+        asked = len(stage.site.calls)
+        await stage.until(lambda: len(stage.site.calls) > asked + 3)
+        counted = drift("renamed")
+
+    assert counted == 0
