@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ from ._core.models import Member, Role, RoleId, UserId
 from ._ports import Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from discord.ext import commands
 
@@ -275,10 +275,11 @@ class DiscordGuild:
                 if websocket is None:
                     return None
                 request.heard_at = loop.time()
-                await websocket.request_chunks(
-                    guild.id, query=query, limit=limit, user_ids=user_ids, nonce=request.nonce
-                )
-                retry_after = await self._answered(request, idle_s)
+                with _in_turns(websocket):
+                    await websocket.request_chunks(
+                        guild.id, query=query, limit=limit, user_ids=user_ids, nonce=request.nonce
+                    )
+                    retry_after = await self._answered(request, idle_s)
             except (discord.ConnectionClosed, ConnectionError, TimeoutError):
                 return None
             finally:
@@ -353,6 +354,29 @@ class DiscordGuild:
         if request.chunks >= payload.get("chunk_count", 1):
             request.done.set_result(None)
         return False
+
+
+@contextmanager
+def _in_turns(websocket: Any) -> Iterator[None]:
+    """Let others have the loop between any two frames of a websocket while this is entered.
+
+    discord.py reads what has arrived already without once giving way, and chunks arrive faster than
+    they are read: a burst of dozens would keep the loop for half a second.
+    """
+    if "poll_event" in vars(websocket):
+        yield  # another request of ours sees to it
+        return
+    poll_event = websocket.poll_event
+
+    async def poll_event_in_turn() -> None:
+        await asyncio.sleep(0)
+        await poll_event()
+
+    websocket.poll_event = poll_event_in_turn
+    try:
+        yield
+    finally:
+        del websocket.poll_event
 
 
 def _hearing(
