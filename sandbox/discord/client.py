@@ -270,8 +270,9 @@ class DiscordControl:
 
         Switches and values that stay: refuse_connections, member_interval_s, max_edit_age_s. How
         often it is still to happen: refuse_resume, ignore_user_requests, ignore_member_requests,
-        rate_limit_members. Once, after so many chunks of a full request: chunks_only (the rest
-        never comes), drop_after_chunks (the connection and its session are lost).
+        rate_limit_members, rate_limit_repeats (only requests after a guild's first). Once, after so
+        many chunks of a full request: chunks_only (the rest never comes), drop_after_chunks (the
+        connection and its session are lost).
         """
         await self._call("PATCH", "faults", **{name: value})
 

@@ -34,6 +34,7 @@ _COUNTED: Final = frozenset(
         "ignore_user_requests",
         "ignore_member_requests",
         "rate_limit_members",
+        "rate_limit_repeats",
         "chunks_only",
         "drop_after_chunks",
     }

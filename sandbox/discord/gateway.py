@@ -352,7 +352,11 @@ class Gateway:
         loop = asyncio.get_running_loop()
         asked_at, self._asked_at[guild.id] = self._asked_at.get(guild.id), loop.time()
         wait = 0.0 if asked_at is None else asked_at + self._faults.member_interval_s - loop.time()
-        if wait > 0 or self._faults.take("rate_limit_members"):
+        if (
+            wait > 0
+            or self._faults.take("rate_limit_members")
+            or (asked_at is not None and self._faults.take("rate_limit_repeats"))
+        ):
             self.counters["rate_limited"] += 1
             if asked_at is None:
                 del self._asked_at[guild.id]

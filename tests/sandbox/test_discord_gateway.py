@@ -97,6 +97,23 @@ async def test_a_forced_rate_limit_bars_nothing_afterwards(
     assert len(client.home.members) == 301
 
 
+async def test_a_repeat_can_be_refused_however_late_it_comes(
+    client: Client, control: DiscordControl
+) -> None:
+    """The guild's first full request is served, the next refused once, without any interval."""
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    client._connection.parsers["RATE_LIMITED"] = told.put_nowait
+    await control.fault("member_interval_s", 0)
+    await control.fault("rate_limit_repeats")
+    await asyncio.wait_for(client.home.chunk(), 5)
+    await client.ws.request_chunks(GUILD, query="", limit=0, nonce="second")
+
+    refusal = await asyncio.wait_for(told.get(), 5)
+    await asyncio.wait_for(client.home.chunk(), 5)
+
+    assert (refusal["meta"]["nonce"], refusal["retry_after"], told.empty()) == ("second", 0.1, True)
+
+
 @pytest.mark.parametrize("fault", ["drop", "reconnect"])
 async def test_what_a_connection_missed_is_replayed_on_resuming(
     client: Client, control: DiscordControl, fault: str
