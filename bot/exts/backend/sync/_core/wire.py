@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 EXCERPT_CHARACTERS: Final = 200
 
-_UNKNOWN_USER = re.compile(r"User with id (\d+) not found")
-_UNKNOWN_ROLE = re.compile(r"Role with ID (\d+) does not exist")
+_UNKNOWN_USER = re.compile(r"User with id (\d{1,20}) not found")
+_UNKNOWN_ROLE = re.compile(r"Role with ID (\d{1,20}) does not exist")
 
 
 class WireError(ValueError):
