@@ -196,7 +196,7 @@ def _classify_success(
     try:
         return Applied(value=read(wire.decode(answer.body)))
     except wire.WireError as exc:
-        said = wire.excerpt(answer.body)
+        said = wire.excerpt(answer.body) or "(no body)"
         return ProtocolError(status=answer.status, reason=f"{exc}: {said}"[:200])
 
 
