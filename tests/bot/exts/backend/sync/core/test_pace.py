@@ -1,0 +1,155 @@
+"""The size of the next request, from how long the last ones took."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.exts.backend.sync._core.pace import Pace, PaceLimits
+
+LIMITS = PaceLimits()
+Step = tuple[str, int, float]
+
+
+def after(pace: Pace, *steps: Step) -> Pace:
+    """Take what came of some requests in turn: what, of how many rows, in how many seconds."""
+    for what, rows, seconds in steps:
+        match what:
+            case "applied":
+                pace = pace.applied(rows=rows, seconds=seconds)
+            case "overloaded":
+                pace = pace.overloaded()
+            case "failed":
+                pace = pace.failed()
+            case "too large":
+                pace = pace.too_large(rows=rows)
+    return pace
+
+
+def applied(rows: int, seconds: float) -> Step:
+    """Return a request that was applied."""
+    return ("applied", rows, seconds)
+
+
+OVERLOADED = ("overloaded", 0, 0.0)
+FAILED = ("failed", 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "items", "ceiling", "floor"),
+    [
+        (LIMITS, 100, 1000, 10),
+        (PaceLimits(max_items=50), 50, 50, 10),
+        (PaceLimits(max_items=5), 5, 5, 5),
+        (PaceLimits(max_items=0), 1, 1, 1),
+        (PaceLimits(first_items=3), 3, 1000, 10),
+    ],
+)
+def test_the_first_request_is_a_canary(
+    limits: PaceLimits, items: int, ceiling: int, floor: int
+) -> None:
+    """A run starts small, and within what the site takes."""
+    pace = Pace.start(limits)
+
+    assert (pace.items, pace.ceiling, pace.floor, pace.learnt) == (items, ceiling, floor, 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "sizes"),
+    [
+        # The canary's own time is not learnt from, unless it is slow: it pays for cold caches.
+        ([applied(100, 0.001)], [100]),
+        ([applied(100, 1.0)], [100]),
+        ([applied(100, 1.01)], [50]),
+        # A fast site: at most twofold a step, up to the ceiling.
+        ([applied(100, 0.1), *[applied(100, 0.001)] * 5], [100, 200, 400, 800, 1000, 1000]),
+        # A site of 1,000 rows a second: 500 rows take the target's half second.
+        (
+            [applied(100, 0.3), applied(125, 0.125), applied(250, 0.25), applied(500, 0.5)],
+            [100, 200, 400, 500],
+        ),
+        # 100 rows at 0.6 s: the rate alone leads down.
+        ([applied(100, 0.6), applied(100, 0.6)], [100, 83]),
+        # The weight of older requests shrinks by a quarter: (75 + 100) rows in (0.075 + 0.5) s.
+        ([applied(100, 0.1), applied(100, 0.1), applied(100, 0.5)], [100, 200, 152]),
+        # Over twice the target halves at once, whatever the rate so far says.
+        ([applied(100, 0.1), applied(100, 0.01), applied(200, 1.2)], [100, 200, 100]),
+        ([applied(100, 0.1), applied(100, 0.01), applied(200, 1.0)], [100, 200, 136]),
+        ([applied(100, 0.1), OVERLOADED], [100, 10]),
+        ([FAILED, FAILED, FAILED, FAILED], [50, 25, 12, 10]),
+        # After trouble nothing is left of the old rate.
+        ([applied(100, 0.1), OVERLOADED, applied(10, 0.01)], [100, 10, 20]),
+        ([("too large", 100, 0.0), ("too large", 50, 0.0)], [50, 25]),
+        ([("too large", 7, 0.0), ("too large", 3, 0.0), ("too large", 1, 0.0)], [3, 1, 1]),
+    ],
+)
+def test_the_size_follows_the_site(steps: list[Step], sizes: list[int]) -> None:
+    """Sizes after each of the requests, the first of which has 100 rows."""
+    pace = Pace.start(LIMITS)
+    found = []
+    for step in steps:
+        pace = after(pace, step)
+        found.append(pace.items)
+
+    assert found == sizes
+
+
+def test_a_ceiling_once_found_stays() -> None:
+    """A site that refused 400 rows as too large never gets more than 200 again."""
+    pace = after(
+        Pace.start(LIMITS),
+        *[applied(100, 0.001)] * 3,
+        ("too large", 400, 0.0),
+        *[applied(200, 0.001)] * 10,
+    )
+
+    assert (pace.items, pace.ceiling) == (200, 200)
+
+
+def test_a_larger_refusal_changes_no_lower_ceiling() -> None:
+    """What was learnt from 40 rows is not unlearnt from 400."""
+    pace = after(Pace.start(LIMITS), ("too large", 40, 0.0), ("too large", 400, 0.0))
+
+    assert (pace.items, pace.ceiling) == (20, 20)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["applied", "overloaded", "failed", "too large"]),
+        st.integers(1, 1000),
+        st.floats(0, 60),
+    ),
+    max_size=30,
+)
+ANY_LIMITS = st.builds(
+    PaceLimits,
+    target_s=st.floats(0.01, 10),
+    first_items=st.integers(1, 2000),
+    floor_items=st.integers(1, 100),
+    max_items=st.integers(0, 2000),
+)
+
+
+@given(ANY_LIMITS, STEPS)
+def test_a_size_is_always_one_that_can_be_sent(limits: PaceLimits, steps: list[Step]) -> None:
+    """At least one row, never above the ceiling, and after a request never below the floor."""
+    pace = Pace.start(limits)
+    for what, rows, seconds in steps:
+        before = pace
+        pace = after(pace, (what, min(rows, before.items), seconds))
+
+        assert 1 <= pace.items <= pace.ceiling <= before.ceiling <= max(1, limits.max_items)
+        assert pace.items >= min(pace.floor, before.items)
+        grown = pace.items > before.items
+        assert not grown or pace.items <= max(2 * before.items, pace.floor)
+        if what != "applied" or seconds > limits.target_s * 2:
+            assert pace.items <= max(before.items, pace.floor)
+
+
+@given(st.integers(20, 20_000), st.integers(1, 30))
+def test_a_steady_site_is_given_requests_of_the_target_time(rate: int, requests: int) -> None:
+    """At any rate in rows a second, sizes settle where a request takes half a second, or bounds."""
+    pace = Pace.start(LIMITS)
+    for _ in range(30 + requests):
+        pace = pace.applied(rows=pace.items, seconds=pace.items / rate)
+
+    assert abs(pace.items - min(max(rate // 2, 10), 1000)) <= 1

@@ -1,0 +1,164 @@
+"""When a run gives up, and how long it waits until then."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.exts.backend.sync._core.models import UserId
+from bot.exts.backend.sync._core.outcome import (
+    AlreadyThere,
+    Applied,
+    Failing,
+    NotFound,
+    Outcome,
+    Overloaded,
+    ProtocolError,
+    Refused,
+    RejectedRows,
+    RejectedWhole,
+    TooLarge,
+    UnknownUser,
+)
+from bot.exts.backend.sync._core.patience import (
+    Failure,
+    FailureKind,
+    Patience,
+    PatienceLimits,
+    fatal,
+)
+
+from .examples import NOW
+
+ERROR = Failing(status=500, reason="Server Error", lost=False)
+LOST = Failing(status=None, reason="the connection was lost", lost=True)
+BUSY = Overloaded(status=503, retry_after=None)
+MINUTE = timedelta(minutes=1)
+FRESH = Patience(limits=PatienceLimits(), progress_at=NOW)
+
+
+def failing(reason: str, status: int | None) -> Failure:
+    """Return the failure of a site that kept failing."""
+    return Failure(kind=FailureKind.FAILING, reason=reason, status=status)
+
+
+def after(*outcomes: Failing | Overloaded, patience: Patience = FRESH) -> Patience:
+    """Note failing answers in turn."""
+    for outcome in outcomes:
+        patience = patience.failed(outcome)
+    return patience
+
+
+@pytest.mark.parametrize(
+    ("patience", "failure"),
+    [
+        (FRESH, None),
+        (after(*[ERROR] * 4), None),
+        (after(*[ERROR] * 5), failing("Server Error", 500)),
+        (after(*[ERROR] * 4, LOST), failing("the connection was lost", None)),
+        (after(*[ERROR] * 4, BUSY), failing("the site is overloaded", 503)),
+        (after(*[ERROR] * 4).progressed(NOW), None),
+        (after(*[ERROR] * 4, patience=after(ERROR).progressed(NOW)), None),
+        (after(ERROR, patience=after(*[ERROR] * 4).answered()), None),
+        (
+            after(*[ERROR] * 5, patience=after(*[ERROR] * 4).answered()),
+            failing("Server Error", 500),
+        ),
+    ],
+)
+def test_five_failing_answers_in_a_row_are_enough(
+    patience: Patience, failure: Failure | None
+) -> None:
+    """Whatever the statuses; the last one is told. Any other answer between them starts anew."""
+    assert patience.exhausted(NOW) == failure
+
+
+@pytest.mark.parametrize(
+    ("patience", "at", "failure"),
+    [
+        (FRESH, 10 * MINUTE - timedelta(seconds=1), None),
+        (
+            FRESH,
+            10 * MINUTE,
+            Failure(kind=FailureKind.STALLED, reason="nothing was applied or read for 10 min"),
+        ),
+        (
+            after(BUSY),
+            11 * MINUTE,
+            Failure(
+                kind=FailureKind.STALLED,
+                reason="nothing was applied or read for 10 min; the last answer: the site is "
+                "overloaded",
+                status=503,
+            ),
+        ),
+        (FRESH.progressed(NOW + MINUTE), 10 * MINUTE, None),
+        (FRESH.answered(), 10 * MINUTE, FRESH.exhausted(NOW + 10 * MINUTE)),
+        (after(*[ERROR] * 5), 10 * MINUTE, failing("Server Error", 500)),
+    ],
+)
+def test_ten_minutes_without_progress_are_enough(
+    patience: Patience, at: timedelta, failure: Failure | None
+) -> None:
+    """However seldom the site fails; an answer that brings nothing forward is no progress."""
+    assert patience.exhausted(NOW + at) == failure
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "jitter", "wait_s"),
+    [
+        ([ERROR], 0.5, 1),
+        ([ERROR] * 2, 0.5, 2),
+        ([ERROR] * 4, 0.5, 8),
+        ([ERROR] * 4, 0.0, 0),
+        ([ERROR] * 6, 0.5, 30),
+        ([ERROR] * 9999, 0.5, 30),
+        ([BUSY], 0.75, 1.5),
+        ([ERROR, Overloaded(status=429, retry_after=timedelta(seconds=7))], 0.5, 7),
+        ([Overloaded(status=429, retry_after=timedelta())], 0.5, 0),
+        ([Overloaded(status=429, retry_after=5 * MINUTE)], 0.0, 300),
+    ],
+)
+def test_waits_grow_unless_the_site_says_how_long(
+    outcomes: list[Failing | Overloaded], jitter: float, wait_s: float
+) -> None:
+    """Twofold a failure, at most a minute, with full jitter; or exactly as the site asked."""
+    patience = after(*outcomes)
+
+    assert patience.backoff(outcomes[-1], jitter=jitter) == timedelta(seconds=wait_s)
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
+def test_no_wait_is_longer_than_a_minute(failures: int, jitter: float) -> None:
+    """Nor below nothing, however often the site has failed."""
+    patience = Patience(limits=PatienceLimits(), progress_at=NOW, failing=failures)
+
+    assert timedelta() <= patience.backoff(ERROR, jitter=jitter) <= MINUTE
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure"),
+    [
+        (
+            Refused(status=401, reason="Invalid token."),
+            Failure(kind=FailureKind.REFUSED, reason="Invalid token.", status=401),
+        ),
+        (
+            ProtocolError(status=200, reason="not JSON"),
+            Failure(kind=FailureKind.PROTOCOL, reason="not JSON", status=200),
+        ),
+        (Applied(), None),
+        (RejectedRows(faults=()), None),
+        (RejectedWhole(status=400, reason="x"), None),
+        (UnknownUser(id=UserId(7)), None),
+        (NotFound(), None),
+        (AlreadyThere(), None),
+        (TooLarge(), None),
+        (BUSY, None),
+        (ERROR, None),
+    ],
+)
+def test_what_stops_a_run_at_once(outcome: Outcome, failure: Failure | None) -> None:
+    """Refused credentials, and an answer that no contract knows; nothing else."""
+    assert fatal(outcome) == failure

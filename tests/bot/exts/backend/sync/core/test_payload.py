@@ -1,0 +1,162 @@
+"""A chunk's request, from what the guild says when it is sent."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.exts.backend.sync._core import wire
+from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, UserId, faults
+from bot.exts.backend.sync._core.payload import compose
+from bot.exts.backend.sync._core.plan import Kind
+from bot.exts.backend.sync._core.run import Batch, ParkedRow, Sent
+
+from .examples import member, members, role_ids, user_ids
+
+NAMES = Batch(kind=Kind.UPDATE, fields=(Field.NAME,), ids=user_ids(1, 2, 3))
+ROLES = Batch(kind=Kind.UPDATE, fields=(Field.DISPLAY_NAME, Field.ROLES), ids=user_ids(1))
+NEW = Batch(kind=Kind.CREATE, fields=ALL_FIELDS, ids=user_ids(1))
+GONE = Batch(kind=Kind.DEPARTURE, fields=(Field.IN_GUILD,), ids=user_ids(1, 2, 3))
+ROOMY = 10_000
+
+
+def here(*known: Member) -> dict[UserId, Member]:
+    """Return the members whom the guild has now."""
+    return {each.id: each for each in known}
+
+
+@pytest.mark.parametrize(
+    ("batch", "now", "max_bytes", "sent", "rows"),
+    [
+        (
+            NAMES,
+            here(member(1), member(2, name="newest"), member(3)),
+            ROOMY,
+            Sent(batch=NAMES, ids=user_ids(1, 2, 3)),
+            [{"id": 1, "name": "user1"}, {"id": 2, "name": "newest"}, {"id": 3, "name": "user3"}],
+        ),
+        (
+            NAMES,
+            here(member(1), member(3)),
+            ROOMY,
+            Sent(batch=NAMES, ids=user_ids(1, 3), left_out=user_ids(2)),
+            [{"id": 1, "name": "user1"}, {"id": 3, "name": "user3"}],
+        ),
+        (NAMES, {}, ROOMY, Sent(batch=NAMES, ids=(), left_out=user_ids(1, 2, 3)), None),
+        (
+            ROLES,
+            here(member(1, roles=role_ids(1, 4))),
+            ROOMY,
+            Sent(batch=ROLES, ids=user_ids(1)),
+            [{"id": 1, "display_name": "User 1", "roles": [1, 4]}],
+        ),
+        (
+            NEW,
+            here(member(1)),
+            ROOMY,
+            Sent(batch=NEW, ids=user_ids(1)),
+            [
+                {
+                    "id": 1,
+                    "name": "user1",
+                    "display_name": "User 1",
+                    "discriminator": 0,
+                    "roles": [1],
+                    "in_guild": True,
+                }
+            ],
+        ),
+        (
+            GONE,
+            here(member(2)),
+            ROOMY,
+            Sent(batch=GONE, ids=user_ids(1, 3), left_out=user_ids(2)),
+            [{"id": 1, "in_guild": False}, {"id": 3, "in_guild": False}],
+        ),
+        (
+            NAMES,
+            here(member(1), member(2, display_name="a\0b"), member(3, name="")),
+            ROOMY,
+            Sent(
+                batch=NAMES,
+                ids=user_ids(1),
+                faulty=(
+                    ParkedRow(id=UserId(2), reason="display_name holds a NUL character"),
+                    ParkedRow(id=UserId(3), reason="name is empty"),
+                ),
+            ),
+            [{"id": 1, "name": "user1"}],
+        ),
+        (
+            NAMES,
+            here(member(1), member(2), member(3)),
+            len(b'[{"id":1,"name":"user1"},{"id":2,"name":"user2"}]'),
+            Sent(batch=NAMES, ids=user_ids(1, 2), unsent=user_ids(3)),
+            [{"id": 1, "name": "user1"}, {"id": 2, "name": "user2"}],
+        ),
+        (
+            NAMES,
+            here(member(2), member(3)),
+            1,
+            Sent(batch=NAMES, ids=user_ids(2), unsent=user_ids(3), left_out=user_ids(1)),
+            [{"id": 2, "name": "user2"}],
+        ),
+    ],
+    ids=[
+        "values of now",
+        "one left",
+        "all left",
+        "two fields",
+        "create",
+        "one came back",
+        "faulty rows",
+        "bytes for two",
+        "bytes for none",
+    ],
+)
+def test_a_chunk_is_built_from_the_guild_of_now(
+    batch: Batch,
+    now: dict[UserId, Member],
+    max_bytes: int,
+    sent: Sent,
+    rows: list[dict[str, Any]] | None,
+) -> None:
+    """What goes out, what did not fit, who needs another look, and what no site could take."""
+    found, body = compose(batch, now, max_bytes=max_bytes)
+
+    assert found == sent
+    assert (None if body is None else json.loads(body)) == rows
+
+
+@given(
+    ids=st.sets(st.integers(1, 40), min_size=1).map(sorted),
+    known=st.lists(members(st.integers(1, 40)), max_size=40, unique_by=lambda each: each.id),
+    spoilt=st.sets(st.integers(1, 40), max_size=5),
+    kind=st.sampled_from(Kind),
+    max_bytes=st.integers(1, 3000),
+)
+def test_every_id_of_a_chunk_ends_in_one_place(
+    ids: list[int], known: list[Member], spoilt: set[int], kind: Kind, max_bytes: int
+) -> None:
+    """Sent, unsent, left out or faulty: none is lost, none doubled, and the body holds the sent."""
+    now = here(*(replace(each, name="") if each.id in spoilt else each for each in known))
+    fields = (Field.IN_GUILD,) if kind is Kind.DEPARTURE else ALL_FIELDS
+    batch = Batch(kind=kind, fields=fields, ids=user_ids(*ids))
+
+    sent, body = compose(batch, now, max_bytes=max_bytes)
+
+    parked = [row.id for row in sent.faulty]
+    assert sorted([*sent.ids, *sent.unsent, *sent.left_out, *parked]) == ids
+    assert all((id_ in now) is (kind is Kind.DEPARTURE) for id_ in sent.left_out)
+    assert all(faults(now[id_]) is not None for id_ in parked)
+    assert (body is None) is (not sent.ids)
+    if body is not None:
+        assert [row["id"] for row in json.loads(body)] == list(sent.ids)
+        assert len(body) <= max_bytes or len(sent.ids) == 1
+        if kind is not Kind.DEPARTURE:
+            assert [wire.read_user(row) for row in json.loads(body)] == [
+                now[id_] for id_ in sent.ids
+            ]
