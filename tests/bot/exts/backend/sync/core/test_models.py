@@ -100,6 +100,10 @@ def is_storable(text: str) -> bool:
 @example(name="x" * 33)
 @example(name="x" * 100)
 @example(name="x" * 101)
+@example(name="\ud7ff")
+@example(name="\ud800")
+@example(name="\udfff")
+@example(name="\ue000")
 def test_a_name_has_no_fault_exactly_if_it_can_be_stored(name: str) -> None:
     """Neither is a row sent that would be refused, nor one kept back that would be taken."""
     known = member(5, name=name, display_name=name)

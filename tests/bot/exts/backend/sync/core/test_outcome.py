@@ -248,6 +248,7 @@ def test_what_was_read_is_the_value() -> None:
         (524, b"\0", Failing(status=524, reason="(no body)", lost=False)),
         (599, b"[]", Failing(status=599, reason="[]", lost=False)),
         (100, b"", ProtocolError(status=100, reason="(no body)")),
+        (300, b"", ProtocolError(status=300, reason="(no body)")),
         (301, b"", ProtocolError(status=301, reason="(no body)")),
         (302, HTML, ProtocolError(status=302, reason="<!doctype html><title>Log in</title>")),
         (400, HTML, ProtocolError(status=400, reason="<!doctype html><title>Log in</title>")),

@@ -34,6 +34,13 @@ OVERLOADED = ("overloaded", 0, 0.0)
 FAILED = ("failed", 0, 0.0)
 
 
+def test_the_bounds_are_the_designs() -> None:
+    """Half a second, a canary of 100, between 10 and 1,000 rows, 256 KiB."""
+    assert PaceLimits() == PaceLimits(
+        target_s=0.5, first_items=100, floor_items=10, max_items=1000, max_bytes=262_144
+    )
+
+
 @pytest.mark.parametrize(
     ("limits", "items", "ceiling", "floor"),
     [

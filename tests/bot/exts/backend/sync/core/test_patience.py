@@ -50,6 +50,17 @@ def after(*outcomes: Failing | Overloaded, patience: Patience = FRESH) -> Patien
     return patience
 
 
+def test_the_bounds_are_the_designs() -> None:
+    """Five failing answers, ten minutes, waits of up to a minute, a deadline of 30 s."""
+    assert PatienceLimits() == PatienceLimits(
+        max_failing=5,
+        stall=10 * MINUTE,
+        backoff=timedelta(seconds=1),
+        max_backoff=MINUTE,
+        deadline=timedelta(seconds=30),
+    )
+
+
 @pytest.mark.parametrize(
     ("patience", "failure"),
     [
@@ -60,7 +71,7 @@ def after(*outcomes: Failing | Overloaded, patience: Patience = FRESH) -> Patien
         (after(*[ERROR] * 4, BUSY), failing("the site is overloaded", 503)),
         (after(*[ERROR] * 4).progressed(NOW), None),
         (after(*[ERROR] * 4, patience=after(ERROR).progressed(NOW)), None),
-        (after(ERROR, patience=after(*[ERROR] * 4).answered()), None),
+        (after(*[ERROR] * 4, patience=after(*[ERROR] * 4).answered()), None),
         (
             after(*[ERROR] * 5, patience=after(*[ERROR] * 4).answered()),
             failing("Server Error", 500),
@@ -92,6 +103,11 @@ def test_five_failing_answers_in_a_row_are_enough(
                 "overloaded",
                 status=503,
             ),
+        ),
+        (
+            after(BUSY).progressed(NOW),
+            10 * MINUTE,
+            Failure(kind=FailureKind.STALLED, reason="nothing was applied or read for 10 min"),
         ),
         (FRESH.progressed(NOW + MINUTE), 10 * MINUTE, None),
         (FRESH.answered(), 10 * MINUTE, FRESH.exhausted(NOW + 10 * MINUTE)),

@@ -311,6 +311,7 @@ def test_a_role_that_was_written_reads_as_it_was(known: list[Role]) -> None:
                 max_items=2000, max_bytes=1_048_576, minimal_responses=True, pages_by_id=True
             ),
         ),
+        ({"max_items": 1, "max_bytes": 1}, Capabilities(max_items=1, max_bytes=1)),
         ({"max_items": 0, "max_bytes": -1}, Capabilities()),
         ({"max_items": "2000", "max_bytes": True}, Capabilities()),
         ({"minimal_responses": 1, "pages_by_id": "yes"}, Capabilities()),
@@ -521,6 +522,18 @@ def test_a_body_holds_as_many_rows_as_fit(known: list[Member], max_bytes: int) -
     assert count == 1 or len(body) <= max_bytes
     assert count == len(rows) or len(wire.encode(rows[: count + 1])) > max_bytes
     assert body == wire.encode(rows[:count])
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_last_byte_decides(count: int) -> None:
+    """Rows that take the limit exactly go out together; with a byte less the last one waits."""
+    rows = [wire.departure_row(UserId(id_)) for id_ in (1, 22, 333, 4444)]
+    exact = len(wire.encode(rows[:count]))
+
+    assert [wire.encode_rows(rows, max_bytes=size)[1] for size in (exact - 1, exact)] == [
+        count - 1,
+        count,
+    ]
 
 
 def test_one_row_is_sent_however_large() -> None:
