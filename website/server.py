@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 from django.conf import settings
 from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 
 # Waitress has no type hints.
@@ -59,9 +60,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped base class
 def serve(*, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way and return.
 
-    Raises SettingError if the address can't be listened on.
+    Raises SettingError if the address can't be listened on, or extra middleware can't be imported.
     """
-    application = StaticFilesHandler(get_wsgi_application())
+    application = StaticFilesHandler(_application())
     listener = _listen(host, port)
     server = create_server(
         application,
@@ -81,6 +82,15 @@ def serve(*, host: str, port: int) -> None:
     logger.info("website.started", host=host, port=int(server.effective_port))
     _run(server)
     logger.info("website.stopped", abandoned=len(_busy(server)))
+
+
+def _application() -> WSGIHandler:
+    try:
+        return get_wsgi_application()
+    except ImportError as exc:
+        if not settings.ENVIRONMENT.extra_middleware:
+            raise
+        raise SettingError(f"EXTRA_MIDDLEWARE: {exc}") from exc
 
 
 def _listen(host: str, port: int) -> socket.socket:

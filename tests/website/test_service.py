@@ -76,6 +76,14 @@ def test_two_first_starts_at_once_agree(make_database: MakeDatabase, tmp_path: P
             {"CSRF_TRUSTED_ORIGINS": "site.example"},
             "CSRF_TRUSTED_ORIGINS: 'site.example' must begin with https:// or http://",
         ),
+        (
+            {"EXTRA_MIDDLEWARE": "django.middleware.gzip.GZipMiddleware,brake"},
+            "EXTRA_MIDDLEWARE: 'brake' is not a dotted name like module.Class",
+        ),
+        (
+            {"EXTRA_MIDDLEWARE": "no.such.Middleware"},
+            "EXTRA_MIDDLEWARE: No module named 'no'",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(
@@ -87,6 +95,23 @@ def test_a_wrong_setting_is_named_in_one_line(
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert ended.stderr.startswith(f"website: {complaint}")
     assert "secret" not in ended.stderr
+
+
+def test_extra_middleware_is_loaded(
+    start_website: StartWebsite, make_database: MakeDatabase
+) -> None:
+    """What EXTRA_MIDDLEWARE names has its way with the site's answers."""
+    site = start_website(
+        make_database("sqlite"), EXTRA_MIDDLEWARE="django.middleware.gzip.GZipMiddleware"
+    )
+    add_users(site.database, 100)
+    with site.client() as client:
+        encodings = [
+            client.get("bot/users", headers=accept).headers.get("Content-Encoding")
+            for accept in ({"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"})
+        ]
+
+    assert encodings == ["gzip", None]
 
 
 def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:
