@@ -65,6 +65,7 @@ class Rest:
         self._nonces: dict[tuple[int, str], tuple[float, Message]] = {}
         self.limiter = limiter
         self.calls: Counter[str] = Counter()
+        self.faulted = 0
 
     def routes(self) -> list[web.RouteDef]:
         channel, webhook = "/channels/{channel}/messages", "/webhooks/{application}/{token}"
@@ -105,9 +106,9 @@ class Rest:
         return [web.route(method, BASE + path, handler) for method, path, handler in table]
 
     def counters(self) -> dict[str, int]:
-        """Return the calls of each kind of route, and how many of all were refused with 429."""
+        """Return the calls of each kind of route, and how many met a limit, or a fault."""
         calls = {f"rest {kind}": count for kind, count in self.calls.items()}
-        return {"rest_rate_limited": self.limiter.refused, **calls}
+        return {"rest_rate_limited": self.limiter.refused, "rest_faults": self.faulted, **calls}
 
     # -- who and where ----------------------------------------------------------------------------
 
@@ -408,6 +409,7 @@ class Rest:
             return _json({"message": "401: Unauthorized", "code": 0}, status=401)
         fault = self._faults.rest_fault(request.method, path)
         if fault is not None:
+            self.faulted += 1
             await asyncio.sleep(fault.delay_s)
             if fault.status is not None and not fault.after:
                 return _json(fault.body(), status=fault.status, headers=_VIA)
