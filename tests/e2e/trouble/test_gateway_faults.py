@@ -57,6 +57,24 @@ async def test_a_member_list_is_read_in_full_or_not_believed(
     assert stage.site.writes() == []
 
 
+async def test_what_happened_between_two_sessions_is_found(stage: Stage) -> None:
+    """A session that can't be resumed has missed events: a sync by itself makes up for them."""
+    ids = await stage.guild(50)
+    await stage.fill_site()
+    await stage.control.fault("member_interval_s", 0)
+    async with stage.bot():
+        await stage.run_end()
+        await stage.control.leave(GUILD, ids[5], silent=True)
+        await stage.control.rename(GUILD, ids[6], "renamed", silent=True)
+        await stage.control.invalidate()
+        await stage.run_end(2)
+        due = await stage.rows_due()
+        stored = stage.database.stored()
+
+    left = stored.pop(ids[5])
+    assert [stored, left[-1]] == [due, False]
+
+
 async def test_departures_are_withheld_while_the_list_is_unproven(stage: Stage) -> None:
     """Discord counts many more members than it lists: nobody is marked as gone."""
     ids = await stage.guild(300)

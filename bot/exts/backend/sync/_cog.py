@@ -53,7 +53,12 @@ class Sync(commands.Cog):
             deadline_s=settings.sync_deadline_s,
             max_answer_bytes=settings.sync_max_answer_bytes,
         )
-        self._guild = DiscordGuild(bot, settings.guild_id, idle_s=settings.sync_member_timeout_s)
+        self._guild = DiscordGuild(
+            bot,
+            settings.guild_id,
+            idle_s=settings.sync_member_timeout_s,
+            renewed=lambda: self._control.want("because Discord began a new session"),
+        )
         self._mod_log = DiscordModLog(
             bot,
             channel_id=settings.mod_log_channel_id,

@@ -51,12 +51,19 @@ class _Request:
 
 
 class DiscordGuild:
-    """The guild `guild_id` of a bot; `idle_s` is how long a member request may stay silent."""
+    """The guild `guild_id` of a bot; `idle_s` is how long a member request may stay silent.
 
-    def __init__(self, bot: commands.Bot, guild_id: int, *, idle_s: float) -> None:
+    `renewed` is called when an epoch ends in which the guild was proven: nobody was told of what
+    changed between the last event of the old session and the first of the new one.
+    """
+
+    def __init__(
+        self, bot: commands.Bot, guild_id: int, *, idle_s: float, renewed: Callable[[], None]
+    ) -> None:
         self._bot = bot
         self._id = guild_id
         self._idle_s = idle_s
+        self._renewed = renewed
         self._epoch = 0
         self._proof: Proof | None = None
         self._proven: discord.Guild | None = None
@@ -311,13 +318,19 @@ class DiscordGuild:
                 request.done.set_exception(ConnectionError("a new epoch began"))
         self._changed.set()
 
-    def _on_ready(self, _payload: Any) -> bool:
+    def _renew(self) -> None:
+        was_proven = self._proof is not None
         self._begin_epoch()
+        if was_proven:
+            self._renewed()
+
+    def _on_ready(self, _payload: Any) -> bool:
+        self._renew()
         return True
 
     def _on_guild(self, payload: Any) -> bool:
         if int(payload["id"]) == self._id:
-            self._begin_epoch()
+            self._renew()
             # discord.py has yet to parse it: whoever waits looks again after that.
             asyncio.get_running_loop().call_soon(self._changed.set)
         return True
