@@ -88,8 +88,25 @@ class DiscordControl:
 
     async def members(self, guild_id: int) -> AsyncIterator[Json]:
         """Yield every member as it is when the call begins, the bot included, in no order."""
-        url = f"{self._url}/control/guilds/{guild_id}/members"
-        async with self._http.get(url) as response:
+        async for row in self._lines(f"guilds/{guild_id}/members"):
+            yield row
+
+    async def record(self, guild_id: int) -> None:
+        """Begin the guild's history, or begin it anew: what was done to it from now on."""
+        await self._call("POST", f"guilds/{guild_id}/history")
+
+    async def history(self, guild_id: int, *, after: int = 0) -> list[Json]:
+        """Return what was done since `record`, oldest first, but for the `after` first.
+
+        `{"at", "op", "id", "row", "told"}`: `at` is ISO 8601 with its zone, `op` that of
+        `operations` ("put" for every change of a member), `row` what it is since, None if it is
+        gone; `told` says whether the gateway had anybody to tell. Who loses a deleted role has no
+        entry of their own.
+        """
+        return [row async for row in self._lines(f"guilds/{guild_id}/history?after={after}")]
+
+    async def _lines(self, path: str) -> AsyncIterator[Json]:
+        async with self._http.get(f"{self._url}/control/{path}") as response:
             await _raise_for_refusal(response)
             async for line in response.content:
                 yield json.loads(line)

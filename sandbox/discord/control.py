@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .gateway import Gateway
     from .interactions import Interactions
     from .rest import Rest
-    from .state import Guild, Json, Message, State
+    from .state import Change, Guild, Json, Message, State
 
 _SWITCHES: Final = frozenset({"refuse_connections", "member_interval_s", "max_edit_age_s"})
 _COUNTED: Final = frozenset(
@@ -69,6 +69,8 @@ def routes(
         web.post("/control/guilds", _told(control.create_guild)),
         web.patch(guild, _told(control.change_guild)),
         web.get(f"{guild}/members", _told(control.members)),
+        web.post(f"{guild}/history", _told(control.record)),
+        web.get(f"{guild}/history", _told(control.history)),
         web.get(f"{guild}/roles", _told(control.roles)),
         web.post(f"{guild}/roles", _told(control.create_role)),
         web.post(f"{guild}/operations", _told(control.operations)),
@@ -126,13 +128,13 @@ def _member(row: Json) -> Member:
     return Member(**{**row, "roles": tuple(row.get("roles", ()))})
 
 
-def _role(role: Role) -> Json:
+def _change(change: Change) -> Json:
     return {
-        "id": role.id,
-        "name": role.name,
-        "position": role.position,
-        "permissions": role.permissions,
-        "colour": role.colour,
+        "at": change.at.isoformat(),
+        "op": change.op,
+        "id": change.id,
+        "row": change.row,
+        "told": change.told,
     }
 
 
@@ -144,6 +146,16 @@ def _message(message: Message) -> Json:
         "deleted": message.deleted,
         "nonce": message.nonce,
     }
+
+
+async def _rows(request: web.Request, rows: Iterator[Json]) -> web.StreamResponse:
+    """Answer with a line for each row, in parts that leave others their turn."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    while part := list(islice(rows, _ROWS)):
+        await response.write("".join(json.dumps(row) + "\n" for row in part).encode())
+    await response.write_eof()
+    return response
 
 
 class _Control:
@@ -217,18 +229,23 @@ class _Control:
         return {}
 
     async def members(self, request: web.Request) -> web.StreamResponse:
-        rows = iter(list(self._guild(request.match_info["guild_id"]).members.values()))
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        while part := list(islice(rows, _ROWS)):
-            lines = (json.dumps(member.row()) + "\n" for member in part)
-            await response.write("".join(lines).encode())
-        await response.write_eof()
-        return response
+        members = self._guild(request.match_info["guild_id"]).members.values()
+        return await _rows(request, (member.row() for member in list(members)))
+
+    async def record(self, request: web.Request) -> Json:
+        self._guild(request.match_info["guild_id"]).history = []
+        return {}
+
+    async def history(self, request: web.Request) -> web.StreamResponse:
+        changes = self._guild(request.match_info["guild_id"]).history
+        if changes is None:
+            raise _UnknownError("nobody asked for this guild's history")
+        after = int(request.query.get("after", "0"))
+        return await _rows(request, (_change(change) for change in changes[after:]))
 
     async def roles(self, request: web.Request) -> list[Json]:
         guild = self._guild(request.match_info["guild_id"])
-        return [_role(role) for role in guild.roles.values()]
+        return [role.row() for role in guild.roles.values()]
 
     async def create_role(self, request: web.Request) -> Json:
         guild = self._guild(request.match_info["guild_id"])
@@ -236,7 +253,7 @@ class _Control:
         silent = bool(body.pop("silent", False))
         role = self._new_role(guild, **body)
         self._state.put_role(guild, role, silent=silent)
-        return _role(role)
+        return role.row()
 
     def _new_role(self, guild: Guild, *, name: str, **rest: Any) -> Role:
         top = max(role.position for role in guild.roles.values())

@@ -160,14 +160,18 @@ class Gateway:
 
     # -- sending ----------------------------------------------------------------------------------
 
-    def emit(self, guild_id: int, event: str, payload: Json) -> None:
-        """Send an event to every session; those whose connection is gone get it on resuming."""
+    def emit(self, guild_id: int, event: str, payload: Json) -> bool:
+        """Send an event to every session; those whose connection is gone get it on resuming.
+
+        Return whether there is any.
+        """
         guild = self._state.guilds.get(guild_id)
         if guild is not None and guild.unavailable:
-            return
+            return False
         body = json.dumps(payload)
         for session in self._sessions.values():
             self._dispatch(session, event, body)
+        return bool(self._sessions)
 
     def _dispatch(self, session: Session, event: str, body: str) -> None:
         session.add(event, body)

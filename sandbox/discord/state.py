@@ -39,7 +39,7 @@ _AWKWARD_NAMES: Final = (
 )
 
 Json = dict[str, Any]
-Emit = Callable[[int, str, Json], None]
+Emit = Callable[[int, str, Json], bool]  # whether there is anybody to tell
 
 
 @dataclass(slots=True)
@@ -51,6 +51,16 @@ class Role:
     position: int
     permissions: int = 0
     colour: int = 0
+
+    def row(self) -> Json:
+        """Return the record as the control API gives it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "position": self.position,
+            "permissions": self.permissions,
+            "colour": self.colour,
+        }
 
     def payload(self) -> Json:
         return {
@@ -187,9 +197,27 @@ class Message:
         return self.edits[0].at
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done to a member or a role, named as the control API's operations are, and when.
+
+    `row` is what it is since then, None if it is gone; `told` says whether the gateway had anybody
+    to tell and was to tell it.
+    """
+
+    at: datetime
+    op: str
+    id: int
+    row: Json | None
+    told: bool
+
+
 @dataclass(slots=True)
 class Guild:
-    """A guild; `told_count` overrides the member count that is told."""
+    """A guild; `told_count` overrides the member count that is told.
+
+    `history` holds what was done to it since somebody asked for that; None: nobody did.
+    """
 
     id: int
     name: str
@@ -199,6 +227,7 @@ class Guild:
     owner_id: int
     unavailable: bool = False
     told_count: int | None = None
+    history: list[Change] | None = None
     _order: list[int] | None = None
 
     @property
@@ -266,7 +295,7 @@ class State:
         self.intents_allowed = True
         self.guilds: dict[int, Guild] = {}
         self.commands: dict[int | None, list[Json]] = {}
-        self.emit: Emit = lambda _guild, _event, _payload: None
+        self.emit: Emit = lambda _guild, _event, _payload: False
         self.files: dict[int, bytes] = {}
         self._sequence = 0
 
@@ -358,8 +387,8 @@ class State:
     def put_role(self, guild: Guild, role: Role, *, silent: bool = False) -> None:
         event = "GUILD_ROLE_UPDATE" if role.id in guild.roles else "GUILD_ROLE_CREATE"
         guild.roles[role.id] = role
-        if not silent:
-            self.emit(guild.id, event, {"guild_id": str(guild.id), "role": role.payload()})
+        payload = None if silent else {"role": role.payload()}
+        self._done(guild, "put_role", role.id, role.row(), event=event, payload=payload)
 
     def delete_role(self, guild: Guild, role_id: int, *, silent: bool = False) -> None:
         """Delete a role: its holders lose it without an event of their own."""
@@ -367,24 +396,31 @@ class State:
         for member in guild.members.values():
             if role_id in member.roles:
                 member.roles = tuple(role for role in member.roles if role != role_id)
-        if not silent:
-            payload = {"guild_id": str(guild.id), "role_id": str(role_id)}
-            self.emit(guild.id, "GUILD_ROLE_DELETE", payload)
+        payload = None if silent else {"role_id": str(role_id)}
+        self._done(guild, "delete_role", role_id, None, event="GUILD_ROLE_DELETE", payload=payload)
 
     def put_member(self, guild: Guild, member: Member, *, silent: bool = False) -> None:
         """Let somebody join, or change who is there."""
-        known = member.id in guild.members
+        event = "GUILD_MEMBER_UPDATE" if member.id in guild.members else "GUILD_MEMBER_ADD"
         guild.members[member.id] = member
-        if silent:
-            return
-        payload = member.payload() | {"guild_id": str(guild.id)}
-        self.emit(guild.id, "GUILD_MEMBER_UPDATE" if known else "GUILD_MEMBER_ADD", payload)
+        payload = None if silent else member.payload()
+        self._done(guild, "put", member.id, member.row(), event=event, payload=payload)
 
     def remove_member(self, guild: Guild, member_id: int, *, silent: bool = False) -> None:
         member = guild.members.pop(member_id)
-        if not silent:
-            payload = {"guild_id": str(guild.id), "user": member.user()}
-            self.emit(guild.id, "GUILD_MEMBER_REMOVE", payload)
+        payload = None if silent else {"user": member.user()}
+        self._done(guild, "leave", member_id, None, event="GUILD_MEMBER_REMOVE", payload=payload)
+
+    def _done(
+        self, guild: Guild, op: str, id_: int, row: Json | None, *, event: str, payload: Json | None
+    ) -> None:
+        """Note a change, and tell the gateway, unless there is no payload for it."""
+        at = datetime.now(UTC)  # before anybody can hear of it
+        told = payload is not None and self.emit(
+            guild.id, event, payload | {"guild_id": str(guild.id)}
+        )
+        if guild.history is not None:
+            guild.history.append(Change(at=at, op=op, id=id_, row=row, told=told))
 
     # -- messages ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from tests.sandbox.conftest import GUILD
 
 if TYPE_CHECKING:
     from sandbox.discord.client import DiscordControl
+    from tests.sandbox.conftest import Client
 
 
 async def test_a_guild_is_made_as_asked_and_the_same_again(control: DiscordControl) -> None:
@@ -105,3 +107,50 @@ async def test_operations_up_to_the_first_bad_one_are_made(control: DiscordContr
 
     nicks = [row["nick"] async for row in control.members(GUILD) if row["id"] == 1]
     assert nicks == ["before"]
+
+
+async def test_the_history_tells_what_was_done_and_when(control: DiscordControl) -> None:
+    """From `record` on each change stands there with what it left; `told` needs a listener."""
+    await control.create_guild(GUILD, members=0, roles=1)
+    await control.put_members(GUILD, [{"id": 1, "name": "one"}])
+    with pytest.raises(ControlError, match="nobody asked"):
+        await control.history(GUILD)
+    before = datetime.now(UTC)
+    await control.record(GUILD)
+    await control.nick(GUILD, 1, "Eins")
+    await control.leave(GUILD, 1)
+    await control.update_role(GUILD, GUILD + 1, colour=9)
+    await control.delete_role(GUILD, GUILD + 1)
+
+    history = await control.history(GUILD)
+    moments = [before, *(datetime.fromisoformat(change.pop("at")) for change in history)]
+    member = {"id": 1, "name": "one", "global_name": None, "nick": "Eins", "roles": []}
+    role = {"id": GUILD + 1, "name": "role1", "position": 1, "permissions": 0, "colour": 9}
+    assert history == [
+        {
+            "op": "put",
+            "id": 1,
+            "row": member | {"discriminator": "0", "bot": False},
+            "told": False,
+        },
+        {"op": "leave", "id": 1, "row": None, "told": False},
+        {"op": "put_role", "id": GUILD + 1, "row": role, "told": False},
+        {"op": "delete_role", "id": GUILD + 1, "row": None, "told": False},
+    ]
+    assert moments == sorted(moments)
+    assert [change["op"] for change in await control.history(GUILD, after=3)] == ["delete_role"]
+    await control.record(GUILD)
+    assert await control.history(GUILD) == []
+
+
+async def test_the_history_knows_who_was_told(client: Client, control: DiscordControl) -> None:
+    """A change is told to whoever is connected, unless it is silent or the guild is away."""
+    await control.record(GUILD)
+    bot = client.home.me.id
+    await control.nick(GUILD, bot, "told")
+    await control.nick(GUILD, bot, "silent", silent=True)
+    await control.outage(GUILD, begin=True)
+    await control.nick(GUILD, bot, "away")
+
+    history = await control.history(GUILD)
+    assert [change["told"] for change in history] == [True, False, False]
