@@ -90,6 +90,7 @@ class Postgres(Server):
             "port": self._port.number,
             "unix_socket_directories": "",
             "max_connections": 60,
+            "track_commit_timestamp": "on",  # when a row was there for others to see
             **({} if self._durable else dict.fromkeys(("fsync", "full_page_writes"), "off")),
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
