@@ -8,7 +8,9 @@ reading of it shows.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
+
+_ENDINGS: Final = ("finished", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +197,29 @@ def foreign_writes(requests: Iterable[SiteRequest], run_id: str) -> list[str]:
 def ended_message(messages: Iterable[ModLogMessage], run_id: str) -> ModLogMessage | None:
     """Return the message whose last state says that this run has ended, if there is one yet."""
     for message in messages:
-        for embed in message.embeds:
-            footer = (embed.get("footer") or {}).get("text") or ""
-            title = (embed.get("title") or "").casefold()
-            if run_id in footer and title.endswith(("finished", "failed", "cancelled")):
+        for title, footer in _heads(message):
+            if run_id in footer and title.endswith(_ENDINGS):
                 return message
     return None
+
+
+def ended_runs(messages: Iterable[ModLogMessage]) -> list[ModLogMessage]:
+    """Return the messages that tell how a run ended, alerts about it left out, oldest first."""
+    ended: dict[str, ModLogMessage] = {}
+    for message in messages:
+        for title, footer in _heads(message):
+            if title.endswith(_ENDINGS):
+                ended.setdefault(footer, message)
+    return list(ended.values())
+
+
+def open_runs(messages: Iterable[ModLogMessage]) -> list[ModLogMessage]:
+    """Return the messages that tell of a run as if it were still on."""
+    return [
+        message
+        for message in messages
+        if not message.deleted and any(title.startswith("syncing") for title, _ in _heads(message))
+    ]
 
 
 def mod_log_faults(messages: Sequence[ModLogMessage], run_id: str) -> list[str]:
@@ -214,6 +233,13 @@ def mod_log_faults(messages: Sequence[ModLogMessage], run_id: str) -> list[str]:
         for word in ("finished", "verified")
         if word not in words
     ]
+
+
+def _heads(message: ModLogMessage) -> Iterator[tuple[str, str]]:
+    """Yield each embed's title, case-folded, and footer."""
+    for embed in message.embeds:
+        footer = (embed.get("footer") or {}).get("text") or ""
+        yield (embed.get("title") or "").casefold(), footer
 
 
 def _field_differences(row: UserRow | RoleRow, wanted: UserRow | RoleRow) -> Iterator[Difference]:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import functools
 import json
 import shutil
 import signal
@@ -16,6 +17,7 @@ import psycopg
 from rich.console import Console
 
 from sandbox.discord.client import ControlError
+from sandbox.replay import departures, downtime, gateway, live
 from sandbox.replay.incident import incident
 from sandbox.replay.outcome import Outcome, summary
 from sandbox.replay.screen import Screen, formatted
@@ -29,7 +31,19 @@ class Scenario(Protocol):
     def __call__(self, world: World, *, members: int, screen: Screen) -> Awaitable[Outcome]: ...
 
 
-SCENARIOS: Final[dict[str, Scenario]] = {"incident": incident}
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "incident": incident,
+    "role-deleted-live": live.role_deleted_live,
+    "burst": live.burst,
+    "steady": live.steady,
+    "partial-chunk": gateway.partial_chunk,
+    "ready-mid-chunk": gateway.ready_mid_chunk,
+    "ready-mid-run": gateway.ready_mid_run,
+    "rate-limited-chunk": gateway.rate_limited_chunk,
+    "guild-outage": gateway.guild_outage,
+    "mass-departure": departures.mass_departure,
+    "site-down-10-min": downtime.site_down_10_min,
+}
 _TIMEOUT_S: Final = 600.0
 _CANCELLED: Final = 130
 _EXPECTED = (ServerError, ControlError, aiohttp.ClientError, psycopg.Error, OSError, LookupError)
@@ -78,10 +92,14 @@ async def _replay(options: argparse.Namespace, directory: Path, console: Console
         with Screen(console) as screen:
             screen.say("starting PostgreSQL, the local Discord and the website")
             async with World(directory, seed=options.seed) as world:
-                outcome = await SCENARIOS[options.scenario](
-                    world, members=options.members, screen=screen
-                )
+                outcome = await _scenario(options)(world, members=options.members, screen=screen)
     return outcome
+
+
+def _scenario(options: argparse.Namespace) -> Scenario:
+    if options.scenario == "steady":
+        return functools.partial(live.steady, events_per_s=options.events_per_s)
+    return SCENARIOS[options.scenario]
 
 
 def _failed(console: Console, why: str, directory: Path) -> int:
@@ -97,7 +115,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="incident")
     parser.add_argument(
-        "--members", type=_members, default=80_000, metavar="N", help="beside the bot; %(default)s"
+        "--members",
+        type=_at_least_one,
+        default=80_000,
+        metavar="N",
+        help="beside the bot; %(default)s",
+    )
+    parser.add_argument(
+        "--events-per-s", type=_at_least_one, default=50, metavar="N", help="of steady; %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the members' names and roles")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures are written")
@@ -107,8 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _members(text: str) -> int:
-    members = int(text)
-    if members < 1:
-        raise argparse.ArgumentTypeError("at least one member is needed")
-    return members
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least one is needed")
+    return number

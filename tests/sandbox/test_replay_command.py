@@ -26,7 +26,7 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["replay", "--members", "0"], "at least one member is needed"),
+        (["replay", "--members", "0"], "--members: at least one is needed"),
         (["replay", "--members", "many"], "--members"),
         (["replay", "--scenario", "flood"], "invalid choice: 'flood'"),
         (["play"], "replay"),

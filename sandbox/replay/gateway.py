@@ -1,0 +1,115 @@
+"""What Discord's gateway does to the member list, and to a bot that trusts it too early."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sandbox.replay.outcome import Outcome
+from sandbox.replay.scene import Scene, scene, wait_s
+from sandbox.replay.screen import Screen
+from sandbox.replay.world import SHARED_ROLE, World
+
+_CHUNK: Final = 1_000  # members in each part of Discord's answer
+_MEMBER_INTERVAL_S: Final = 30.0  # between two requests of all members, by Discord's rule
+_SILENCE_S: Final = 20.0
+_OUTAGE_S: Final = 30.0
+_MISSED: Final = 200  # things that happen while nobody tells of them
+_MISSED_DEPARTURES: Final = 40
+
+
+async def partial_chunk(world: World, *, members: int, screen: Screen) -> Outcome:
+    """Answer the request for all members with half of them, and never with the rest."""
+    async with _scene(world, screen, members) as on:
+        await miss_much(on)
+        half = members // _CHUNK // 2
+        on.begin(f"starting the bot: of the member list only {half:,} parts of 1,000 will come")
+        await on.control.fault("chunks_only", half)
+        await on.start_bot()
+        await on.runs(1)
+        await on.agree()
+        return await on.outcome(**await _counted(on))
+
+
+async def ready_mid_chunk(world: World, *, members: int, screen: Screen) -> Outcome:
+    """Lose connection and session when half of the members have come: a READY follows."""
+    async with _scene(world, screen, members) as on:
+        await miss_much(on)
+        half = members // _CHUNK // 2
+        on.begin(f"starting the bot: it loses its session after {half:,} parts of the member list")
+        await on.control.fault("drop_after_chunks", half)
+        await on.start_bot()
+        await on.runs(1)
+        await on.agree()
+        return await on.outcome(**await _counted(on))
+
+
+async def ready_mid_run(world: World, *, members: int, screen: Screen) -> Outcome:
+    """Lose the session while the incident's run is writing; much is missed until the READY."""
+    async with _scene(world, screen, members) as on:
+        role = world.ids.shared_role
+        await on.do([{"op": "delete_role", "id": role}], silent=True)
+        on.crowd.forget_role(role)
+        on.begin(f"starting the bot: the role {SHARED_ROLE!r} is gone, which all members held")
+        await on.start_bot()
+        await on.written(members * 3 // 4)
+        screen.say("ending the bot's session in the middle of its run")
+        await on.control.drop(resumable=False)
+        await miss_much(on)
+        await on.runs(1)
+        await on.agree()
+        return await on.outcome(**await _counted(on))
+
+
+async def guild_outage(world: World, *, members: int, screen: Screen) -> Outcome:
+    """Take the guild away in the middle of a burst, and give it back when much has changed."""
+    async with _scene(world, screen, members) as on:
+        await on.start_bot_in_step()
+        on.begin("making the guild unavailable in the middle of a burst")
+        await on.do(on.crowd.bustle(_MISSED))
+        await on.control.outage(on.guild, begin=True)
+        await miss_much(on)
+        await on.look_on(wait_s(_OUTAGE_S, members=members))
+        screen.say("making it available again")
+        await on.control.outage(on.guild, begin=False)
+        await on.do(on.crowd.bustle(_MISSED), per_s=_MISSED)
+        await on.agree()
+        return await on.outcome(**await _counted(on))
+
+
+async def rate_limited_chunk(world: World, *, members: int, screen: Screen) -> Outcome:
+    """Restart the bot within the time in which Discord gives the member list only once."""
+    async with _scene(world, screen, members) as on:
+        await on.start_bot_in_step()
+        await on.stop_bot()
+        await miss_much(on)
+        on.begin("starting the bot again, too soon for another member list")
+        await on.start_bot()
+        await on.do(on.crowd.bustle(_MISSED), per_s=_MISSED)
+        await on.runs(2)
+        await on.agree()
+        counters = await _counted(on)
+        if not counters["rate_limited"]:
+            on.faults.append("no request for members was refused: nothing was tried")
+        return await on.outcome(**counters)
+
+
+async def miss_much(on: Scene) -> None:
+    """Let members come, change and go without a word of the gateway."""
+    crowd = on.crowd
+    gone = [crowd.leave() for _ in range(_MISSED_DEPARTURES)]
+    await on.do([*gone, *crowd.bustle(_MISSED)], silent=True)
+
+
+@asynccontextmanager
+async def _scene(world: World, screen: Screen, members: int) -> AsyncIterator[Scene]:
+    """Set a scene in which Discord's rule about member lists holds, and waits end in good time."""
+    await world.control.fault("member_interval_s", wait_s(_MEMBER_INTERVAL_S, members=members))
+    silence_s = wait_s(_SILENCE_S, members=members)
+    async with scene(world, screen, members=members, SYNC_MEMBER_TIMEOUT_S=f"{silence_s:g}") as on:
+        yield on
+
+
+async def _counted(on: Scene) -> dict[str, int]:
+    """Return how often the bot connected, asked for members, and was refused."""
+    counters = await on.counters()
+    return {name: counters[name] for name in ("identify", "member_requests", "rate_limited")}
