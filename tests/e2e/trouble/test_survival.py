@@ -322,3 +322,30 @@ async def _status_says(room: Room, person: int, words: str) -> bool:
             (embed,) = room.stage.bodies(room.channel)[id_]["embeds"]
             if any(part["name"] == words for part in embed.get("fields", ())):
                 return True
+
+
+async def test_a_store_that_dies_in_a_run_ends_it_and_counts_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """No larger chunk goes out that can't be written down first, and the run counts as cut off."""
+    await guild(stage, 60)
+    stage.site.fault = held = Held()
+    valkey = Valkey(tmp_path / "valkey")
+    try:
+        await valkey.start()
+        settings = {"SYNC_STATE_URL": valkey.url, "SYNC_FIRST_ITEMS": 10, "SYNC_MAX_ITEMS": 20}
+        async with program(stage, tmp_path / "bot", **settings, SYNC_FIRST_RETRY_S=1) as bot:
+            await asyncio.wait_for(held.reached.wait(), 20)
+            valkey.kill()
+            held.opened.set()
+            await bot.wait_for_event("sync.attempt.unkept")
+            written = len(stage.database.stored())
+            await valkey.start()
+            await bot.wait_for_event("sync.attempt.interrupted")
+            await stage.until(lambda: "Sync was interrupted" in titles(stage))
+            due = await stage.rows_due()
+            await stage.until(lambda: stage.database.stored() == due)
+    finally:
+        await valkey.close()
+
+    assert written < 61

@@ -129,6 +129,7 @@ class Control:
         self.trouble = "it has just started and has not read its state yet"
         self._trouble_said = False
         self._stopping = False
+        self._out_of_touch = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_leading = False
         self.is_standby = False
@@ -172,7 +173,8 @@ class Control:
 
     def want(self, trigger: str, *, at: datetime | None = None) -> None:
         """Let a full sync start by itself as soon as one may."""
-        self._wish = self._wish or _Wish(trigger=trigger, at=at)
+        if self._wish is None or (at is None and self._wish.at is not None):
+            self._wish = _Wish(trigger=trigger, at=at)
         self._nudged.set()
 
     async def plan(self, trigger: str) -> RunView | Refusal:
@@ -289,6 +291,8 @@ class Control:
         except StoreError as exc:
             log.warning("sync.attempt.unkept", run_id=sync.view.run_id, error=str(exc))
             sync.say_next("How it ended could not be kept, so it will count as interrupted.")
+            # Whoever leads next, this process too, finds the attempt open and counts it.
+            self._out_of_touch.set()
         finally:
             self.last = view = sync.view
             self._sync = None
@@ -392,7 +396,14 @@ class Control:
         log.info("sync.lease.held", where=self._store.where)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew())
+            tasks.create_task(self._notice_being_out_of_touch())
             tasks.create_task(self._work())
+
+    async def _notice_being_out_of_touch(self) -> None:
+        """Begin the turn anew where the store does not hold what has happened."""
+        self._out_of_touch.clear()
+        await self._out_of_touch.wait()
+        raise StoreError(f"{self._store.where} did not take how a sync ended")
 
     async def _renew(self) -> None:
         every_s = min(_RENEW_S, self._settings.sync_lease_s / 6)
