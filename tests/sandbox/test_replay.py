@@ -143,7 +143,7 @@ async def test_the_program_replays_and_writes_its_figures(tmp_path: Path) -> Non
         300,
         True,
     ]
-    assert "finished" in figures["mod_log"][-1]
+    assert any("finished" in text for text in figures["mod_log"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
