@@ -38,7 +38,10 @@ _SHOWN_PARKED: Final = 5
 _BAR_CELLS: Final = 20
 _MAX_QUOTE: Final = 200
 _MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<@:/-])")
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+# Control characters, marks of direction and width, and halves of surrogate pairs.
+_INVISIBLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
+)
 
 
 class Phase(StrEnum):
@@ -353,9 +356,9 @@ def _causes(view: RunView) -> str:
 def _cause(cause: Cause, view: RunView) -> str:
     if cause.role_id is None:
         return cause.reason.value
-    names = dict(view.role_names)
-    name = names.get(cause.role_id)
-    role = f"role *{quote(name)}*" if name else f"role `{cause.role_id}`"
+    # Quoted first: of a name of nothing but invisible characters nothing is left.
+    name = quote(dict(view.role_names).get(cause.role_id, ""))
+    role = f"role *{name}*" if name else f"role `{cause.role_id}`"
     return f"{role} {'removed' if cause.reason is Reason.ROLE_REMOVED else 'added'}"
 
 
@@ -368,9 +371,10 @@ def _eta(view: RunView) -> str:
 
 
 def _bar(done: int, total: int) -> str:
-    share = min(1.0, done / total) if total else 1.0
-    full = int(share * _BAR_CELLS)
-    return f"`{'█' * full}{'░' * (_BAR_CELLS - full)}` {share:.0%}"
+    # Rounded down: 100 % is said when all is done and not before.
+    percent = min(100, done * 100 // total) if total else 100
+    full = percent * _BAR_CELLS // 100
+    return f"`{'█' * full}{'░' * (_BAR_CELLS - full)}` {percent}%"
 
 
 def duration(view: RunView) -> str:
