@@ -472,7 +472,8 @@ def told_from_json(value: object) -> dict[Topic, Told]:
 
 
 def _digest(parts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
+    text = "\n".join(sorted(parts))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _is_field(value: object) -> bool:
