@@ -137,7 +137,6 @@ class RunView:
     ending: Ending | None = None
     failure: Failure | None = None
     next_step: str = ""
-    differing: int = 0
 
 
 def render(view: RunView) -> Notice:
@@ -372,7 +371,7 @@ def _eta(view: RunView) -> str:
 
 def _bar(done: int, total: int) -> str:
     # Rounded down: 100 % is said when all is done and not before.
-    percent = min(100, done * 100 // total) if total else 100
+    percent = min(100, done * 100 // total)
     full = percent * _BAR_CELLS // 100
     return f"`{'█' * full}{'░' * (_BAR_CELLS - full)}` {percent}%"
 

@@ -29,7 +29,7 @@ passed right after it. If the witness fails too, the site is failing and no row 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from .models import ALL_FIELDS
 from .outcome import (
@@ -167,6 +167,8 @@ class Tally:
                 return replace(self, updated=self.updated + rows)
             case Kind.DEPARTURE:
                 return replace(self, departed=self.departed + rows)
+            case _:
+                assert_never(batch.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +287,7 @@ def record(  # noqa: C901 - one arm an outcome, and a guard before them
         case _:
             failure = fatal(outcome) or Failure(
                 kind=FailureKind.PROTOCOL,
-                reason=f"unexpected answer to a {batch.kind.value}: {type(outcome).__name__}",
+                reason=f"unexpected answer to the {batch.kind.value}: {type(outcome).__name__}",
             )
             return replace(_put_back(state, batch), failure=failure)
 
