@@ -58,6 +58,8 @@ def test_the_bounds_are_the_designs() -> None:
         backoff=timedelta(seconds=1),
         max_backoff=MINUTE,
         deadline=timedelta(seconds=30),
+        parked_min=20,
+        parked_part=0.1,
     )
 
 
@@ -119,6 +121,22 @@ def test_ten_minutes_without_progress_are_enough(
 ) -> None:
     """However seldom the site fails; an answer that brings nothing forward is no progress."""
     assert patience.exhausted(NOW + at) == failure
+
+
+def test_a_wait_for_others_is_not_the_sites() -> None:
+    """Time spent waiting for Discord or a pause is none in which the site made no progress."""
+    waited = FRESH.waited(9 * MINUTE)
+
+    assert [waited.exhausted(NOW + 18 * MINUTE), waited.failing] == [None, 0]
+    assert waited.exhausted(NOW + 19 * MINUTE) == FRESH.exhausted(NOW + 10 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("planned", "tolerated"), [(0, 20), (200, 20), (209, 20), (210, 21), (80_000, 8000)]
+)
+def test_so_many_rows_may_be_rejected(planned: int, tolerated: int) -> None:
+    """Twenty, or a tenth of what is planned, whichever is more."""
+    assert PatienceLimits().tolerated(planned) == tolerated
 
 
 @pytest.mark.parametrize(

@@ -335,6 +335,16 @@ def test_a_run_that_has_ended(view: RunView, shown: Notice) -> None:
     assert render(view) == shown
 
 
+def test_a_few_parked_rows_are_all_named() -> None:
+    """Where none is left over, none is counted."""
+    view = replace(ENDED, ending=Ending.VERIFIED, parked=TROUBLED.parked[:2], causes=())
+
+    assert render(view).fields == (
+        *TOTALS,
+        ("Parked: 2 the site does not take", "`1` name\\: no 1\n`2` name\\: no 2"),
+    )
+
+
 def test_an_alert_is_the_failure_without_its_figures() -> None:
     """It pings, names status, error and run, and leaves the rest to the message beside it."""
     failed = replace(ENDED, ending=Ending.FAILED, done=10_000, failure=SITE_ERROR)
@@ -453,18 +463,21 @@ def test_a_cause_in_words(cause: Cause, names: tuple[tuple[int, str], ...], told
     assert render(view).description.splitlines()[0] == f"80,004 of 80,004 changes: {told}."
 
 
-def test_five_causes_are_told_and_the_rest_is_counted() -> None:
+@pytest.mark.parametrize("others", [0, 4])
+def test_five_causes_are_told_and_the_rest_is_counted(others: int) -> None:
     """A plan with hundreds of causes has a message all the same."""
     causes = tuple(
         Cause(reason=Reason.ROLE_ADDED, role_id=RoleId(id_), count=1000 * id_)
-        for id_ in range(9, 0, -1)
+        for id_ in range(9, 4 - others, -1)
     )
 
     assert dict(render(replace(WRITING, causes=causes)).fields)["Cause"].splitlines() == [
-        *[f"{1000 * id_:,}: role `{id_}` added" for id_ in (9, 8)],
+        "9,000: role `9` added",
+        "8,000: role `8` added",
         "7,000: role *Developers* added",
-        *[f"{1000 * id_:,}: role `{id_}` added" for id_ in (6, 5)],
-        "10,000: other causes",
+        "6,000: role `6` added",
+        "5,000: role `5` added",
+        *["10,000: other causes"] * (others > 0),
     ]
 
 
@@ -594,6 +607,43 @@ def test_no_view_breaks_discords_limits(view: RunView) -> None:
     """Whatever stands in any of its fields, however long: the message can be sent."""
     assert_within_limits(render(view))
     assert_within_limits(failure_alert(view))
+
+
+def embed(title: int, description: int, footer: int, *fields: tuple[int, int]) -> Notice:
+    """Return a notice whose parts have so many characters."""
+    return Notice(
+        title="t" * title,
+        description="d" * description,
+        tone=Tone.BAD,
+        fields=tuple(("n" * name, "v" * value) for name, value in fields),
+        footer="f" * footer,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given_sizes", "left"),
+    [
+        ((256, 4096, 1648), (256, 4096, 1648)),
+        ((257, 4097, 0), (256, 4096, 0)),
+        ((10, 10, 2048), (10, 10, 2048)),
+        ((10, 10, 2049), (10, 10, 2048)),
+        ((256, 4096, 2048), (256, 3696, 2048)),
+        ((10, 10, 10, (256, 1024)), (10, 10, 10, (256, 1024))),
+        ((10, 10, 10, (257, 1025)), (10, 10, 10, (256, 1024))),
+        ((10, 10, 10, (0, 0)), (10, 10, 10, (1, 1))),
+        ((10, 10, 10, *[(1, 1)] * 25), (10, 10, 10, *[(1, 1)] * 25)),
+        ((10, 10, 10, *[(1, 1)] * 26), (10, 10, 10, *[(1, 1)] * 25)),
+        ((10, 3000, 10, *[(100, 890)] * 3, (9, 1)), (10, 3000, 10, *[(100, 890)] * 3, (9, 1))),
+        ((10, 3000, 10, *[(100, 890)] * 3, (9, 2)), (10, 3000, 10, *[(100, 890)] * 3)),
+        ((10, 3000, 10, *[(100, 890)] * 3, (9, 2), (1, 1)), (10, 3000, 10, *[(100, 890)] * 3)),
+    ],
+)
+def test_each_limit_is_kept_to_the_character(given_sizes: Any, left: Any) -> None:
+    """Parts are cut to their own limits, and fields from the last on to the limit of all."""
+    fitted = fit(embed(*given_sizes))
+
+    sizes = [len(fitted.title), len(fitted.description), len(fitted.footer)]
+    assert (*sizes, *((len(name), len(value)) for name, value in fitted.fields)) == left
 
 
 @given(
