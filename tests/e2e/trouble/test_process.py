@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.servers import Bot
 from tests.e2e.trouble.faulty_site import Answer, Call, Forward
-from tests.e2e.trouble.harness import Stage, variables
+from tests.e2e.trouble.harness import GUILD, Stage, variables
 from tests.e2e.trouble.sentry import Sentry
 
 
@@ -30,6 +30,41 @@ def without_times(event: dict[str, Any]) -> list[Any]:
     """Return what one reads first of a Sentry event: level, title, failure and run."""
     tags = event.get("tags", {})
     return [event["level"], event["message"], tags.get("sync.failure"), tags.get("run_id")]
+
+
+PORTAL = "https://discord.com/developers/applications"
+REFUSED: dict[str, dict[str, object]] = {
+    "settings": {"GUILD_ID": "", "SITE_API_URL": "site.example", "SITE_API_TOKEN": "two words"},
+    "token": {"BOT_TOKEN": "wrong-token"},
+    "intents": {},
+}
+LINES = {
+    "settings": "bot: settings: GUILD_ID is missing; SITE_API_URL should be a valid URL, relative "
+    "URL without a base; SITE_API_TOKEN must be printable ASCII without blanks",
+    "token": "bot: BOT_TOKEN is wrong: Discord refuses it; copy the token from the Bot page of the "
+    f"application at {PORTAL}",
+    "intents": 'bot: Discord refuses the privileged intents: switch on "Server Members Intent" and '
+    f'"Message Content Intent" on the Bot page of this application at {PORTAL}',
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+async def test_what_only_the_operator_can_put_right_ends_it(
+    stage: Stage, tmp_path: Path, wrong: str
+) -> None:
+    """Exit code 78 and one line that names what is wrong; no secret is shown, no site asked."""
+    await stage.guild()
+    await stage.control.allow_intents(allowed=wrong != "intents")
+    program = bot(stage, tmp_path, **REFUSED[wrong])
+    await program.launch()
+    exit_code = await program.wait_ended()
+    await program.close()
+
+    log = program.log_text()
+    said = [row for row in log.splitlines() if not row.startswith("{")]
+    assert [exit_code, said, stage.site.calls] == [78, [LINES[wrong]], []]
+    assert "two words" not in log
+    assert "wrong-token" not in log
 
 
 @pytest.mark.parametrize("answered", [True, False], ids=["answered", "unanswered"])
@@ -103,21 +138,31 @@ async def test_a_failed_run_is_one_event_in_sentry(
     assert wrong not in program.log_text() + str(sentry.events) + str(stage.bodies())
 
 
-async def test_an_unknown_mod_log_channel_does_not_stop_a_sync(
-    stage: Stage, tmp_path: Path, sentry: Sentry
+@pytest.mark.parametrize(
+    ("channel_id", "says"),
+    [
+        (123, "404 Not Found (error code: 10003): Unknown Channel"),
+        (GUILD + 900, "403 Forbidden (error code: 50001): Missing Access"),
+    ],
+    ids=["unknown", "forbidden"],
+)
+async def test_a_mod_log_channel_that_cannot_be_used_does_not_stop_a_sync(
+    stage: Stage, tmp_path: Path, sentry: Sentry, channel_id: int, says: str
 ) -> None:
     """The run ends verified all the same; log and Sentry say which channel is wrong, once."""
     await stage.guild()
-    program = bot(stage, tmp_path, MOD_LOG_CHANNEL_ID=123, SENTRY_DSN=sentry.dsn)
+    await stage.control.forbid_channel(GUILD + 900)
+    program = bot(stage, tmp_path, MOD_LOG_CHANNEL_ID=channel_id, SENTRY_DSN=sentry.dsn)
     async with program:
         finished = await program.wait_for_event("sync.run.finished")
         failed = await program.wait_for_event("sync.mod_log.failed", count=2)
         await program.stop()
 
-    assert [finished["ending"], finished["created"], failed["channel_id"]] == ["verified", 21, 123]
+    assert [finished["ending"], finished["created"]] == ["verified", 21]
+    assert [failed["channel_id"], failed["error"]] == [channel_id, says]
     assert stage.database.stored() == await stage.rows_due()
     assert [event["message"] for event in sentry.events] == [
-        "MOD_LOG_CHANNEL_ID 123 can't be used: 404 Not Found (error code: 10003): Unknown Channel"
+        f"MOD_LOG_CHANNEL_ID {channel_id} can't be used: {says}"
     ]
 
 
