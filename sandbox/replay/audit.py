@@ -11,7 +11,7 @@ from typing import Any, Final
 import psycopg
 
 from sandbox.replay.checks import RoleRow, UserRow
-from sandbox.replay.ledger import Key, Row, SiteWrite
+from sandbox.replay.chronicle import Key, Row, SiteWrite
 
 # A statement is noted as one set, at its end: a trigger for each row would slow the site down.
 _INSTALL: Final = b"""

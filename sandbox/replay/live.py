@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from sandbox.replay.ledger import most_in, percentile
+from sandbox.replay.chronicle import most_in, percentile
 from sandbox.replay.outcome import Outcome
 from sandbox.replay.scene import scene
 from sandbox.replay.screen import Screen
@@ -28,7 +28,7 @@ async def role_deleted_live(world: World, *, members: int, screen: Screen) -> Ou
         ended = await on.runs(2)
         if f"role *{SHARED_ROLE}* removed" not in ended[-1].text:
             on.faults.append(f"mod-log does not name the cause: {ended[-1].text}")
-        slowest_s = max(on.ledger.findings().latencies_s, default=0.0)
+        slowest_s = max(on.chronicle.findings().latencies_s, default=0.0)
         if slowest_s > _A_MINUTE:
             on.faults.append(f"the last row was right only after {slowest_s:.0f} s")
         return await on.outcome(runs=len(ended))
@@ -58,7 +58,7 @@ async def steady(
         writes = [request.started_at for request in on.requests() if request.writes]
         await on.agree()
         most = most_in(writes, timedelta(seconds=1))
-        p99_s = percentile(on.ledger.findings().latencies_s, 0.99)
+        p99_s = percentile(on.chronicle.findings().latencies_s, 0.99)
         on.faults += over_bounds(events_per_s, p99_s=p99_s, writes_in_a_second=most)
         return await on.outcome(
             events_per_s=events_per_s,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox.replay import checks
 from sandbox.replay.audit import SiteAudit
 from sandbox.replay.checks import ModLogMessage, SiteRequest
+from sandbox.replay.chronicle import Chronicle, Findings, GuildChange, Key, Row, percentile
 from sandbox.replay.crowd import Crowd
-from sandbox.replay.ledger import Findings, GuildChange, Key, Ledger, Row, percentile
 from sandbox.replay.outcome import Figures, Outcome, chunk_sizes, rows_applied
 from sandbox.replay.screen import Screen
 from sandbox.replay.world import World
@@ -44,7 +44,7 @@ class Scene:
         self.control = world.control
         self.bot: Bot = world.bot(**settings)
         self.crowd: Crowd
-        self.ledger: Ledger
+        self.chronicle: Chronicle
         self.faults: list[str] = []
         self.withheld: frozenset[int] = frozenset()
         self._audit = SiteAudit(database_url=world.tables.database_url)
@@ -72,7 +72,7 @@ class Scene:
             *(checks.expected_user(member, self.guild) for member in members),
             *(checks.expected_role(role) for role in roles),
         ]
-        self.ledger = Ledger(guild=rows, site=rows)
+        self.chronicle = Chronicle(guild=rows, site=rows)
         self.crowd = Crowd(
             members,
             [role["id"] for role in roles if role["id"] != self.guild],
@@ -133,10 +133,10 @@ class Scene:
 
     async def look(self) -> list[ModLogMessage]:
         """Take in what both sides did since, and show and return mod-log."""
-        self.ledger.add_writes(await self._audit.news())
+        self.chronicle.add_writes(await self._audit.news())
         history = await self.control.history(self.guild, after=self._heard)
         self._heard += len(history)
-        self.ledger.add_changes(self._change(told) for told in history)
+        self.chronicle.add_changes(self._change(told) for told in history)
         messages = await self.world.mod_log()
         self.screen.show(messages)
         return messages
@@ -168,7 +168,7 @@ class Scene:
     async def written(self, rows: int, *, within_s: float = 120.0) -> None:
         """Wait until no more than so many rows differ."""
         async for _ in self._looks(within_s):
-            if self.ledger.differing <= rows:
+            if self.chronicle.differing <= rows:
                 return
         raise self.bot.failure(f"left more than {rows:,} rows wrong for {within_s:g} s")
 
@@ -179,7 +179,7 @@ class Scene:
         """
         agreed_s: float | None = None
         async for messages in self._looks(within_s):
-            agreed = self.ledger.differing == len(self.withheld)
+            agreed = self.chronicle.differing == len(self.withheld)
             if not agreed or checks.open_runs(messages):
                 agreed_s = None
             elif agreed_s is None:
@@ -225,7 +225,7 @@ class Scene:
             for difference in await self.world.differences()
             if difference.id not in self.withheld
         ]
-        found = self.ledger.findings()
+        found = self.chronicle.findings()
         requests = self.requests()
         faults = [
             *self.faults,
@@ -241,7 +241,7 @@ class Scene:
         longest = max((request.duration for request in requests), default=timedelta())
         figures = Figures(
             members=self.members,
-            changes=self.ledger.users_changed,
+            changes=self.chronicle.users_changed,
             applied=rows_applied(requests),
             converged=not faults,
             seconds=round(seconds, 2),
@@ -261,7 +261,7 @@ class Scene:
             figures=figures,
             rows_checked=rows_checked,
             faults=faults,
-            further={"events": self.ledger.events, **latency_figures(found), **further},
+            further={"events": self.chronicle.events, **latency_figures(found), **further},
         )
 
 

@@ -1,4 +1,4 @@
-"""The ledger: what is concluded from the guild's history and the site's writes."""
+"""The chronicle: what is concluded from the guild's history and the site's writes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sandbox.replay.checks import RoleRow, UserRow
-from sandbox.replay.ledger import (
+from sandbox.replay.chronicle import (
     CROSSING,
+    Chronicle,
     Findings,
     GuildChange,
     Key,
-    Ledger,
     Row,
     SiteWrite,
     agree,
@@ -59,10 +59,10 @@ def concluded(
     site: tuple[Row, ...] = (ADA,),
 ) -> Findings:
     """Return the findings of these steps, each side's in the order given."""
-    ledger = Ledger(guild=guild, site=site)
-    ledger.add_changes(step for step in steps if isinstance(step, GuildChange))
-    ledger.add_writes(step for step in steps if isinstance(step, SiteWrite))
-    return ledger.findings()
+    chronicle = Chronicle(guild=guild, site=site)
+    chronicle.add_changes(step for step in steps if isinstance(step, GuildChange))
+    chronicle.add_writes(step for step in steps if isinstance(step, SiteWrite))
+    return chronicle.findings()
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_a_change_taken_back_before_it_was_sent_needs_no_write() -> None:
 
 def test_untold_changes_have_no_latency_and_must_still_arrive() -> None:
     """Nobody could react to what the gateway did not tell; it counts for when both agree."""
-    ledger = Ledger(guild=[ADA], site=[ADA])
-    ledger.add_changes([change(0, named("A"), told=False)])
+    chronicle = Chronicle(guild=[ADA], site=[ADA])
+    chronicle.add_changes([change(0, named("A"), told=False)])
 
-    assert (ledger.differing, ledger.events, ledger.users_changed) == (1, 0, 1)
-    ledger.add_writes([write(5, named("A"))])
-    assert (ledger.differing, ledger.findings()) == (0, Findings(agreed_at=at(5)))
+    assert (chronicle.differing, chronicle.events, chronicle.users_changed) == (1, 0, 1)
+    chronicle.add_writes([write(5, named("A"))])
+    assert (chronicle.differing, chronicle.findings()) == (0, Findings(agreed_at=at(5)))
 
 
 def test_a_change_that_never_arrives_is_counted() -> None:
@@ -151,12 +151,15 @@ def test_joining_and_leaving_reach_the_site() -> None:
 def test_a_deleted_role_changes_whoever_held_it() -> None:
     """One event, but each holder's row and the role's own have to arrive."""
     bare = replace(ADA, roles=(900,))
-    ledger = Ledger(guild=[ADA, replace(EVE, roles=(900,)), ROLE], site=[ADA, EVE, ROLE])
-    ledger.add_changes([change(0, None, key=Key("role", 7))])
-    ledger.add_writes([write(3, bare), write(5, None, key=Key("role", 7))])
+    chronicle = Chronicle(guild=[ADA, replace(EVE, roles=(900,)), ROLE], site=[ADA, EVE, ROLE])
+    chronicle.add_changes([change(0, None, key=Key("role", 7))])
+    chronicle.add_writes([write(3, bare), write(5, None, key=Key("role", 7))])
 
-    assert (ledger.events, ledger.differing) == (1, 1)  # Eve's row was wrong before, and still is
-    assert ledger.findings() == Findings(latencies_s=(3.0, 5.0), agreed_at=at(5))
+    assert (chronicle.events, chronicle.differing) == (
+        1,
+        1,
+    )  # Eve's row was wrong before, and still is
+    assert chronicle.findings() == Findings(latencies_s=(3.0, 5.0), agreed_at=at(5))
 
 
 def test_a_departure_of_somebody_who_is_there_is_named() -> None:

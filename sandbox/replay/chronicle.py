@@ -78,7 +78,7 @@ class _Line:
     writes: list[SiteWrite] = field(default_factory=list)
 
 
-class Ledger:
+class Chronicle:
     """Both sides, from a moment at which each was known in full.
 
     Changes and writes are added in their own order, each side's as often as there is news of it.
