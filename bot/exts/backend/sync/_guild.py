@@ -6,6 +6,9 @@ is cached: a `Member` built from a newer payload even shares the older `User`. S
 the member request itself, with a nonce of its own, and reads the answer where it arrives, in the
 order of the gateway: there every payload is newer than what the cache holds.
 
+While the connection is down nothing is asked, and no silence counts: it ends with a RESUMED, after
+which Discord replays what was missed, or with a READY, which begins a new epoch.
+
 All uses of discord.py's private names stand in this module, for the pinned 2.7.
 """
 
@@ -13,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import contextmanager, suppress
+from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,20 +36,24 @@ log = structlog.get_logger(__name__)
 
 _QUERY_IDS: Final = 100  # Discord's bound of `user_ids` in one request
 _QUERY_S: Final = 10.0
+_QUERY_TRIES: Final = 3
+# Of the 120 messages that Discord takes of a connection in a minute; the rest is for the others.
+_QUERIES_A_MINUTE: Final = 60
+_MINUTE_S: Final = 60.0
 _PROOF_TRIES: Final = 5
+_UNPROVEN_S: Final = 300.0  # so long one unproven answer stands before the members are read anew
 _REST_PAGE: Final = 1000
 
 
 @dataclass(slots=True, kw_only=True)
 class _Request:
-    """A member request of ours that is under way."""
+    """A member request of ours that is under way, until it is `done` or its epoch is over."""
 
     nonce: str
     done: asyncio.Future[float | None]  # None: answered in full; a float: wait so many seconds
     absorb: bool
     seen: set[int] = field(default_factory=set)
-    missing: set[int] = field(default_factory=set)
-    chunks: int = 0
+    chunks: set[int] = field(default_factory=set)
     corrected: int = 0
     heard_at: float = 0.0
 
@@ -66,9 +74,12 @@ class DiscordGuild:
         self._renewed = renewed
         self._epoch = 0
         self._proof: Proof | None = None
+        self._proof_until = float("inf")
         self._proven: discord.Guild | None = None
         self._proving = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._linked = asyncio.Event()
+        self._queried_at: deque[float] = deque(maxlen=_QUERIES_A_MINUTE)
         self._requests: dict[str, _Request] = {}
         self._touched: set[int] | None = None
         self._parsers: dict[str, Callable[[Any], None]] = {}
@@ -78,8 +89,12 @@ class DiscordGuild:
     def attach(self) -> None:
         """Hear what the gateway says before discord.py does: `parsers` is a plain dict."""
         parsers = self._bot._connection.parsers
+        self._bot.add_listener(self._on_disconnect, "on_disconnect")
+        if self._bot.is_ready():  # loaded late: the READY came before
+            self._linked.set()
         for event, hear in (
             ("READY", self._on_ready),
+            ("RESUMED", self._on_resumed),
             ("GUILD_CREATE", self._on_guild),
             ("GUILD_DELETE", self._on_guild),
             ("GUILD_MEMBERS_CHUNK", self._on_chunk),
@@ -91,10 +106,12 @@ class DiscordGuild:
             inner = parsers.get(event)
             if inner is not None:
                 self._parsers[event] = inner
-            parsers[event] = _hearing(hear, inner)
+            after = self._after_join if event == "GUILD_MEMBER_ADD" else None
+            parsers[event] = _hearing(hear, inner, after)
 
     def detach(self) -> None:
         """Give discord.py its own parsers back, and let nobody wait for answers any more."""
+        self._bot.remove_listener(self._on_disconnect, "on_disconnect")
         parsers = self._bot._connection.parsers
         if "RATE_LIMITED" not in self._parsers:
             parsers.pop("RATE_LIMITED", None)
@@ -110,7 +127,9 @@ class DiscordGuild:
     @property
     def proof(self) -> Proof | None:
         guild = self._guild()
-        return self._proof if guild is not None and guild is self._proven else None
+        if guild is None or guild is not self._proven:
+            return None
+        return self._proof if asyncio.get_running_loop().time() < self._proof_until else None
 
     async def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
         """Return those of these ids whom the cache has, with their values of now."""
@@ -161,6 +180,8 @@ class DiscordGuild:
                 proof = await self._request_all(guild)
                 if self._epoch == epoch and self._guild() is guild:
                     self._proof, self._proven = proof, guild
+                    lasts_s = float("inf") if proof.complete else _UNPROVEN_S
+                    self._proof_until = asyncio.get_running_loop().time() + lasts_s
                     log.info(
                         "sync.guild.proven" if proof.complete else "sync.guild.unproven",
                         members=proof.members,
@@ -246,20 +267,40 @@ class DiscordGuild:
             epoch = self._epoch
             if guild is None:
                 return None
-            request = await self._ask(
-                guild,
-                absorb=True,
-                idle_s=_QUERY_S,
-                query=None,
-                limit=0,
-                user_ids=[int(id_) for id_ in part],
-            )
+            request = await self._query(guild, part)
             if request is None or self._epoch != epoch or self._guild() is not guild:
                 return None
             gone.update(
                 id_ for id_ in part if id_ not in request.seen and guild.get_member(id_) is None
             )
         return frozenset(gone)
+
+    async def _query(self, guild: discord.Guild, ids: Sequence[UserId]) -> _Request | None:
+        epoch = self._epoch
+        for _ in range(_QUERY_TRIES):
+            await self._query_turn()
+            request = await self._ask(
+                guild,
+                absorb=True,
+                idle_s=_QUERY_S,
+                query=None,
+                limit=0,
+                user_ids=[int(id_) for id_ in ids],
+            )
+            if request is not None or self._epoch != epoch:
+                return request
+            log.warning("sync.query.lost", ids=len(ids))
+        return None
+
+    async def _query_turn(self) -> None:
+        """Wait until one more query is within what a minute may have."""
+        loop = asyncio.get_running_loop()
+        while len(self._queried_at) == _QUERIES_A_MINUTE:
+            wait_s = self._queried_at[0] + _MINUTE_S - loop.time()
+            if wait_s <= 0:
+                break
+            await asyncio.sleep(wait_s)
+        self._queried_at.append(loop.time())
 
     async def _ask(
         self,
@@ -272,41 +313,62 @@ class DiscordGuild:
         user_ids: list[int] | None,
     ) -> _Request | None:
         """Send a member request until Discord takes it; None when no answer came in time."""
+        epoch = self._epoch
+        loop = asyncio.get_running_loop()
         while True:
-            loop = asyncio.get_running_loop()
             request = _Request(nonce=os.urandom(16).hex(), done=loop.create_future(), absorb=absorb)
             self._requests[request.nonce] = request
-            epoch = self._epoch
             try:
+                await self._while_linked(request)
+                if self._epoch != epoch:
+                    return None
                 websocket = self._bot._connection._get_websocket(guild.id)
                 if websocket is None:
                     return None
-                request.heard_at = loop.time()
                 with _in_turns(websocket):
                     await websocket.request_chunks(
                         guild.id, query=query, limit=limit, user_ids=user_ids, nonce=request.nonce
                     )
+                    # Not before: discord.py holds requests back that would be too many.
+                    request.heard_at = loop.time()
                     retry_after = await self._answered(request, idle_s)
             except (discord.ConnectionClosed, ConnectionError, TimeoutError):
                 return None
             finally:
                 del self._requests[request.nonce]
-            if retry_after is None:
-                return request
-            log.info("sync.members.rate_limited", retry_after_s=retry_after)
-            await asyncio.sleep(retry_after)
+            if retry_after is not None:
+                log.info("sync.members.rate_limited", retry_after_s=retry_after)
+                await asyncio.sleep(retry_after)
             if self._epoch != epoch:
                 return None
+            if retry_after is None:
+                return request
 
     async def _answered(self, request: _Request, idle_s: float) -> float | None:
-        """Wait while chunks keep coming; raise `TimeoutError` after `idle_s` of silence."""
+        """Wait while chunks keep coming; raise `TimeoutError` after `idle_s` of silence.
+
+        A silence while the connection is down is none.
+        """
         loop = asyncio.get_running_loop()
-        while True:
+        while not request.done.done():
+            await self._while_linked(request)
             left = request.heard_at + idle_s - loop.time()
             if left <= 0:
                 raise TimeoutError
-            with suppress(TimeoutError):
-                return await asyncio.wait_for(asyncio.shield(request.done), left)
+            await asyncio.wait({request.done}, timeout=left)
+        return request.done.result()
+
+    async def _while_linked(self, request: _Request) -> None:
+        """Wait until the connection is up, or the request has ended with its epoch."""
+        if self._linked.is_set() or request.done.done():
+            return
+        linked = asyncio.ensure_future(self._linked.wait())
+        ends: set[asyncio.Future[Any]] = {linked, request.done}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            linked.cancel()
+        request.heard_at = asyncio.get_running_loop().time()
 
     # -- what the gateway says --------------------------------------------------------------------
 
@@ -315,7 +377,7 @@ class DiscordGuild:
         self._proof = self._proven = None
         for request in self._requests.values():
             if not request.done.done():
-                request.done.set_exception(ConnectionError("a new epoch began"))
+                request.done.set_result(None)
         self._changed.set()
 
     def _renew(self) -> None:
@@ -326,7 +388,18 @@ class DiscordGuild:
 
     def _on_ready(self, _payload: Any) -> bool:
         self._renew()
+        self._linked.set()
         return True
+
+    def _on_resumed(self, _payload: Any) -> bool:
+        self._linked.set()
+        now = asyncio.get_running_loop().time()
+        for request in self._requests.values():
+            request.heard_at = now
+        return True
+
+    async def _on_disconnect(self) -> None:
+        self._linked.clear()
 
     def _on_guild(self, payload: Any) -> bool:
         if int(payload["id"]) == self._id:
@@ -349,6 +422,16 @@ class DiscordGuild:
             self._touched.add(int(payload["user"]["id"]))
         return True
 
+    def _after_join(self, payload: Any) -> None:
+        """Give who joined the names that they have now.
+
+        discord.py 2.7 builds the member around a `User` that it still holds, with the names of
+        then, and passes over somebody whose leave it has missed.
+        """
+        guild = self._bot.get_guild(self._id)
+        if guild is not None and int(payload["guild_id"]) == self._id:
+            _absorb(guild, payload)
+
     def _on_chunk(self, payload: Any) -> bool:
         """Take an answer to one of our own requests; return False, since no one else waits."""
         request = self._requests.get(str(payload.get("nonce")))
@@ -358,13 +441,12 @@ class DiscordGuild:
         if guild is None or request.done.done():
             return False
         request.heard_at = asyncio.get_running_loop().time()
-        request.chunks += 1
+        request.chunks.add(int(payload.get("chunk_index", 0)))
         for row in payload.get("members", ()):
             request.seen.add(int(row["user"]["id"]))
             if request.absorb:
                 request.corrected += _absorb(guild, row)
-        request.missing.update(map(int, payload.get("not_found", ())))
-        if request.chunks >= payload.get("chunk_count", 1):
+        if len(request.chunks) >= int(payload.get("chunk_count", 1)):
             request.done.set_result(None)
         return False
 
@@ -393,11 +475,15 @@ def _in_turns(websocket: Any) -> Iterator[None]:
 
 
 def _hearing(
-    hear: Callable[[Any], bool], inner: Callable[[Any], None] | None
+    hear: Callable[[Any], bool],
+    inner: Callable[[Any], None] | None,
+    after: Callable[[Any], None] | None,
 ) -> Callable[[Any], None]:
     def parse(payload: Any) -> None:
         if hear(payload) and inner is not None:
             inner(payload)
+        if after is not None:
+            after(payload)
 
     return parse
 
