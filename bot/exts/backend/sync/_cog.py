@@ -128,9 +128,10 @@ class Sync(commands.Cog):
 
     @commands.Cog.listener()
     async def on_guild_role_create(self, role: discord.Role) -> None:
-        """Mark a new role."""
+        """Mark a new role, and who holds it already."""
         if role.guild.id == self._settings.guild_id:
             self._control.dirty.mark_role(RoleId(role.id))
+            self._control.dirty.mark(UserId(member.id) for member in role.members)
 
     @commands.Cog.listener()
     async def on_guild_role_update(self, _before: discord.Role, after: discord.Role) -> None:

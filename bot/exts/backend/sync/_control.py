@@ -28,7 +28,7 @@ from ._core.schedule import next_start
 from ._errors import RunStoppedError, StoreError
 from ._gate import Gate
 from ._ledger import Ledger, utc_now
-from ._live import Dirty, LiveUpdates
+from ._live import RUN_ABOVE, Dirty, LiveUpdates
 from ._parking import Parking
 from ._runner import Parts
 from ._spool import Spool
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from ._core.models import UserId
     from ._core.report import RunView
+    from ._core.waiting import Taken
     from ._ports import Guild, ModLog, Seen, Site, Store
     from ._settings import SyncSettings
     from ._telemetry import Telemetry
@@ -52,6 +53,7 @@ _RENEW_S: Final = 10.0
 _REMIND_S: Final = 600.0
 _LOOK_BACK: Final = 50
 _SOURCE_RETRY: Final = timedelta(minutes=1)
+_AFTER_CANCEL: Final = timedelta(minutes=1)
 _LOST: Final = "it is empty, but this channel shows an unfinished sync or an open breaker"
 _KEEPS_FAILING: Final = "because live changes kept failing"
 
@@ -89,7 +91,10 @@ class Control:
         telemetry: Telemetry,
         settings: SyncSettings,
     ) -> None:
-        self.dirty = Dirty()
+        self.dirty = Dirty(
+            limit=settings.sync_max_waiting,
+            overflowed=lambda: self.want("because too many live changes were waiting"),
+        )
         self.last: RunView | None = None
         self.ledger = Ledger(
             store,
@@ -116,6 +121,7 @@ class Control:
             pace=settings.pace,
             new_run_id=new_run_id,
             parking=self._parking,
+            begin_run=self._begin_changes,
             give_up=self._until_verified,
             doubted=self._doubt,
         )
@@ -123,6 +129,9 @@ class Control:
         self._task: asyncio.Task[None] | None = None
         self._wish: _Wish | None = None
         self._verified = 0
+        self._free = asyncio.Event()
+        self._free.set()
+        self._changes_held_until = utc_now()
         self._check_at: datetime | None = None
         self._plan_check()
         self._nudged = asyncio.Event()
@@ -227,7 +236,14 @@ class Control:
         return None
 
     def _launch(
-        self, scope: Scope, trigger: str, how: Start, *, dry: bool = False, drift: bool = False
+        self,
+        scope: Scope,
+        trigger: str,
+        how: Start,
+        *,
+        changes: Collection[Taken] = (),
+        dry: bool = False,
+        drift: bool = False,
     ) -> FullSync:
         full = scope is Scope.ALL and not dry
         probe = isinstance(
@@ -249,10 +265,12 @@ class Control:
             pace=self._settings.pace,
             page_items=self._settings.sync_page_items,
             begin=begin,
+            changes=changes,
             dry=dry,
             drift=drift,
         )
         self._sync = sync
+        self._free.clear()
         if full:
             self._plan_check()
         self._task = asyncio.create_task(
@@ -295,7 +313,10 @@ class Control:
             self._out_of_touch.set()
         finally:
             self.last = view = sync.view
+            if sync.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
+                self._changes_held_until = utc_now() + _AFTER_CANCEL
             self._sync = None
+            self._free.set()
             self._nudged.set()
             if sync.is_shown:
                 await self._mod_log.finish(view)
@@ -326,6 +347,9 @@ class Control:
             await self.ledger.note_drift(sync.found)
         if ending is AttemptEnding.VERIFIED:
             self._verified += full
+            if full:
+                # What was marked before it began was compared, or written, and seen again.
+                self.dirty.waiting.settle(but=self.dirty.noted)
         elif view.ending is Ending.FAILED:
             sync.say_next(alert.next_step(self.ledger.state.breaker))
         elif ending is AttemptEnding.INTERRUPTED:
@@ -550,6 +574,25 @@ class Control:
             self._spool.say(alert.store_back())
 
     # -- live changes -----------------------------------------------------------------------------
+
+    async def _begin_changes(self) -> None:
+        """Start a run of all live changes that wait, once no other is on and the breaker lets it.
+
+        After a person cancelled one the next waits, or the cancel would be for nothing.
+        """
+        await asyncio.sleep((self._changes_held_until - utc_now()).total_seconds())
+        while True:
+            await self._free.wait()
+            breaker, now = self.ledger.state.breaker, utc_now()
+            may = permit(breaker, start=Start.AUTOMATIC, full=False, now=now)
+            if not isinstance(may, Withheld):
+                break
+            await self.ledger.changed()
+        if len(self.dirty.waiting) <= RUN_ABOVE:
+            return
+        trigger = f"because {len(self.dirty.waiting):,} members changed at once"
+        changes = self.dirty.waiting.take_all()
+        self._launch(Scope.CHANGES, trigger, Start.AUTOMATIC, changes=changes)
 
     async def _until_verified(self) -> None:
         """Let full syncs take the place of drains that keep failing, until one is verified."""

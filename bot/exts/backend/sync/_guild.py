@@ -25,6 +25,8 @@ import discord
 import structlog
 
 from ._core.models import Member, Role, RoleId, UserId
+from ._core.patience import Failure, FailureKind
+from ._errors import RunStoppedError
 from ._ports import Proof
 
 if TYPE_CHECKING:
@@ -160,7 +162,8 @@ class DiscordGuild:
     def _proven_guild(self) -> discord.Guild:
         guild = self._guild()
         if guild is None or guild is not self._proven:
-            raise RuntimeError(f"guild {self._id} was read while it was unproven")
+            reason = "the guild's members were not proven when they were needed"
+            raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
         return guild
 
     # -- proof ------------------------------------------------------------------------------------

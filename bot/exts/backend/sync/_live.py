@@ -1,9 +1,14 @@
-"""Live changes: events only mark who changed; one worker brings their state of now to the site."""
+"""Live changes: events only mark who changed; one worker brings their state of now to the site.
+
+The worker sends one request at a time, of one kind, with a pause behind each: so a steady stream
+costs the site a few writes a second however dense it is, and no id waits for more than a turn of
+each kind. What is too much for that goes as a run.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -11,78 +16,98 @@ import structlog
 from ._core import run
 from ._core.models import ALL_FIELDS, Field
 from ._core.pace import Pace
-from ._core.patience import FailureKind
+from ._core.patience import Failure, FailureKind
 from ._core.plan import Group, Kind
+from ._core.waiting import Waiting
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Set as AbstractSet
 
     from ._core.models import RoleId, UserId
     from ._core.pace import PaceLimits
+    from ._core.waiting import Taken
     from ._parking import Parking
     from ._runner import Parts
 
 log = structlog.get_logger(__name__)
 
-_SETTLE_S: Final = 0.25  # what happens together is sent together: at most four writes a second
-_BACKOFF_S: Final = 5.0
+RUN_ABOVE: Final = 1000  # ids: more of them are a run, with an attempt and a live message
+_PAUSE_S: Final = 0.26  # behind a write: fewer than four a second
+_BUSY_PAUSE_S: Final = 0.51
+_BUSY_IDS: Final = 250  # sent within `_BUSY_S`: more of them make it busy
+_BUSY_S: Final = 2.0
+_BACKOFFS: Final = 5  # of a run's first one, behind each failure in a row
 _TRIES: Final = 3
 
 
-@dataclass(slots=True)
 class Dirty:
-    """Ids whose state on the site may be old; `left` were seen leaving, which is proof.
+    """What events have marked and the site may not know yet.
 
     `noted` collects every id marked since a run began, so that the run does not judge what is
-    changing under its eyes.
+    changing under its eyes. `overflowed` is called when more than `limit` ids would have waited.
     """
 
-    users: set[UserId] = field(default_factory=set)
-    joined: set[UserId] = field(default_factory=set)
-    left: set[UserId] = field(default_factory=set)
-    roles: set[RoleId] = field(default_factory=set)
-    noted: set[UserId] = field(default_factory=set)
-    _marked: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, *, limit: int, overflowed: Callable[[], None]) -> None:
+        self.waiting = Waiting(limit=limit)
+        self.roles: set[RoleId] = set()
+        self.noted: set[UserId] = set()
+        self._overflowed = overflowed
+        self._marked = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self.users) + len(self.roles)
+        return len(self.waiting) + len(self.roles)
+
+    @property
+    def users(self) -> AbstractSet[UserId]:
+        """The members who wait or are on their way."""
+        return self.waiting.unsettled
 
     def mark(self, ids: Iterable[UserId]) -> None:
         """Mark members whose values changed, or whose state is not known."""
         ids = tuple(ids)
-        self.users.update(ids)
         self.noted.update(ids)
-        if ids:
-            self._marked.set()
+        self._note(all_wait=self.waiting.changed(ids, now=_now_s()))
 
     def mark_joined(self, id_: UserId) -> None:
         """Mark a member whom the site may not know yet."""
-        self.joined.add(id_)
-        self.left.discard(id_)
-        self.mark((id_,))
+        self.noted.add(id_)
+        self._note(all_wait=self.waiting.joined(id_, now=_now_s()))
 
     def mark_left(self, id_: UserId) -> None:
         """Mark a member who was seen leaving."""
-        self.left.add(id_)
-        self.joined.discard(id_)
-        self.mark((id_,))
+        self.noted.add(id_)
+        self._note(all_wait=self.waiting.left(id_, now=_now_s()))
 
     def mark_role(self, id_: RoleId) -> None:
         """Mark a role that was created or changed."""
         self.roles.add(id_)
         self._marked.set()
 
+    def put_back(self, taken: Taken) -> None:
+        """Let ids wait again that were taken and could not be sent."""
+        self._note(all_wait=self.waiting.put_back(taken))
+
+    def _note(self, *, all_wait: bool) -> None:
+        self._marked.set()
+        if not all_wait:
+            log.warning("sync.dirty.overflowed", limit=self.waiting.limit)
+            self._overflowed()
+
     async def wait(self) -> None:
         """Wait until something is marked."""
-        while not self:
+        while not len(self):
             self._marked.clear()
             await self._marked.wait()
 
 
 class LiveUpdates:
-    """The worker that drains the dirty ids, for as long as the extension is loaded."""
+    """The worker that drains the dirty ids, for as long as the extension is loaded.
+
+    `begin_run` starts a run that takes all that waits, once one may start.
+    """
 
     def __init__(
         self,
@@ -92,6 +117,7 @@ class LiveUpdates:
         pace: PaceLimits,
         new_run_id: Callable[[], str],
         parking: Parking,
+        begin_run: Callable[[], Awaitable[None]],
         give_up: Callable[[], Awaitable[None]],
         doubted: Callable[[Collection[UserId]], None],
     ) -> None:
@@ -100,15 +126,19 @@ class LiveUpdates:
         self._pace = Pace.start(pace)
         self._new_run_id = new_run_id
         self._parking = parking
+        self._begin_run = begin_run
         self._give_up = give_up
         self._doubted = doubted
+        self._wrote_s = float("-inf")
+        self._sent: deque[tuple[float, int]] = deque()
+        self._behind = False
 
     async def run_forever(self) -> None:
         """Drain whenever something is marked; after three failures in a row, ask for a run."""
         failures = 0
         while True:
             await self._dirty.wait()
-            await asyncio.sleep(_SETTLE_S)
+            await asyncio.sleep(self._pause_left_s())
             try:
                 await self._drain()
             except RunStoppedError as exc:
@@ -119,75 +149,138 @@ class LiveUpdates:
                 if failures == _TRIES:
                     await self._give_up()
                     failures = 0
-                await asyncio.sleep(_BACKOFF_S * failures)
+                backoff_s = self._parts.patience.backoff.total_seconds()
+                await asyncio.sleep(_BACKOFFS * backoff_s * failures)
             else:
                 failures = 0
+            self._parts.telemetry.dirty.set(len(self._dirty))
+
+    def _pause_left_s(self) -> float:
+        """Return for how long no live change may be written yet."""
+        now = _now_s()
+        while self._sent and self._sent[0][0] < now - _BUSY_S:
+            self._sent.popleft()
+        # While it is behind, larger requests have yet to be learnt; till then more of them go.
+        busy = sum(ids for _, ids in self._sent) > _BUSY_IDS and not self._behind
+        pause_s = _BUSY_PAUSE_S if busy else _PAUSE_S
+        return max(0.0, self._wrote_s + pause_s - now)
 
     async def _drain(self) -> None:
-        """Bring every marked id's state of now to the site; what fails is marked again."""
-        await self._parts.guild.prove()
+        """Bring some of what waits to the site: roles first, then what has waited longest."""
+        proof = await self._parts.guild.prove()
+        if not proof.members:
+            raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
         await self._parts.gate.admitted(None)
-        dirty = self._dirty
-        users, joined, left = set(dirty.users), set(dirty.joined), set(dirty.left)
-        roles = set(dirty.roles)
-        for marked in (dirty.users, dirty.joined, dirty.left, dirty.roles):
-            marked.clear()
-        self._parts.telemetry.dirty.set(len(users))
-        run_id = self._new_run_id()
-        runner = Runner(self._parts, run_id, attempt=False)
+        waiting = self._dirty.waiting
+        if self._dirty.roles:
+            await self._bring_roles()
+            return
+        if len(waiting) > RUN_ABOVE:
+            await self._begin_run()
+            return
+        kind = waiting.next()
+        if kind is None:
+            return
+        taken = waiting.take(kind, self._pace.items)
+        self._behind = waiting.count(kind) > 0
         try:
-            known_roles = self._parts.guild.roles()
-            refused = await runner.write_roles(
-                (known_roles[id_] for id_ in roles if id_ in known_roles), known=True
-            )
-            held = await self._parking.held()
-            groups = await self._groups(users - held, joined - held, left - held)
-            delivery = run.start(
-                groups,
-                pace=self._pace,
-                patience=runner.patience,
-                witness=None,
-                known_parked=self._parking.known,
-            )
-            delivery = await runner.deliver(delivery)
-            refused_ids = {row.id for row in delivery.parked}
-            taken = users - held - refused_ids - set(delivery.left_out)
-            await self._parking.settle(delivery.parked, taken=taken, run_id=run_id)
+            await self._bring(taken)
         except (RunStoppedError, CancelledByPersonError, StoreError, asyncio.CancelledError):
-            dirty.users |= users
-            dirty.joined |= joined - dirty.left
-            dirty.left |= left - dirty.joined
-            dirty.roles |= roles
+            self._dirty.put_back(taken)
             raise
-        self._pace = delivery.pace
-        self._doubted(delivery.doubtful)
+        waiting.done(taken)
+
+    async def _bring_roles(self) -> None:
+        """Write each marked role that there still is."""
+        ids, self._dirty.roles = self._dirty.roles, set()
+        runner = Runner(self._parts, self._new_run_id(), attempt=False)
+        try:
+            await runner.prove()
+            roles = self._parts.guild.roles()
+            refused = await runner.write_roles(
+                (roles[id_] for id_ in ids if id_ in roles), known=True
+            )
+        except (RunStoppedError, CancelledByPersonError, StoreError, asyncio.CancelledError):
+            self._dirty.roles |= ids
+            raise
+        log.info("sync.drain.finished", kind="roles", ids=len(ids), refused=refused)
+
+    async def _bring(self, taken: Taken) -> None:
+        """Bring ids of one kind to the site in one request, if nothing is wrong with them."""
+        run_id = self._new_run_id()
+        doubtful: frozenset[UserId] = frozenset()
+
+        def changed(delivery: run.Delivery, _waiting: str | None, _latest_s: float) -> None:
+            nonlocal doubtful
+            doubtful = delivery.doubtful
+
+        runner = Runner(self._parts, run_id, attempt=False, changed=changed)
+        await runner.prove()
+        held = await self._parking.held()
+        ids = tuple(id_ for id_ in taken.ids if id_ not in held)
+        try:
+            delivery = await runner.deliver(
+                run.start(
+                    (group_of(taken.kind, ids),),
+                    pace=self._pace,
+                    patience=runner.patience,
+                    witness=None,
+                    known_parked=self._parking.known,
+                )
+            )
+        finally:
+            self._doubted(doubtful)
+            self._wrote_s = _now_s()
+            self._sent.append((self._wrote_s, len(ids)))
+        refused = {row.id for row in delivery.parked}
+        written = [id_ for id_ in ids if id_ not in refused and id_ not in {*delivery.left_out}]
+        await self._parking.settle(delivery.parked, taken=written, run_id=run_id)
+        self._learn(delivery.pace, rows=len(ids))
+        if taken.kind is Kind.CREATE:
+            self._dirty.mark(written)  # those that were rows already have not been written by it
         if delivery.left_out:
-            # They changed between being grouped and being sent: look again.
-            dirty.mark(delivery.left_out)
-        self._parts.telemetry.dirty.set(len(dirty))
+            await runner.prove()
+            await self._ask_about(delivery.left_out, taken.kind)
         log.info(
             "sync.drain.finished",
-            users=len(users),
-            roles=len(roles),
-            updated=delivery.tally.updated,
-            created=delivery.tally.created,
-            departed=delivery.tally.departed,
+            kind=taken.kind.value,
+            ids=len(taken.ids),
+            written=len(written),
+            left_out=len(delivery.left_out),
             parked=[{"id": row.id, "reason": row.reason} for row in delivery.parked],
-            refused_roles=refused,
         )
 
-    async def _groups(
-        self, users: set[UserId], joined: set[UserId], left: set[UserId]
-    ) -> tuple[Group, ...]:
-        guild = self._parts.guild
-        present = (await guild.members(users)).keys()
-        absent = users - present
-        gone = absent & left
-        unknown = tuple(sorted(absent - left))
-        if unknown:
-            gone |= await guild.departed(unknown) or frozenset()
-        return (
-            Group(kind=Kind.CREATE, fields=ALL_FIELDS, ids=tuple(sorted(joined & present))),
-            Group(kind=Kind.UPDATE, fields=ALL_FIELDS, ids=tuple(sorted(present))),
-            Group(kind=Kind.DEPARTURE, fields=(Field.IN_GUILD,), ids=tuple(sorted(gone))),
-        )
+    def _learn(self, pace: Pace, *, rows: int) -> None:
+        """Keep what the request taught: a small one that went well says nothing of large ones."""
+        if pace.ceiling < self._pace.ceiling or rows * 2 > self._pace.items:
+            self._pace = pace
+
+    async def _ask_about(self, ids: Collection[UserId], kind: Kind) -> None:
+        """Mark anew whoever was left out of a request, for the guild said otherwise by then.
+
+        Whoever is neither in the cache nor was seen leaving is unknown, not gone, until Discord was
+        asked. A departure is left out of who has come back, and of whom the site has no row.
+        """
+        present = await self._parts.guild.members(ids)
+        self._dirty.mark(present)
+        waiting = self._dirty.waiting
+        unknown = sorted(id_ for id_ in ids if id_ not in present and waiting.kind_of(id_) is None)
+        if kind is Kind.DEPARTURE or not unknown:
+            return
+        gone = await self._parts.guild.departed(unknown)
+        if gone is None:
+            reason = "Discord did not answer who has left"
+            raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
+        for id_ in gone:
+            self._dirty.mark_left(id_)
+        self._dirty.mark(set(unknown) - gone)
+
+
+def group_of(kind: Kind, ids: tuple[UserId, ...]) -> Group:
+    """Return ids as a delivery takes them: whatever changed, all that is known goes with it."""
+    fields = (Field.IN_GUILD,) if kind is Kind.DEPARTURE else ALL_FIELDS
+    return Group(kind=kind, fields=fields, ids=ids)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

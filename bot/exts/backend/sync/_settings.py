@@ -69,6 +69,7 @@ class SyncSettings(BaseSettings):
     sync_parked_part: Annotated[float, Field(ge=0, le=1)] = 0.1
     sync_doubtful_recheck_s: _Seconds = 120
 
+    sync_max_waiting: Annotated[int, Field(gt=0)] = 100_000
     sync_drift_every_s: Annotated[float, Field(ge=0)] = 6 * 3600
 
     sync_state_url: SecretStr = SecretStr("sqlite:///var/sync.db")

@@ -21,8 +21,11 @@ from ._core.outcome import Applied, NotFound
 from ._core.pace import Pace, PaceLimits
 from ._core.patience import Failure, FailureKind
 from ._core.plan import (
+    Cause,
+    Kind,
     Plan,
     Planner,
+    Reason,
     departures_need_approval,
     role_deletions_need_approval,
 )
@@ -31,6 +34,7 @@ from ._core.report import Ending, Phase, RoleTally, RunView
 from ._core.wire import Capabilities, Page
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._ledger import utc_now
+from ._live import group_of
 from ._runner import Runner
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from ._core.attempt import Traces
     from ._core.models import Role, RoleId, UserId
     from ._core.requests import Request
+    from ._core.waiting import Taken
     from ._live import Dirty
     from ._parking import Parking
     from ._ports import Guild, ModLog, Proof
@@ -56,10 +61,14 @@ class Scope(Enum):
     ALL = "roles and users"
     ROLES = "roles"
     USERS = "users"
+    CHANGES = "live changes"
 
 
 class FullSync:
-    """One attempt at bringing the site in step with the guild."""
+    """One attempt at bringing the site in step with the guild.
+
+    `changes` are what one of `Scope.CHANGES` has to bring; what it doesn't, it puts back.
+    """
 
     def __init__(
         self,
@@ -74,6 +83,7 @@ class FullSync:
         pace: PaceLimits,
         page_items: int,
         begin: Callable[[], Awaitable[None]],
+        changes: Collection[Taken] = (),
         probe: bool = False,
         dry: bool = False,
         drift: bool = False,
@@ -89,6 +99,7 @@ class FullSync:
         self.doubtful: frozenset[UserId] = frozenset()
         self.scope = scope
         self._dirty = dirty
+        self._changes = changes
         self._mod_log = mod_log
         self._pace = pace
         self._page_items = page_items
@@ -158,6 +169,7 @@ class FullSync:
                 failure = Failure(kind=FailureKind.INTERNAL, reason=f"{type(exc).__name__}: {exc}")
                 self._end(Ending.FAILED, failure=failure)
             finally:
+                self._return_changes()
                 self._parts.telemetry.run_finished(self.view, self._runner.figures)
             return self.view
 
@@ -178,6 +190,10 @@ class FullSync:
         )
         self._show(members=proof.members, phase=Phase.SITE)
         await self._discover()
+        if self.scope is Scope.CHANGES:
+            await self._write_changes()
+            self._end(Ending.VERIFIED)
+            return
         site_roles = await self._read_roles()
         await self._runner.prove()
         role_diff = diff_roles(self._guild.roles(), site_roles)
@@ -349,6 +365,31 @@ class FullSync:
         if deleted:
             self._show(roles=replace(self.view.roles, deleted=deleted))
 
+    async def _write_changes(self) -> None:
+        """Bring what events have marked to the site, which isn't read before."""
+        held = await self._parking.held()
+        ids = {taken.kind: tuple(i for i in taken.ids if i not in held) for taken in self._changes}
+        created = ids.get(Kind.CREATE, ())
+        # A create passes over the rows that exist, so an update follows it.
+        ids[Kind.UPDATE] = (*created, *ids.get(Kind.UPDATE, ()))
+        count = sum(len(taken.ids) for taken in self._changes)
+        plan = Plan(
+            groups=tuple(group_of(kind, ids[kind]) for kind in Kind if ids.get(kind)),
+            causes=(Cause(reason=Reason.SEEN, role_id=None, count=count),),
+            rows=0,
+            in_guild_rows=0,
+        )
+        self._show(planned=plan.total, still_parked=len(held), causes=plan.causes)
+        await self._write_users(plan, None)
+
+    def _return_changes(self) -> None:
+        """Let what was not brought to the site wait again."""
+        for taken in self._changes:
+            if self.view.ending is Ending.VERIFIED:
+                self._dirty.waiting.done(taken)
+            else:
+                self._dirty.put_back(taken)
+
     async def _write_users(self, plan: Plan, witness: UserId | None) -> None:
         if not plan.total:
             return
@@ -395,6 +436,10 @@ class FullSync:
                     witness=delivery.witness,
                     known_parked=delivery.known_parked,
                 ),
+                # What is sent once more has been counted once.
+                tally=replace(
+                    delivery.tally, updated=max(0, delivery.tally.updated - differing.total)
+                ),
                 doubtful=delivery.doubtful,
                 parked=delivery.parked,
                 planned=plan.total,
@@ -427,7 +472,8 @@ class FullSync:
                 await self._compare(planner, (row for row in page.rows if row.id in ids))
         await self._runner.prove()
         planner.add_missing(await self._guild.members(ids - planner.seen))
-        planner.add_departures(planner.absent)
+        # Not gone because the cache lacks them: it may have missed that they are back.
+        planner.add_departures(sorted(await self._guild.departed(planner.absent) or ()))
         return planner.plan(without=self._dirty.noted)
 
     # -- showing ----------------------------------------------------------------------------------

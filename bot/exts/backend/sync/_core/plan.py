@@ -54,6 +54,7 @@ class Reason(StrEnum):
     JOINED = "joined"
     RETURNED = "returned"
     LEFT = "left"
+    SEEN = "seen live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
