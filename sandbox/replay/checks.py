@@ -107,6 +107,11 @@ class ModLogMessage:
         return self.states[-1][1].get("embeds") or ()
 
     @property
+    def title(self) -> str:
+        """Return the title of its first embed, if it has any."""
+        return next((embed.get("title") or "" for embed in self.embeds), "")
+
+    @property
     def text(self) -> str:
         """Return all words that people see: content, then each embed from title to footer."""
         parts = [self.states[-1][1].get("content") or ""]

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from sandbox.replay.outcome import Outcome
-from sandbox.replay.scene import Scene, scene, wait_s
+from sandbox.replay.scene import AS_IN_REALITY, Scene, scene, wait_s
 from sandbox.replay.screen import Screen
 from sandbox.replay.world import SHARED_ROLE, World
 
@@ -45,17 +45,20 @@ async def ready_mid_chunk(world: World, *, members: int, screen: Screen) -> Outc
 
 async def ready_mid_run(world: World, *, members: int, screen: Screen) -> Outcome:
     """Lose the session while the incident's run is writing; much is missed until the READY."""
-    async with _scene(world, screen, members) as on:
+    async with _scene(world, screen, members, **_slow_run(members)) as on:
         role = world.ids.shared_role
         await on.do([{"op": "delete_role", "id": role}], silent=True)
         on.crowd.forget_role(role)
         on.begin(f"starting the bot: the role {SHARED_ROLE!r} is gone, which all members held")
         await on.start_bot()
-        await on.written(members * 3 // 4)
+        await on.written(members * 9 // 10)
         screen.say("ending the bot's session in the middle of its run")
         await on.control.drop(resumable=False)
         await miss_much(on)
         await on.runs(1)
+        counters = await _counted(on)
+        if counters["identify"] < 2:  # noqa: PLR2004  the first session and the second
+            on.faults.append("the run ended before the READY: nothing was tried")
         await on.agree()
         return await on.outcome(**await _counted(on))
 
@@ -79,6 +82,7 @@ async def guild_outage(world: World, *, members: int, screen: Screen) -> Outcome
 async def rate_limited_chunk(world: World, *, members: int, screen: Screen) -> Outcome:
     """Restart the bot within the time in which Discord gives the member list only once."""
     async with _scene(world, screen, members) as on:
+        await on.control.fault("member_interval_s", _MEMBER_INTERVAL_S / 3)
         await on.start_bot_in_step()
         await on.stop_bot()
         await miss_much(on)
@@ -100,12 +104,21 @@ async def miss_much(on: Scene) -> None:
     await on.do([*gone, *crowd.bustle(_MISSED)], silent=True)
 
 
+def _slow_run(members: int) -> dict[str, str]:
+    """Return settings with which a run lasts longer than discord.py takes to connect again."""
+    return {} if members >= AS_IN_REALITY else {"SYNC_MAX_ITEMS": "10"}
+
+
 @asynccontextmanager
-async def _scene(world: World, screen: Screen, members: int) -> AsyncIterator[Scene]:
+async def _scene(
+    world: World, screen: Screen, members: int, **settings: str
+) -> AsyncIterator[Scene]:
     """Set a scene in which Discord's rule about member lists holds, and waits end in good time."""
     await world.control.fault("member_interval_s", wait_s(_MEMBER_INTERVAL_S, members=members))
     silence_s = wait_s(_SILENCE_S, members=members)
-    async with scene(world, screen, members=members, SYNC_MEMBER_TIMEOUT_S=f"{silence_s:g}") as on:
+    async with scene(
+        world, screen, members=members, SYNC_MEMBER_TIMEOUT_S=f"{silence_s:g}", **settings
+    ) as on:
         yield on
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_AS_IN_REALITY: Final = 50_000  # members
+AS_IN_REALITY: Final = 50_000  # members
 _SHORTER: Final = 10
 _LOOK_S: Final = 0.2
 _QUIET_S: Final = 1.0  # for so long both sides must go on agreeing
@@ -50,7 +50,7 @@ class Scene:
         self._audit = SiteAudit(database_url=world.tables.database_url)
         self._counters_before: dict[str, int] = {}
         self._heard = 0
-        self._began_at = datetime.now(UTC)
+        self.began_at = datetime.now(UTC)
         self._requests_before = 0
         self._site_rss_idle_mb = 0.0
         self._bot_rss_peak_mb = 0.0
@@ -113,7 +113,7 @@ class Scene:
     def begin(self, what: str) -> None:
         """Say what happens now; the figures are of what is done from here on."""
         self.screen.say(what)
-        self._began_at = datetime.now(UTC)
+        self.began_at = datetime.now(UTC)
         self._requests_before = len(self.world.site_requests())
 
     async def do(
@@ -164,6 +164,13 @@ class Scene:
             if len(ended) >= count:
                 return ended
         raise self.bot.failure(f"did not end {count} runs within {within_s:g} s")
+
+    async def told(self, title: str, *, within_s: float) -> None:
+        """Wait until mod-log has a message of this title."""
+        async for messages in self._looks(within_s):
+            if any(message.title == title for message in messages):
+                return
+        raise self.bot.failure(f"did not tell {title!r} within {within_s:g} s")
 
     async def written(self, rows: int, *, within_s: float = 120.0) -> None:
         """Wait until no more than so many rows differ."""
@@ -235,8 +242,8 @@ class Scene:
             *against_the_guild(found),
         ]
         seconds = 0.0
-        if found.agreed_at is not None and found.agreed_at > self._began_at:
-            seconds = (found.agreed_at - self._began_at).total_seconds()
+        if found.agreed_at is not None and found.agreed_at > self.began_at:
+            seconds = (found.agreed_at - self.began_at).total_seconds()
         sizes = chunk_sizes(requests)
         longest = max((request.duration for request in requests), default=timedelta())
         figures = Figures(
@@ -285,7 +292,7 @@ async def scene(
 
 def wait_s(as_in_reality_s: float, *, members: int) -> float:
     """Return a time as it is in reality, or a tenth of it for a small guild."""
-    return as_in_reality_s / (1 if members >= _AS_IN_REALITY else _SHORTER)
+    return as_in_reality_s / (1 if members >= AS_IN_REALITY else _SHORTER)
 
 
 def latency_figures(found: Findings) -> dict[str, object]:
