@@ -1,5 +1,8 @@
 """What happens in the guild while the bot is there reaches the site by itself."""
 
+from aiohttp import web
+
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward, first
 from tests.e2e.trouble.harness import GUILD, Stage
 
 
@@ -51,3 +54,27 @@ async def test_a_deleted_role_starts_a_run(stage: Stage) -> None:
     assert "role *role1* removed" in end["description"]
     assert stage.database.stored() == await stage.rows_due()
     assert role not in stage.site_roles()
+
+
+async def test_a_role_deleted_while_its_write_waits_is_not_brought_back(stage: Stage) -> None:
+    """What waits for a site that fails is written as it is when its turn comes, or not at all."""
+    ids = await stage.guild(10)
+    async with stage.bot(SYNC_BACKOFF_S=2):
+        await stage.run_end()
+        stage.site.fault = fail_writes
+        role = await stage.control.create_role(GUILD, "short-lived")
+        await stage.until(lambda: stage.site.calls[-1].writes)
+        stage.site.fault = first(0, fail_writes)
+        await stage.control.delete_role(GUILD, role)
+        await stage.run_end(2)
+        # Drains go one after the other: with this one the one that waits has ended.
+        await stage.control.rename(GUILD, ids[1], "renamed")
+        due = await stage.rows_due()
+        await stage.until(lambda: stage.database.stored() == due)
+
+    assert role not in stage.site_roles()
+
+
+async def fail_writes(call: Call, forward: Forward) -> Answer:
+    """Answer writes as a site that is overloaded."""
+    return web.Response(status=503) if call.writes else await forward(call)

@@ -195,11 +195,7 @@ class LiveUpdates:
         ids, self._dirty.roles = self._dirty.roles, set()
         runner = Runner(self._parts, self._new_run_id(), attempt=False)
         try:
-            await runner.prove()
-            roles = self._parts.guild.roles()
-            refused = await runner.write_roles(
-                (roles[id_] for id_ in ids if id_ in roles), known=True
-            )
+            refused = await runner.write_roles(ids, known=True)
         except (RunStoppedError, CancelledByPersonError, StoreError, asyncio.CancelledError):
             self._dirty.roles |= ids
             raise

@@ -93,9 +93,17 @@ class Runner:
         )
 
     async def prove(self) -> Proof:
-        """Wait for the guild's proof, which may take as long as Discord is away, or a cancel."""
-        proof = self._parts.guild.proof
-        return proof if proof is not None else await self._or_cancelled(self._parts.guild.prove())
+        """Wait for the guild's proof, which may take as long as Discord is away, or a cancel.
+
+        The guild may be read until the next `await`. Raises `RunStoppedError` where it can't be.
+        """
+        while True:
+            proof = self._parts.guild.proof
+            if proof is not None:
+                return proof
+            proof = await self._or_cancelled(self._parts.guild.prove())
+            if not proof.members:
+                raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
 
     async def _or_cancelled(
         self, work: Coroutine[Any, Any, _T], *, undo: Callable[[], object] | None = None
@@ -138,11 +146,19 @@ class Runner:
             finally:
                 gate.writing.release()
 
-    async def ask(self, make: Callable[[int], Request], *, writes: bool = False) -> Outcome:
+    async def ask(self, make: Callable[[int], Request]) -> Outcome:
         """Ask until the site gives an answer that is no failure, or the run must stop.
 
-        `make` builds the request, told how often it failed so far. One that `writes` passes the
-        gate, at each try anew.
+        `make` builds the request, told how often it failed so far.
+        """
+        outcome = await self._ask(make, writes=False)
+        assert outcome is not None  # noqa: S101 - there was always something to ask
+        return outcome
+
+    async def _ask(self, make: Callable[[int], Request | None], *, writes: bool) -> Outcome | None:
+        """Ask as `ask` does; None once there is nothing to ask for.
+
+        A request that `writes` is built inside the gate, at each try anew.
         """
         tries = 0
         while True:
@@ -151,7 +167,10 @@ class Runner:
             if failure is not None:
                 raise RunStoppedError(failure)
             async with self._admitted() if writes else contextlib.nullcontext():
-                outcome, _ = await self._ask_once(make(tries))
+                request = make(tries)
+                if request is None:
+                    return None
+                outcome, _ = await self._ask_once(request)
             tries += 1
             if isinstance(outcome, Failing | Overloaded):
                 self.patience = self.patience.failed(outcome)
@@ -180,9 +199,7 @@ class Runner:
                 case run.Send():
                     delivery = await self._send(delivery, step)
                 case run.RefreshRoles(ids=ids):
-                    await self.prove()
-                    roles = self._parts.guild.roles()
-                    await self.write_roles((roles[i] for i in ids if i in roles), known=False)
+                    await self.write_roles(ids, known=False)
                     delivery = run.roles_refreshed(delivery, ids)
                 case run.Probe():
                     trouble = await self._probe()
@@ -201,13 +218,20 @@ class Runner:
                 case _:
                     assert_never(step)
 
-    async def write_roles(self, roles: Iterable[Role], *, known: bool) -> list[str]:
-        """Bring these roles to the site, thought known there or not; return what it refuses."""
+    async def write_roles(self, ids: Iterable[RoleId], *, known: bool) -> list[str]:
+        """Bring these roles to the site, thought known there or not; return what it refuses.
+
+        Each goes as it is when its turn comes, and not at all once the guild has it no more.
+        """
         refused = []
-        for role in sorted(roles, key=lambda role: role.id):
+        for id_ in sorted(ids):
+            await self.prove()
+            role = self._parts.guild.roles().get(id_)
+            if role is None:
+                continue
             fault = role_faults(role)
             if fault is None:
-                fault = await self._write_role(role, known=known)
+                fault = await self._write_role(id_, known=known)
             if fault is not None:
                 refused.append(f"role {role.name}: {fault}")
         return refused
@@ -216,15 +240,22 @@ class Runner:
         """Delete a role from the site; one that is gone already is as good."""
         await self._write(lambda _: requests.delete_role(id_))
 
-    async def _write_role(self, role: Role, *, known: bool) -> str | None:
-        update, create = requests.update_role(role), requests.create_role(role)
-        outcome = await self._write(lambda _: update if known else create)
+    async def _write_role(self, id_: RoleId, *, known: bool) -> str | None:
+        def made_by(build: Callable[[Role], Request]) -> Callable[[int], Request | None]:
+            def make(_tries: int) -> Request | None:
+                role = self._parts.guild.roles().get(id_)
+                return None if role is None else build(role)
+
+            return make
+
+        update, create = made_by(requests.update_role), made_by(requests.create_role)
+        outcome = await self._write(update if known else create)
         if isinstance(outcome, NotFound):
-            outcome = await self._write(lambda _: create)
+            outcome = await self._write(create)
         elif isinstance(outcome, AlreadyThere):
-            outcome = await self._write(lambda _: update)
+            outcome = await self._write(update)
         match outcome:
-            case Applied():
+            case Applied() | None:
                 return None
             case RejectedWhole(reason=reason):
                 return reason
@@ -233,8 +264,8 @@ class Runner:
             case _:
                 return type(outcome).__name__
 
-    async def _write(self, make: Callable[[int], Request]) -> Outcome:
-        outcome = await self.ask(make, writes=True)
+    async def _write(self, make: Callable[[int], Request | None]) -> Outcome | None:
+        outcome = await self._ask(make, writes=True)
         self._applied = self._applied or isinstance(outcome, Applied)
         return outcome
 

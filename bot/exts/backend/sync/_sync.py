@@ -342,17 +342,13 @@ class FullSync:
     # -- writing ----------------------------------------------------------------------------------
 
     async def _write_roles(self, diff: RoleDiff) -> None:
-        await self._runner.prove()
-        roles = self._guild.roles()
-        created = [roles[id_] for id_ in diff.create if id_ in roles]
-        updated = [roles[id_] for id_ in diff.update if id_ in roles]
-        if not created and not updated:
+        if not diff.create and not diff.update:
             return
         self._show(phase=Phase.ROLES)
-        refused = await self._runner.write_roles(created, known=False)
-        tally = replace(self.view.roles, created=len(created) - len(refused))
-        refused_updates = await self._runner.write_roles(updated, known=True)
-        tally = replace(tally, updated=len(updated) - len(refused_updates))
+        refused = await self._runner.write_roles(diff.create, known=False)
+        tally = replace(self.view.roles, created=len(diff.create) - len(refused))
+        refused_updates = await self._runner.write_roles(diff.update, known=True)
+        tally = replace(tally, updated=len(diff.update) - len(refused_updates))
         self._show(roles=tally, parked_roles=(*refused, *refused_updates))
 
     async def _delete_roles(self, ids: Collection[RoleId]) -> None:
