@@ -70,6 +70,8 @@ class DiscordModLog:
         self._shown = asyncio.Event()
         self._message: discord.Message | None = None
         self._message_run: str | None = None
+        self._messages = 0
+        self._nonce = ""
         self._edited_at = 0.0
         self._unusable: str | None = None
         self._writing = False
@@ -126,8 +128,14 @@ class DiscordModLog:
                     self._message = await message.edit(embed=embed)
                     await self._keep(view)
                     return True
-            self._message = await self._send(embed=embed)
+            nonce = f"{view.run_id}-{self._messages}"
+            again, self._nonce = nonce == self._nonce, nonce
+            self._message = await self._send(embed=embed, nonce=nonce)
             self._message_run = view.run_id
+            self._messages += 1
+            if again:
+                # Where only the answer to the first try was lost, this is the message it made.
+                self._message = await self._message.edit(embed=embed)
             await self._keep(view)
         except (discord.HTTPException, discord.ClientException, OSError) as exc:
             return self._is_hopeless(exc)
