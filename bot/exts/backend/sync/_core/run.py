@@ -317,7 +317,7 @@ def _applied(state: Delivery, batch: Batch, *, now: datetime, seconds: float) ->
             return state
         reason = "the site fails on this row alone, and is well otherwise"
         row = ParkedRow(id=blamed.ids[0], reason=reason)
-        return _park(replace(state, queue=state.queue[1:]), (row,))
+        return _park(state, (row,))
     departure = batch.kind is Kind.DEPARTURE
     return replace(
         state,

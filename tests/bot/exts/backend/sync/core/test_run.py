@@ -563,6 +563,18 @@ def test_a_row_is_accused_by_its_own_failures(
     assert recorded(state, batch, outcome).queue == queue
 
 
+def test_an_accused_row_stands_right_behind_its_witness() -> None:
+    """The witness speaks for whoever comes after it, and others must not come between."""
+    state = delivery(updates(5, tries=1), updates(8), witness=UserId(9))
+
+    assert recorded(state, ALONE_ONCE, ERROR).queue == (
+        witness(9),
+        ACCUSED,
+        updates(5, tries=1),
+        updates(8),
+    )
+
+
 def test_without_a_witness_an_accused_row_lets_all_others_go_first() -> None:
     """Whatever is applied before it can be its witness."""
     state = delivery(updates(5, tries=1), updates(8))
