@@ -404,8 +404,11 @@ class FullSync:
             self._writing_since = None
             self._show(phase=Phase.VERIFYING)
             taken = await self._verify(plan, delivery)
-        except (RunStoppedError, CancelledByPersonError):
-            # What it found out about single rows is true however it ended.
+        except (RunStoppedError, CancelledByPersonError) as exc:
+            if isinstance(exc, RunStoppedError) and exc.failure.kind is FailureKind.REJECTED:
+                # The data or the contract is wrong: thousands of rows must not wait for it.
+                self._show(parked=())
+            # What else it found out about single rows is true however it ended.
             await self._parking.settle(self.view.parked, taken=(), run_id=self.view.run_id)
             raise
         await self._parking.settle(self.view.parked, taken=taken, run_id=self.view.run_id)
