@@ -85,3 +85,46 @@ async def test_a_member_may_have_250_roles(stage: Stage) -> None:
     assert "**Verified** in" in end["description"]
     assert len(stage.database.stored()[31][3]) == 251
     assert stage.database.stored() == await stage.rows_due()
+
+
+async def test_a_role_that_no_site_can_take_costs_its_holders_alone(stage: Stage) -> None:
+    """A role id of 2^63: the role and whoever holds it are named in mod-log, all others arrive."""
+    await stage.guild(20)
+    beyond = await stage.control.create_role(GUILD, "beyond", id=2**63)
+    await stage.control.put_members(GUILD, [member(31, "holder", roles=[GUILD + 1, beyond])])
+    async with stage.bot():
+        end = await stage.run_end()
+
+    due = await stage.rows_due()
+    del due[31]
+    assert "**Verified** in" in end["description"], end
+    of_holder, of_role = fields(end)["Parked: 2 the site does not take"].splitlines()
+    assert of_holder == (
+        "`31` roles\\: {'2'\\: \\['Ensure this value is less than or equal to "
+        "9223372036854775807.'\\]}"
+    )
+    assert of_role == f"role beyond\\: id {2**63} is not between 0 and 2^63\\-1"
+    assert stage.database.stored() == due
+    assert beyond not in stage.site_roles()
+
+
+async def test_a_name_in_mod_log_neither_pings_nor_formats(stage: Stage) -> None:
+    """A role's name is told as it is, and no message mentions anybody."""
+    ids = await stage.guild(20)
+    name = "@everyone **x** <@&1> `y`"
+    role = await stage.control.create_role(GUILD, name)
+    for id_ in ids[:5]:
+        await stage.control.set_roles(GUILD, id_, [role])
+    await stage.fill_site()
+    await stage.control.delete_role(GUILD, role, silent=True)
+    async with stage.bot():
+        end = await stage.run_end()
+
+    assert end["description"].partition("\n")[0] == (
+        "5 of 5 changes: role *\\@\u200beveryone \\*\\*x\\*\\* \\<\\@\u200b&1\\> \\`y\\`* removed."
+    )
+    said = [
+        (body["content"], body["mention_everyone"], body["mentions"], body["mention_roles"])
+        for body in stage.bodies()
+    ]
+    assert said == [("", False, [], [])] * 2
