@@ -252,16 +252,11 @@ class LiveUpdates:
             self._pace = pace
 
     async def _ask_about(self, ids: Collection[UserId], kind: Kind) -> None:
-        """Mark anew whoever was left out of a request, for the guild said otherwise by then.
-
-        Whoever is neither in the cache nor was seen leaving is unknown, not gone, until Discord was
-        asked. A departure is left out of who has come back, and of whom the site has no row.
-        """
+        """Mark anew whoever was left out of a request, for the guild said otherwise by then."""
         present = await self._parts.guild.members(ids)
         self._dirty.mark(present)
-        waiting = self._dirty.waiting
-        unknown = sorted(id_ for id_ in ids if id_ not in present and waiting.kind_of(id_) is None)
-        if kind is Kind.DEPARTURE or not unknown:
+        unknown = self._dirty.waiting.unknown(ids, kind=kind, present=present)
+        if not unknown:
             return
         gone = await self._parts.guild.departed(unknown)
         if gone is None:

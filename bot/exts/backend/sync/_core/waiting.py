@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from .plan import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from .models import UserId
@@ -123,12 +123,23 @@ class Waiting:
         Return whether all still wait.
         """
         self.done(taken)
-        self._fresh -= taken.since.keys()
         again = {
             id_: since for id_, since in taken.since.items() if self._may_return(id_, taken.kind)
         }
         self._since[taken.kind] = again | self._since[taken.kind]
         return self._bounded()
+
+    def unknown(
+        self, left_out: Iterable[UserId], *, kind: Kind, present: Collection[UserId]
+    ) -> list[UserId]:
+        """Return about whom of those left out of a request Discord has to be asked.
+
+        Whoever is not in the cache, `present`, and was not seen leaving is unknown, not gone. A
+        departure is left out of who has come back, and of whom the site has no row.
+        """
+        if kind is Kind.DEPARTURE:
+            return []
+        return sorted(id_ for id_ in left_out if id_ not in present and self.kind_of(id_) is None)
 
     def settle(self, *, but: AbstractSet[UserId]) -> None:
         """Forget what a full sync has brought to the site: all but departures, and these ids."""
