@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import discord
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _ROLL_AFTER_S: Final = 55 * 60  # messages older than an hour have a low limit of edits
-_LAST_TRIES: Final = 4
 _RETRY_S: Final = 2.0
+_LAST_RETRY_S: Final = 0.5
 _MAX_RETRY_S: Final = 60.0
 _SEARCHED: Final = 100
 _FINISH_S: Final = 30.0
@@ -42,6 +43,23 @@ class Keeper(Protocol):
     async def shown(
         self, run_id: str, *, channel_id: int, message_id: int, done: int, planned: int
     ) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class _Shown:
+    """What mod-log shows of a run.
+
+    `told` is the state that its message has, `view` the newest; once `is_last`, none will follow.
+    `posts` counts its messages, and `nonce` is that of the last one that was sent.
+    """
+
+    view: RunView
+    is_last: bool = False
+    told: RunView | None = None
+    message: discord.Message | None = None
+    posts: int = 0
+    nonce: str = ""
+    done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class _UnusableError(discord.ClientException):
@@ -64,32 +82,29 @@ class DiscordModLog:
         self._channel_id = channel_id
         self._alert_role_id = alert_role_id
         self._interval_s = interval_s
-        self._newest: RunView | None = None
+        self._runs: dict[str, _Shown] = {}
         self._changed = asyncio.Event()
         self._last = asyncio.Event()
-        self._shown = asyncio.Event()
-        self._message: discord.Message | None = None
-        self._message_run: str | None = None
-        self._messages = 0
-        self._nonce = ""
         self._edited_at = 0.0
         self._unusable: str | None = None
         self._writing = False
 
     def show(self, view: RunView) -> None:
         """Show the newest state of a run, as soon as the edit interval allows."""
-        self._newest = view
+        shown = self._runs.setdefault(view.run_id, _Shown(view=view))
+        shown.view = view
         self._changed.set()
 
     async def finish(self, view: RunView) -> None:
         """Show the last state of a run without waiting for the interval."""
-        self._shown.clear()
         self.show(view)
+        shown = self._runs[view.run_id]
+        shown.is_last = True
         if not self._writing:
             return
         self._last.set()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._shown.wait(), _FINISH_S)
+            await asyncio.wait_for(shown.done.wait(), _FINISH_S)
 
     async def run_forever(self) -> None:
         """Write what is shown, for as long as the extension is loaded."""
@@ -98,57 +113,65 @@ class DiscordModLog:
         # no session until then.
         await self._bot.wait_until_ready()
         self._writing = True
+        wait_s = _LAST_RETRY_S
         while True:
             await self._changed.wait()
             wait = self._edited_at + self._interval_s - loop.time()
             if wait > 0 and not self._last.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._last.wait(), wait)
-            last = self._last.is_set()
             self._changed.clear()
             self._last.clear()
-            view = self._newest
-            if view is None:
-                continue
-            for turn in range(_LAST_TRIES if last else 1):
-                if await self._write(view):
-                    break
-                await asyncio.sleep(_RETRY_S * turn)
+            untold = [shown for shown in tuple(self._runs.values()) if not await self._bring(shown)]
             self._edited_at = loop.time()
-            if last:
-                self._shown.set()
+            if untold:
+                # How a run ended must not be lost because the next one began meanwhile.
+                loop.call_later(wait_s, self._last.set)
+                loop.call_later(wait_s, self._changed.set)
+            wait_s = min(wait_s * 2, _MAX_RETRY_S) if untold else _LAST_RETRY_S
 
-    async def _write(self, view: RunView) -> bool:
+    async def _bring(self, shown: _Shown) -> bool:
+        """Bring a run's message to its newest state; return whether nothing is left to be told."""
+        view, is_last = shown.view, shown.is_last
+        if view is not shown.told and await self._write(shown, view):
+            shown.told = view
+        if not is_last:
+            return True
+        if view is shown.told:
+            self._runs.pop(view.run_id, None)
+            shown.done.set()
+        return view is shown.told
+
+    async def _write(self, shown: _Shown, view: RunView) -> bool:
         """Bring the run's message to this state; return whether there is no use in trying again."""
         embed = to_embed(render(view))
-        message = self._message if self._message_run == view.run_id else None
+        message = shown.message
         try:
             if message is not None and _age_s(message) < _ROLL_AFTER_S:
                 with suppress(discord.NotFound):
-                    self._message = await message.edit(embed=embed)
-                    await self._keep(view)
+                    shown.message = await message.edit(embed=embed)
+                    await self._keep(shown, view)
                     return True
-            nonce = f"{view.run_id}-{self._messages}"
-            again, self._nonce = nonce == self._nonce, nonce
-            self._message = await self._send(embed=embed, nonce=nonce)
-            self._message_run = view.run_id
-            self._messages += 1
+            nonce = f"{view.run_id}-{shown.posts}"
+            again, shown.nonce = nonce == shown.nonce, nonce
+            shown.message = await self._send(embed=embed, nonce=nonce)
+            shown.posts += 1
             if again:
                 # Where only the answer to the first try was lost, this is the message it made.
-                self._message = await self._message.edit(embed=embed)
-            await self._keep(view)
+                shown.message = await shown.message.edit(embed=embed)
+            await self._keep(shown, view)
         except (discord.HTTPException, discord.ClientException, OSError) as exc:
             return self._is_hopeless(exc)
         return True
 
-    async def _keep(self, view: RunView) -> None:
-        if self.keeper is None or self._message is None or view.ending is not None:
+    async def _keep(self, shown: _Shown, view: RunView) -> None:
+        if self.keeper is None or shown.message is None or view.ending is not None:
             return
         try:
             await self.keeper.shown(
                 view.run_id,
                 channel_id=self._channel_id,
-                message_id=self._message.id,
+                message_id=shown.message.id,
                 done=view.done,
                 planned=view.planned,
             )
