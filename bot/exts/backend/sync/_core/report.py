@@ -36,6 +36,7 @@ MAX_EMBED: Final = 6000
 _TOP_CAUSES: Final = 5
 _SHOWN_PARKED: Final = 5
 _BAR_CELLS: Final = 20
+_LONGEST_ETA_S: Final = 1000 * 3600
 _MAX_QUOTE: Final = 200
 _MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<@:/-])")
 # Control characters, marks of direction and width, and halves of surrogate pairs.
@@ -365,8 +366,10 @@ def _eta(view: RunView) -> str:
     # Before 1 % an estimate is a guess, and people remember the guess.
     if view.rate <= 0 or view.done * 100 < view.planned or view.done >= view.planned:
         return ""
-    left = timedelta(seconds=(view.planned - view.done) / view.rate)
-    return f", {view.rate:,.0f} a second, about {span(left)} left"
+    left_s = (view.planned - view.done) / view.rate
+    # At a rate next to nothing the time is beyond what a timedelta holds, and nobody's business.
+    left = f", about {span(timedelta(seconds=left_s))} left" if left_s < _LONGEST_ETA_S else ""
+    return f", {view.rate:,.0f} a second{left}"
 
 
 def _bar(done: int, total: int) -> str:
