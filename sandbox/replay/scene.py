@@ -24,7 +24,7 @@ Json = dict[str, Any]
 AS_IN_REALITY: Final = 50_000  # members
 _SHORTER: Final = 10
 _LOOK_S: Final = 0.2
-_QUIET_S: Final = 1.0  # for so long both sides must go on agreeing
+_QUIET_S: Final = 1.0  # for so long both sides must go on agreeing without a request
 _SHOWN: Final = 20
 
 
@@ -180,18 +180,17 @@ class Scene:
         raise self.bot.failure(f"left more than {rows:,} rows wrong for {within_s:g} s")
 
     async def agree(self, *, within_s: float = 180.0) -> None:
-        """Wait until both sides agree, mod-log leaves no run open, and it stays so.
+        """Wait until both sides agree, mod-log leaves no run open, and the site is left in peace.
 
         What may be withheld is left out. If they don't agree in time, that is a fault.
         """
-        agreed_s: float | None = None
+        quiet_s, asked = time.monotonic(), -1
         async for messages in self._looks(within_s):
             agreed = self.chronicle.differing == len(self.withheld)
-            if not agreed or checks.open_runs(messages):
-                agreed_s = None
-            elif agreed_s is None:
-                agreed_s = time.monotonic()
-            elif time.monotonic() - agreed_s >= _QUIET_S:
+            before, asked = asked, len(self.requests())
+            if not agreed or asked != before or checks.open_runs(messages):
+                quiet_s = time.monotonic()
+            elif time.monotonic() - quiet_s >= _QUIET_S:
                 return
         self.faults.append(f"both sides did not agree within {within_s:g} s")
 

@@ -93,7 +93,7 @@ class Control:
     ) -> None:
         self.dirty = Dirty(
             limit=settings.sync_max_waiting,
-            overflowed=lambda: self.want("because too many live changes were waiting"),
+            overflow=lambda: self.want("because live changes were too many to follow"),
         )
         self.last: RunView | None = None
         self.ledger = Ledger(

@@ -180,9 +180,12 @@ class DiscordGuild:
                     reason = f"the bot is not a member of guild {self._id} (GUILD_ID)"
                     return Proof(complete=False, reason=reason, members=0)
                 epoch = self._epoch
+                renews = self._proven is guild  # it was proven before, but not wholly
                 proof = await self._request_all(guild)
                 if self._epoch == epoch and self._guild() is guild:
                     self._proof, self._proven = proof, guild
+                    if renews and (proof.complete or proof.corrected):
+                        self._renewed()
                     lasts_s = float("inf") if proof.complete else _UNPROVEN_S
                     self._proof_until = asyncio.get_running_loop().time() + lasts_s
                     log.info(

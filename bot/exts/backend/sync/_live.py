@@ -17,7 +17,7 @@ from ._core import run
 from ._core.models import ALL_FIELDS, Field
 from ._core.pace import Pace
 from ._core.patience import Failure, FailureKind
-from ._core.plan import Group, Kind
+from ._core.plan import Group, Kind, departures_need_approval
 from ._core.waiting import Waiting
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._runner import Runner
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._core.pace import PaceLimits
     from ._core.waiting import Taken
     from ._parking import Parking
+    from ._ports import Guild
     from ._runner import Parts
 
 log = structlog.get_logger(__name__)
@@ -47,14 +48,15 @@ class Dirty:
     """What events have marked and the site may not know yet.
 
     `noted` collects every id marked since a run began, so that the run does not judge what is
-    changing under its eyes. `overflowed` is called when more than `limit` ids would have waited.
+    changing under its eyes. `overflow` is called for what only a full sync can bring to the site,
+    as when more than `limit` ids would have waited.
     """
 
-    def __init__(self, *, limit: int, overflowed: Callable[[], None]) -> None:
+    def __init__(self, *, limit: int, overflow: Callable[[], None]) -> None:
         self.waiting = Waiting(limit=limit)
         self.roles: set[RoleId] = set()
         self.noted: set[UserId] = set()
-        self._overflowed = overflowed
+        self.overflow = overflow
         self._marked = asyncio.Event()
 
     def __len__(self) -> int:
@@ -94,7 +96,7 @@ class Dirty:
         self._marked.set()
         if not all_wait:
             log.warning("sync.dirty.overflowed", limit=self.waiting.limit)
-            self._overflowed()
+            self.overflow()
 
     async def wait(self) -> None:
         """Wait until something is marked."""
@@ -236,7 +238,9 @@ class LiveUpdates:
             self._dirty.mark(written)  # those that were rows already have not been written by it
         if delivery.left_out:
             await runner.prove()
-            await self._ask_about(delivery.left_out, taken.kind)
+            await look_after(
+                delivery.left_out, kind=taken.kind, guild=self._parts.guild, dirty=self._dirty
+            )
         log.info(
             "sync.drain.finished",
             kind=taken.kind.value,
@@ -251,20 +255,29 @@ class LiveUpdates:
         if pace.ceiling < self._pace.ceiling or rows * 2 > self._pace.items:
             self._pace = pace
 
-    async def _ask_about(self, ids: Collection[UserId], kind: Kind) -> None:
-        """Mark anew whoever was left out of a request, for the guild said otherwise by then."""
-        present = await self._parts.guild.members(ids)
-        self._dirty.mark(present)
-        unknown = self._dirty.waiting.unknown(ids, kind=kind, present=present)
-        if not unknown:
-            return
-        gone = await self._parts.guild.departed(unknown)
-        if gone is None:
-            reason = "Discord did not answer who has left"
-            raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
-        for id_ in gone:
-            self._dirty.mark_left(id_)
-        self._dirty.mark(set(unknown) - gone)
+
+async def look_after(ids: Collection[UserId], *, kind: Kind, guild: Guild, dirty: Dirty) -> None:
+    """Mark anew whoever was left out of a request, for the guild said otherwise by then.
+
+    Raises `RunStoppedError` if Discord does not say who of them has left. Too many are not asked
+    about: it takes a sync that compares all rows, and a moderator, to believe in their departure.
+    """
+    present = await guild.members(ids)
+    dirty.mark(present)
+    unknown = dirty.waiting.unknown(ids, kind=kind, present=present)
+    if not unknown:
+        return
+    if departures_need_approval(len(unknown), 0):
+        log.warning("sync.members.unknown", ids=len(unknown))
+        dirty.overflow()
+        return
+    gone = await guild.departed(unknown)
+    if gone is None:
+        reason = "Discord did not answer who has left"
+        raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
+    for id_ in gone:
+        dirty.mark_left(id_)
+    dirty.mark(set(unknown) - gone)
 
 
 def group_of(kind: Kind, ids: tuple[UserId, ...]) -> Group:

@@ -34,7 +34,7 @@ from ._core.report import Ending, Phase, RoleTally, RunView
 from ._core.wire import Capabilities, Page
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._ledger import utc_now
-from ._live import group_of
+from ._live import group_of, look_after
 from ._runner import Runner
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class FullSync:
         self.scope = scope
         self._dirty = dirty
         self._changes = changes
+        self._departing: frozenset[UserId] = frozenset()
         self._mod_log = mod_log
         self._pace = pace
         self._page_items = page_items
@@ -390,6 +391,9 @@ class FullSync:
         if not plan.total:
             return
         self._show(phase=Phase.USERS)
+        self._departing = frozenset(
+            id_ for group in plan.groups if group.kind is Kind.DEPARTURE for id_ in group.ids
+        )
         loop = asyncio.get_running_loop()
         self._writing_since = loop.time()
         delivery = delivering.start(
@@ -418,7 +422,7 @@ class FullSync:
 
         Return the ids that the site has taken.
         """
-        self._dirty.mark(delivery.left_out)
+        await self._look_after(delivery.left_out)
         touched = {id_ for group in plan.groups for id_ in group.ids}
         touched -= {row.id for row in delivery.parked}
         differing = await self._still_differing(touched)
@@ -458,6 +462,17 @@ class FullSync:
         self._show(parked=(*again.parked, *altered))
         return written - {row.id for row in self.view.parked}
 
+    async def _look_after(self, left_out: Collection[UserId]) -> None:
+        """Let the live worker see to those of whom the guild spoke differently by then."""
+        if not left_out:
+            return
+        await self._runner.prove()
+        try:
+            await look_after(left_out, kind=Kind.UPDATE, guild=self._guild, dirty=self._dirty)
+        except RunStoppedError as exc:
+            log.warning("sync.members.unasked", ids=len(left_out), error=str(exc))
+            self._dirty.mark(left_out)
+
     async def _still_differing(self, ids: set[UserId]) -> Plan:
         """Read these ids' rows back and compare; ids that changed meanwhile are left out."""
         planner = Planner()
@@ -471,8 +486,8 @@ class FullSync:
                 await self._compare(planner, (row for row in page.rows if row.id in ids))
         await self._runner.prove()
         planner.add_missing(await self._guild.members(ids - planner.seen))
-        # Not gone because the cache lacks them: it may have missed that they are back.
-        planner.add_departures(sorted(await self._guild.departed(planner.absent) or ()))
+        # Others were not planned, and so neither confirmed nor counted by any gate.
+        planner.add_departures(id_ for id_ in planner.absent if id_ in self._departing)
         return planner.plan(without=self._dirty.noted)
 
     # -- showing ----------------------------------------------------------------------------------
