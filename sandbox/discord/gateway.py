@@ -155,7 +155,9 @@ class Gateway:
         self._asked_at: dict[int, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
-        self.counters = {"identify": 0, "resume": 0, "member_requests": 0, "rate_limited": 0}
+        self.counters = dict.fromkeys(
+            ("refused", "identify", "resume", "member_requests", "rate_limited"), 0
+        )
         state.emit = self.emit
 
     # -- sending ----------------------------------------------------------------------------------
@@ -226,6 +228,7 @@ class Gateway:
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """Serve one websocket."""
         if self._faults.refuse_connections:
+            self.counters["refused"] += 1
             raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse(max_msg_size=2**20, timeout=_CLOSE_S)
         await socket.prepare(request)

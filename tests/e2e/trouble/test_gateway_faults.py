@@ -57,6 +57,25 @@ async def test_a_member_list_is_read_in_full_or_not_believed(
     assert stage.site.writes() == []
 
 
+async def test_a_silence_while_the_connection_is_down_is_none(stage: Stage) -> None:
+    """Discord can't answer then: the bot asks again once it can, and doesn't read by REST."""
+    await stage.guild(2500)
+    await stage.fill_site()
+    await stage.control.fault("member_interval_s", 0)
+    await stage.control.fault("drop_after_chunks", 1)
+    async with stage.bot(SYNC_MEMBER_TIMEOUT_S=0.2):
+        await stage.until(lambda: stage.discord.gateway.counters["member_requests"] > 0)
+        await stage.control.fault("refuse_connections")
+        await stage.until(lambda: stage.discord.gateway.counters["refused"] > 1)
+        await stage.control.fault("refuse_connections", 0)
+        end = await stage.run_end()
+
+    counters = await stage.control.counters()
+    assert end["description"].startswith("Nothing to change: 2,501 rows agree with the guild.")
+    assert "rest GET guilds" not in counters
+    assert counters["identify"] == 2
+
+
 async def test_what_happened_between_two_sessions_is_found(stage: Stage) -> None:
     """A session that can't be resumed has missed events: a sync by itself makes up for them."""
     ids = await stage.guild(50)

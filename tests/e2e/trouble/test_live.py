@@ -1,5 +1,8 @@
 """What happens in the guild while the bot is there reaches the site by itself."""
 
+import asyncio
+from typing import Any
+
 from aiohttp import web
 
 from tests.e2e.trouble.faulty_site import Answer, Call, Forward, first
@@ -78,3 +81,85 @@ async def test_a_role_deleted_while_its_write_waits_is_not_brought_back(stage: S
 async def fail_writes(call: Call, forward: Forward) -> Answer:
     """Answer writes as a site that is overloaded."""
     return web.Response(status=503) if call.writes else await forward(call)
+
+
+async def test_who_returns_at_once_has_the_names_of_now(stage: Stage) -> None:
+    """discord.py gives who joins the names that it still holds of them; the site gets the new."""
+    ids = await stage.guild(10)
+    async with stage.bot():
+        await stage.run_end()
+        member = {"id": ids[2], "name": "another", "global_name": "Another"}
+        leave_and_return: list[dict[str, Any]] = [
+            {"op": "leave", "id": ids[2]},
+            {"op": "put", "member": member},
+        ]
+        await stage.control.operations(GUILD, leave_and_return)
+        due = await stage.rows_due()
+        await stage.until(lambda: stage.database.stored() == due)
+
+
+async def test_who_came_and_left_unseen_by_the_site_is_not_told_of(stage: Stage) -> None:
+    """The site has no row of them to mark, and is not asked about one again and again."""
+    ids = await stage.guild(10)
+    async with stage.bot():
+        await stage.run_end()
+        before = len(stage.site.writes())
+        come_and_go: list[dict[str, Any]] = [
+            {"op": "put", "member": {"id": 11, "name": "guest"}},
+            {"op": "leave", "id": 11},
+        ]
+        await stage.control.operations(GUILD, come_and_go)
+        for number in range(5):
+            await stage.control.nick(GUILD, ids[3], f"nick {number}")
+            due = await stage.rows_due()
+            await stage.until(lambda due=due: stage.database.stored() == due)  # type: ignore[misc]
+        writes = stage.site.writes()[before:]
+
+    assert {frozenset(call.ids) for call in writes} == {frozenset({ids[3]})}
+
+
+async def test_more_than_a_thousand_changes_go_as_a_run(stage: Stage) -> None:
+    """They are recorded as an attempt, shown in mod-log, and looked at again."""
+    ids = await stage.guild(2000)
+    async with stage.bot():
+        await stage.run_end()
+        before = len(stage.site.writes())
+        changes = [{"op": "change", "id": id_, "nick": "another"} for id_ in ids[:1900]]
+        await stage.control.operations(GUILD, changes)
+        end = await stage.run_end(2)
+        due = await stage.rows_due()
+        await stage.until(lambda: stage.database.stored() == due)
+        writes = stage.site.writes()[before:]
+
+    assert end["title"] == "Sync of live changes finished"
+    assert "seen live" in end["description"]
+    assert len(writes) < 20
+
+
+async def test_more_changes_than_can_wait_are_left_to_a_full_sync(stage: Stage) -> None:
+    """While the site does not answer, ids wait up to a bound; beyond it a sync looks for all."""
+    ids = await stage.guild(30)
+    answers = asyncio.Event()
+
+    async def slow(call: Call, forward: Forward) -> Answer:
+        if call.writes_users:
+            await answers.wait()
+        return await forward(call)
+
+    async with stage.bot(SYNC_MAX_WAITING=10):
+        await stage.run_end()
+        stage.site.fault = slow
+        before = len(stage.site.calls)
+        await stage.control.nick(GUILD, ids[0], "first")
+        await stage.until(lambda: len(stage.site.calls) > before)
+        changes = [{"op": "change", "id": id_, "nick": "another"} for id_ in ids[1:20]]
+        await stage.control.operations(GUILD, changes)
+        await stage.until(
+            lambda: any(embed["title"].startswith("Syncing") for embed in stage.embeds())
+        )
+        answers.set()
+        end = await stage.run_end(2)
+        due = await stage.rows_due()
+        await stage.until(lambda: stage.database.stored() == due)
+
+    assert "display name changed" in end["description"]
