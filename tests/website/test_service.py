@@ -334,7 +334,7 @@ def test_a_database_that_comes_back_is_used_again(postgres_website: Website) -> 
     """While the database refuses, requests answer 503 with a time to wait; later they work."""
     site = postgres_website
     name = site.database.query("SELECT current_database()")[0][0]
-    server = site.database.url.replace(f"/{name}?", "/postgres?")
+    server = f"{site.database.url.rpartition('/')[0]}/postgres"
     admin = type(site.database)(vendor="postgresql", url=server)
     with site.client() as client:
         before = client.get("bot/roles")
