@@ -6,24 +6,29 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import discord
+import structlog
 from discord.ext import commands
 
-from ._control import Control, Refusal
+from ._buttons import hearing
+from ._control import Control
+from ._core.alert import LIVE
 from ._core.models import RoleId, UserId
-from ._core.report import Notice, Tone, render
-from ._core.status import parked_list, status
-from ._errors import StoreError
+from ._core.report import MAX_DESCRIPTION, pressed_by
+from ._core.withheld import Decision
 from ._guild import DiscordGuild
-from ._reporter import DiscordModLog, to_embed
+from ._message import mentions, prefix_of, to_embed, to_file, to_view
+from ._orders import Orders, Reply, said
+from ._reporter import DiscordModLog
 from ._site import HttpSite
 from ._store import open_store
 from ._sync import Scope
 from ._telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
+    from ._core.buttons import Button
     from ._settings import SyncSettings
+
+log = structlog.get_logger(__name__)
 
 # Any bot: the extension is dropped into bots of other classes. mypy 2.4 can't infer the union of
 # callbacks that discord.py's decorators take, hence an ignore at each of them.
@@ -78,6 +83,8 @@ class Sync(commands.Cog):
             settings=settings,
         )
         self._mod_log.keeper = self._control.ledger
+        self._orders = Orders(self._control, settings)
+        self._button = hearing(self._press)
         self._reporting: asyncio.Task[None] | None = None
 
     # -- lifetime ---------------------------------------------------------------------------------
@@ -86,6 +93,7 @@ class Sync(commands.Cog):
         """Start the work in tasks of their own: waiting for Discord in here would deadlock."""
         self._telemetry.register()
         self._guild.attach()
+        self._bot.add_dynamic_items(self._button)
         self._reporting = asyncio.create_task(self._mod_log.run_forever())
         self._control.begin()
 
@@ -95,6 +103,7 @@ class Sync(commands.Cog):
         if self._reporting is not None:
             self._reporting.cancel()
             await asyncio.gather(self._reporting, return_exceptions=True)
+        self._bot.remove_dynamic_items(self._button)
         self._guild.detach()
         await self._site.close()
         self._telemetry.unregister()
@@ -145,40 +154,111 @@ class Sync(commands.Cog):
         if role.guild.id == self._settings.guild_id:
             self._control.want("because a role was deleted")
 
-    # -- commands ---------------------------------------------------------------------------------
+    # -- who may ----------------------------------------------------------------------------------
+
+    def _refusal(self, guild_id: int | None, person: discord.Member | discord.User) -> str | None:
+        """Let administrators and the configured roles in, in the configured server only."""
+        if guild_id != self._settings.guild_id:
+            return "This works only in the server that is synced."
+        if isinstance(person, discord.Member) and (
+            person.guild_permissions.administrator
+            or any(person.get_role(id_) for id_ in self._settings.sync_command_role_ids)
+        ):
+            return None
+        return "Only administrators and the configured roles may use this."
 
     async def cog_check(self, ctx: _Context) -> bool:
-        """Let administrators and the configured roles in, in the configured server only."""
+        """Refuse whoever may not, in words for `cog_command_error`."""
         if self._control.is_standby:
             raise StandbyError("Another process answers for this server.")
-        if ctx.guild is None or ctx.guild.id != self._settings.guild_id:
-            raise NotAllowedError("This works only in the server that is synced.")
-        author = ctx.author
-        if isinstance(author, discord.Member) and (
-            author.guild_permissions.administrator
-            or any(author.get_role(id_) for id_ in self._settings.sync_command_role_ids)
-        ):
-            return True
-        raise NotAllowedError("Only administrators and the configured roles may use this.")
+        refusal = self._refusal(None if ctx.guild is None else ctx.guild.id, ctx.author)
+        if refusal is not None:
+            raise NotAllowedError(refusal)
+        return True
 
     async def cog_command_error(self, ctx: _Context, error: Exception) -> None:
         """Answer a refusal; whatever else goes wrong is for the bot's own handler."""
         if isinstance(error, NotAllowedError):
-            await ctx.send(
-                str(error), ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
+            await ctx.send(str(error), ephemeral=True, allowed_mentions=mentions())
+
+    # -- buttons ----------------------------------------------------------------------------------
+
+    async def _press(self, interaction: discord.Interaction[Any], button: Button | None) -> None:
+        """Answer whoever pressed a button: an order for everybody to see, all else for them."""
+        if self._control.is_standby:
+            return  # the process that leads hears it, too
+        person = interaction.user
+        refusal = self._refusal(interaction.guild_id, person)
+        if refusal is not None:
+            await interaction.response.send_message(
+                refusal, ephemeral=True, allowed_mentions=mentions()
             )
+            return
+        try:
+            await interaction.response.defer()
+            await self._answer_press(interaction, button)
+        except (discord.HTTPException, OSError) as exc:
+            log.warning("sync.button.unanswered", user_id=person.id, error=str(exc))
+
+    async def _answer_press(
+        self, interaction: discord.Interaction[Any], button: Button | None
+    ) -> None:
+        person = interaction.user
+        if button is None:
+            reply = said("This bot does not know that button: another version sent it.")
+        else:
+            log.info(
+                "sync.button.pressed",
+                action=button.action.value,
+                argument=button.argument,
+                user_id=person.id,
+            )
+            reply = await self._orders.press(button, f"<@{person.id}>")
+            if reply.done:
+                await self._show_press(interaction, button, reply)
+        await interaction.followup.send(**self._saying(reply), ephemeral=True)
+
+    async def _show_press(
+        self, interaction: discord.Interaction[Any], button: Button, reply: Reply
+    ) -> None:
+        """Let the message whose button was pressed say so, and lose its buttons.
+
+        A live message is its reporter's, and tells it in its next state.
+        """
+        message = interaction.message
+        embed = message.embeds[0] if message is not None and message.embeds else None
+        if embed is None or (embed.title or "").startswith(LIVE):
+            return
+        line = pressed_by(f"<@{interaction.user.id}>", button, reply.notice.description)
+        embed.description = f"{embed.description}\n{line}"[:MAX_DESCRIPTION]
+        await interaction.edit_original_response(
+            embed=embed, view=None, allowed_mentions=mentions()
+        )
+
+    def _saying(self, reply: Reply) -> dict[str, Any]:
+        """Return the arguments with which a message answers so."""
+        view, file = to_view(reply.notice.buttons), reply.file
+        return {
+            "embed": to_embed(reply.notice, prefix=prefix_of(self._bot)),
+            "allowed_mentions": mentions(),
+            "silent": True,
+            **({} if view is None else {"view": view}),
+            **({} if file is None else {"file": to_file(file)}),
+        }
+
+    # -- commands ---------------------------------------------------------------------------------
 
     # No `fallback`: beside a subcommand of the same name discord.py 2.7 registers neither.
     @commands.hybrid_group(name="sync")  # type: ignore[arg-type] # see _Context
     @commands.guild_only()
     async def sync(self, ctx: _Context) -> None:
         """Show the sync that is on, or the last one."""
-        await self._answer(ctx, self._status())
+        await self._answer(ctx, self._orders.status())
 
     @sync.command(name="status")  # type: ignore[arg-type] # see _Context
     async def sync_status(self, ctx: _Context) -> None:
         """Show the sync that is on, or the last one."""
-        await self._answer(ctx, self._status())
+        await self._answer(ctx, self._orders.status())
 
     @sync.command(name="all")  # type: ignore[arg-type] # see _Context
     async def sync_all(self, ctx: _Context, force: Literal["force"] | None = None) -> None:
@@ -198,98 +278,69 @@ class Sync(commands.Cog):
     @sync.command(name="plan")  # type: ignore[arg-type] # see _Context
     async def sync_plan(self, ctx: _Context) -> None:
         """Compare the website with this server and show what a sync would change."""
-        await ctx.defer()
+        await ctx.defer(ephemeral=True)
         async with ctx.typing():
-            view = await self._control.plan(f"asked for by {ctx.author.name}")
-        await self._answer(ctx, _said(view.reason) if isinstance(view, Refusal) else render(view))
+            reply = await self._orders.plan(_who(ctx))
+        await self._answer(ctx, reply)
 
     @sync.command(name="cancel")  # type: ignore[arg-type] # see _Context
     async def sync_cancel(self, ctx: _Context) -> None:
         """Stop the sync that is on before its next request."""
-        view = self._control.cancel(f"Cancelled by {_who(ctx)}.")
-        said = "No sync is on." if view is None else f"Run `{view.run_id}` is being stopped."
-        await self._answer(ctx, _said(said))
+        await self._answer(ctx, self._orders.cancel(_who(ctx)))
 
     @sync.command(name="pause")  # type: ignore[arg-type] # see _Context
     async def sync_pause(self, ctx: _Context) -> None:
         """Hold every write to the website until it is resumed."""
-        await self._order(ctx, self._control.ledger.pause(_who(ctx)), "Sync is paused.")
+        await self._answer(ctx, await self._orders.pause(_who(ctx)))
 
     @sync.command(name="resume")  # type: ignore[arg-type] # see _Context
     async def sync_resume(self, ctx: _Context) -> None:
         """End the pause."""
-        await self._order(ctx, self._control.ledger.resume(_who(ctx)), "Sync goes on.")
+        await self._answer(ctx, await self._orders.resume(_who(ctx)))
 
     @sync.command(name="parked")  # type: ignore[arg-type] # see _Context
     async def sync_parked(self, ctx: _Context) -> None:
         """Show the rows that the website does not take."""
-        await self._answer(ctx, parked_list(self._control.ledger.parked.values()))
+        await self._answer(ctx, self._orders.parked())
 
     @sync.command(name="retry")  # type: ignore[arg-type] # see _Context
     async def sync_retry(self, ctx: _Context) -> None:
         """Try the parked rows again now."""
-        count = len(self._control.ledger.parked)
-        await self._order(ctx, self._control.retry_parked(), f"{count:,} rows are tried again.")
+        await self._answer(ctx, await self._orders.retry_parked())
+
+    @sync.command(name="approve")  # type: ignore[arg-type] # see _Context
+    async def sync_approve(self, ctx: _Context, list_id: str | None = None) -> None:
+        """Let withheld departures or role deletions be written."""
+        await self._answer(ctx, await self._orders.decide(list_id, Decision.APPROVED, _who(ctx)))
+
+    @sync.command(name="reject")  # type: ignore[arg-type] # see _Context
+    async def sync_reject(self, ctx: _Context, list_id: str | None = None) -> None:
+        """Keep withheld departures or role deletions from being written."""
+        await self._answer(ctx, await self._orders.decide(list_id, Decision.REJECTED, _who(ctx)))
 
     @sync.group(name="breaker")  # type: ignore[arg-type] # see _Context
     async def sync_breaker(self, ctx: _Context) -> None:
         """Show whether the breaker lets syncs write."""
-        await self._answer(ctx, self._status())
+        await self._answer(ctx, self._orders.status())
 
     @sync_breaker.command(name="open")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_open(self, ctx: _Context, *, reason: str = "") -> None:
         """Let nothing be written to the website until a reset."""
-        order = self._control.ledger.open_breaker(_who(ctx), reason)
-        await self._order(ctx, order, "The breaker is open until it is reset.")
+        await self._answer(ctx, await self._orders.open_breaker(_who(ctx), reason))
 
     @sync_breaker.command(name="reset")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_reset(self, ctx: _Context) -> None:
         """Close the breaker and forget the failures that were counted."""
-        await self._order(ctx, self._control.reset_breaker(_who(ctx)), "The breaker is closed.")
+        await self._answer(ctx, await self._orders.reset_breaker(_who(ctx)))
 
     async def _start(self, ctx: _Context, scope: Scope, force: str | None) -> None:
-        trigger = f"asked for by {_who(ctx)}"
-        view = self._control.start(scope, trigger, forced=force is not None)
-        if isinstance(view, Refusal):
-            await self._answer(ctx, _said(view.reason))
-            return
-        where = f"<#{self._settings.mod_log_channel_id}>"
-        await self._answer(ctx, _said(f"Run `{view.run_id}` has started; {where} shows it."))
+        reply = self._orders.start(scope, _who(ctx), forced=force is not None)
+        await self._answer(ctx, reply)
 
-    async def _order(self, ctx: _Context, order: Coroutine[Any, Any, None], said: str) -> None:
-        """Carry out what was ordered, if this process may, and say so."""
-        try:
-            if not self._control.is_leading:
-                order.close()
-                said = f"This bot may not do that now: {self._control.trouble}."
-            else:
-                await order
-        except StoreError as exc:
-            said = f"That could not be kept, so it does not hold: {exc}"
-        await self._answer(ctx, _said(said))
-
-    def _status(self) -> Notice:
-        control = self._control
-        view = control.current or control.last
-        return status(
-            control.ledger.state,
-            view,
-            waiting=len(control.dirty),
-            parked=len(control.ledger.parked),
-            max_items=self._settings.sync_max_items,
-            trouble=None if control.is_leading else control.trouble,
-            drift=control.ledger.drift,
-        )
-
-    async def _answer(self, ctx: _Context, notice: Notice) -> None:
-        await ctx.send(
-            embed=to_embed(notice), allowed_mentions=discord.AllowedMentions.none(), silent=True
-        )
+    async def _answer(self, ctx: _Context, reply: Reply) -> None:
+        # A slash command's answer is for its caller, but for an order that was carried out.
+        await ctx.send(**self._saying(reply), ephemeral=not reply.done)
 
 
 def _who(ctx: _Context) -> str:
     return f"<@{ctx.author.id}>"
-
-
-def _said(text: str) -> Notice:
-    return Notice(title="Sync", description=text, tone=Tone.RUNNING)

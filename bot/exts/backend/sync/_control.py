@@ -23,8 +23,19 @@ from ._core.attempt import Attempt, ending_of_stop
 from ._core.breaker import AttemptEnding, BreakerState, Probe, Start, Withheld, permit
 from ._core.history import past_run
 from ._core.patience import Failure, FailureKind
-from ._core.report import Ending, ended_late, failure_alert, when
+from ._core.report import (
+    Ending,
+    Notice,
+    Tone,
+    ended_late,
+    failure_alert,
+    followed,
+    quote,
+    wants_link,
+    when,
+)
 from ._core.schedule import next_start
+from ._core.withheld import Decision
 from ._errors import RunStoppedError, StoreError
 from ._gate import Gate
 from ._ledger import Ledger, utc_now
@@ -35,12 +46,13 @@ from ._spool import Spool
 from ._sync import FullSync, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Sequence
+    from collections.abc import Collection, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from ._core.models import UserId
     from ._core.report import RunView
     from ._core.waiting import Taken
+    from ._core.withheld import WithheldList
     from ._ports import Guild, ModLog, Seen, Site, Store
     from ._settings import SyncSettings
     from ._telemetry import Telemetry
@@ -136,7 +148,7 @@ class Control:
         self._plan_check()
         self._nudged = asyncio.Event()
         self.trouble = "it has just started and has not read its state yet"
-        self._trouble_said = False
+        self._trouble_since: datetime | None = None
         self._stopping = False
         self._out_of_touch = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -203,10 +215,31 @@ class Control:
         self._sync.cancel(reason)
         return self._sync.view
 
+    async def pause(self, by: str) -> None:
+        """Hold all automatic and live writes."""
+        await self.ledger.pause(by)
+        self._show_again()
+
+    async def resume(self, by: str) -> None:
+        """End the pause."""
+        await self.ledger.resume(by)
+        self._show_again()
+
+    def _show_again(self) -> None:
+        """Let the live message of the run that is on, if one is, tell what has just changed."""
+        if self._sync is not None:
+            self._sync.show_again()
+
     async def reset_breaker(self, by: str) -> None:
         """Close the breaker, and start a full sync in place of those that it withheld."""
         await self.ledger.reset_breaker(by)
         self.want(f"after {by} reset the breaker")
+
+    async def decide(self, list_: WithheldList, decision: Decision, by: str) -> None:
+        """Note what somebody decided about a list; a sync carries out what was approved."""
+        await self.ledger.decide(list_, decision, by=by)
+        if decision is Decision.APPROVED:
+            self.want(f"after {by} approved {len(list_.ids):,} {list_.what.value}")
 
     async def retry_parked(self) -> None:
         """Make every parked row due, and let it be sent with the next live changes."""
@@ -216,7 +249,7 @@ class Control:
     def _refusal(self, how: Start, *, full: bool) -> Refusal | None:
         state = self.ledger.state
         if not self.is_leading:
-            return Refusal(reason=f"This bot may not write now: {self.trouble}.")
+            return Refusal(reason=f"This bot may not write now: {quote(self.trouble)}.")
         if self._sync is not None:
             return Refusal(
                 reason=f"Run `{self._sync.view.run_id}` is on already; `!sync status` shows it, "
@@ -232,7 +265,7 @@ class Control:
             ways = "`!sync breaker reset` closes it."
             if state.breaker.opened_by is None:
                 ways = "`!sync all force` tries now."
-            return Refusal(reason=f"The breaker is open: {may.reason}.{until} {ways}")
+            return Refusal(reason=f"The breaker is open: {quote(may.reason)}.{until} {ways}")
         return None
 
     def _launch(
@@ -350,6 +383,8 @@ class Control:
             if full:
                 # What was marked before it began was compared, or written, and seen again.
                 self.dirty.waiting.settle(but=self.dirty.noted)
+            for what in sync.withholding.used:
+                await self.ledger.withhold_no_longer(what)
         elif view.ending is Ending.FAILED:
             sync.say_next(alert.next_step(self.ledger.state.breaker))
         elif ending is AttemptEnding.INTERRUPTED:
@@ -536,23 +571,45 @@ class Control:
             await asyncio.sleep(_REMIND_S)
 
     async def _end_orphans(self, seen: Sequence[Seen] | None) -> None:
-        """End the live messages that a process which died has left open."""
+        """End the live messages that a process which died has left open; link what follows them."""
         seen = seen if seen is not None else await self._mod_log.recent(_LOOK_BACK)
         died = self.ledger.died
         past = {run.run_id: run for run in self.ledger.past_runs()}
+        unlinked: dict[int, Notice] = {}
         for message in seen or ():
             run_id = message.footer.partition("run ")[2].partition(" ")[0]
             here = self._sync is not None and self._sync.view.run_id == run_id
-            if not message.title.startswith(alert.LIVE) or here:
-                continue
-            attempt = died if died is not None and died.run_id == run_id else None
-            notice = ended_late(
-                what=message.title.removeprefix(alert.LIVE),
-                run_id=run_id,
-                attempt=attempt,
-                past=past.get(run_id),
+            if message.title.startswith(alert.LIVE) and not here:
+                attempt = died if died is not None and died.run_id == run_id else None
+                notice = ended_late(
+                    what=message.title.removeprefix(alert.LIVE),
+                    run_id=run_id,
+                    attempt=attempt,
+                    past=past.get(run_id),
+                )
+                await self._mod_log.replace(message.id, notice)
+            else:
+                notice = Notice(
+                    title=message.title,
+                    description=message.description,
+                    tone=Tone.WARNING,
+                    footer=message.footer,
+                )
+            if wants_link(notice.title, notice.description):
+                unlinked[message.id] = notice
+        await self._link(unlinked)
+
+    async def _link(self, unlinked: Mapping[int, Notice]) -> None:
+        """Let the ends of interrupted runs name the next run, as soon as it has a message."""
+        if not unlinked:
+            return
+        while (attempt := self.ledger.state.attempt) is None or attempt.message_id is None:
+            await self.ledger.changed()
+        url = self._mod_log.url(attempt.message_id)
+        for message_id, notice in unlinked.items():
+            await self._mod_log.replace(
+                message_id, followed(notice, run_id=attempt.run_id, url=url)
             )
-            await self._mod_log.replace(message.id, notice)
 
     async def _drop_run(self) -> None:
         """End a run whose lease went: what it still writes could meet another process's writes."""
@@ -564,14 +621,14 @@ class Control:
     def _say_trouble(self, reason: str) -> None:
         self.trouble = reason
         log.warning("sync.store.unreachable", error=reason)
-        if not self._trouble_said:
-            self._trouble_said = True
+        if self._trouble_since is None:
+            self._trouble_since = utc_now()
             self._spool.say(alert.store_unreachable(reason))
 
     def _store_answers(self) -> None:
-        if self._trouble_said:
-            self._trouble_said = False
-            self._spool.say(alert.store_back())
+        if self._trouble_since is not None:
+            self._spool.say(alert.store_back(lasted=utc_now() - self._trouble_since))
+            self._trouble_since = None
 
     # -- live changes -----------------------------------------------------------------------------
 

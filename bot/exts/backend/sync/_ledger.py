@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from ._core import alert, attempt, breaker, drift, history, memory, state
+from ._core import alert, attempt, breaker, drift, history, memory, state, withheld
 from ._core.alert import Alert
 from ._core.state import State
 from ._errors import StoreUnreachableError
@@ -21,7 +21,7 @@ from ._errors import StoreUnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from ._core.alert import Draft, Topic
+    from ._core.alert import Draft
     from ._core.attempt import Attempt
     from ._core.breaker import AttemptEnding, Start
     from ._core.drift import Drift
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._core.models import UserId
     from ._core.report import Notice
     from ._core.state import Moved, StateLimits
+    from ._core.withheld import Decision, What, WithheldList
     from ._ports import Json, Store
 
     _T = TypeVar("_T")
@@ -41,6 +42,7 @@ _PUT_AGAIN_S: Final = 0.25
 _ALERT: Final = "alert/"
 _PARKED: Final = "parked/"
 _HISTORY: Final = "history/"
+_WITHHELD: Final = "withheld/"
 
 
 def utc_now() -> datetime:
@@ -67,6 +69,7 @@ class Ledger:
         self.state = State()
         self.parked: dict[UserId, ParkedRecord] = {}
         self.alerts: dict[str, Alert] = {}
+        self.withheld: dict[What, WithheldList] = {}
         self.died: Attempt | None = None
         self.drift: Drift | None = None
 
@@ -106,6 +109,8 @@ class Ledger:
         alerts = (read(key, alert.from_json, None) for key in kept if _is(key, _ALERT))
         self.parked = {row.id: row for row in parked if row is not None}
         self.alerts = {one.id: one for one in alerts if one is not None}
+        lists = (read(key, withheld.from_json, None) for key in kept if _is(key, _WITHHELD))
+        self.withheld = {one.what: one for one in lists if one is not None}
         self._past = sorted(key for key in kept if _is(key, _HISTORY))
         self._kept = {key: value for key, value in kept.items() if key not in unreadable}
         salt = kept.get("salt")
@@ -266,9 +271,45 @@ class Ledger:
         """Tell people what is news of these."""
         await self._move(lambda now: state.tell(self.state, drafts, now=now))
 
-    async def over(self, *topics: Topic) -> None:
-        """Note that what was told of these topics lasts no longer."""
-        await self._move(lambda _: (state.over(self.state, *topics), ()))
+    async def proven(self) -> None:
+        """Note that the guild's member list is whole."""
+        await self._move(lambda now: state.proven(self.state, now=now))
+
+    # -- what is withheld -------------------------------------------------------------------------
+
+    async def withhold(self, list_: WithheldList) -> WithheldList:
+        """Keep a list and ask people about it, unless one of its kind stands; return what does."""
+        standing = self.withheld.get(list_.what)
+        if standing is not None and withheld.holds(standing, now=utc_now()):
+            return standing
+        await self._keep_list(list_, alert.withheld(list_))
+        log.info(
+            "sync.list.withheld", what=list_.what.value, list=list_.digest, items=len(list_.ids)
+        )
+        return list_
+
+    async def decide(self, list_: WithheldList, decision: Decision, *, by: str) -> None:
+        """Keep what somebody decided about a list, and tell everybody."""
+        decided = withheld.decided(list_, decision, by=by, now=utc_now())
+        await self._keep_list(decided, alert.decided(decided))
+        log.info("sync.list.decided", list=list_.digest, decision=decision.value, by=by)
+
+    async def _keep_list(self, list_: WithheldList, draft: Draft) -> None:
+        # Each list is news, whatever was told of the one before it.
+        await self._move(
+            lambda now: state.tell(state.over(self.state, draft.topic), (draft,), now=now),
+            {f"{_WITHHELD}{list_.what.value}": _json(withheld.to_json(list_))},
+        )
+        self.withheld[list_.what] = list_
+
+    async def withhold_no_longer(self, what: What) -> None:
+        """Forget a list: it was carried out, or there are not too many any more."""
+        if what in self.withheld:
+            topic = alert.topic_of(what)
+            await self._move(
+                lambda _: (state.over(self.state, topic), ()), {f"{_WITHHELD}{what.value}": None}
+            )
+            del self.withheld[what]
 
     async def note_drift(self, found: Drift) -> None:
         """Keep what the last check for drift found."""

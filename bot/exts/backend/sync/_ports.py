@@ -72,10 +72,11 @@ class Guild(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A message of ours that mod-log shows: its embed's title and footer."""
+    """A message of ours that mod-log shows: its embed's title, description and footer."""
 
     id: int
     title: str
+    description: str
     footer: str
 
 
@@ -99,6 +100,10 @@ class ModLog(Protocol):
 
     async def recent(self, count: int) -> Sequence[Seen] | None:
         """Return our messages among the latest ones, newest first; None if they can't be read."""
+        ...
+
+    def url(self, message_id: int) -> str:
+        """Return where people find a message of the channel."""
         ...
 
     async def replace(self, message_id: int, notice: Notice) -> bool:

@@ -1,22 +1,24 @@
 """The mod-log channel: one live message a run, and alerts that are messages of their own.
 
-Only the newest state is ever kept for a message, so that a slow Discord makes edits rarer and never
-a queue of stale ones. Nothing that goes wrong here reaches a run.
+Only the newest state is ever kept for a run, so that a slow Discord makes edits rarer and never a
+queue of stale ones. What Discord does not take is tried again for as long as the extension is
+loaded. Nothing that goes wrong here reaches a run.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import discord
 import sentry_sdk
 import structlog
 
-from ._core.report import render
+from ._core.report import render, rolled
 from ._errors import StoreError
+from ._message import mentions, prefix_of, to_embed, to_view
 from ._ports import Seen
 
 if TYPE_CHECKING:
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_ROLL_AFTER_S: Final = 55 * 60  # messages older than an hour have a low limit of edits
+_ROLL_AFTER_S: Final = 55 * 60.0  # messages older than an hour have a low limit of edits
 _RETRY_S: Final = 2.0
-_LAST_RETRY_S: Final = 0.5
 _MAX_RETRY_S: Final = 60.0
 _SEARCHED: Final = 100
 _FINISH_S: Final = 30.0
+_MAX_UNSHOWN: Final = 20
+_TOO_MANY_EDITS: Final = 30046  # of a message older than an hour
 
 
 class Keeper(Protocol):
@@ -45,29 +48,23 @@ class Keeper(Protocol):
     ) -> None: ...
 
 
-@dataclass(slots=True, kw_only=True)
-class _Shown:
-    """What mod-log shows of a run.
-
-    `told` is the state that its message has, `view` the newest; once `is_last`, none will follow.
-    `posts` counts its messages, and `nonce` is that of the last one that was sent.
-    """
-
-    view: RunView
-    is_last: bool = False
-    told: RunView | None = None
-    message: discord.Message | None = None
-    posts: int = 0
-    nonce: str = ""
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class _UnusableError(discord.ClientException):
     """The configured channel is of a kind that takes no messages."""
 
 
+@dataclass(slots=True)
+class _Live:
+    """The message of a run, and what it says."""
+
+    message: discord.Message
+    notice: Notice
+
+
 class DiscordModLog:
-    """The channel `channel_id`; `interval_s` is the least time between two edits of a message."""
+    """The channel `channel_id`; `interval_s` is the least time between two edits in it.
+
+    A live message older than `roll_after_s` is followed by a new one.
+    """
 
     def __init__(
         self,
@@ -76,102 +73,151 @@ class DiscordModLog:
         channel_id: int,
         alert_role_id: int | None,
         interval_s: float,
+        roll_after_s: float = _ROLL_AFTER_S,
     ) -> None:
         self.keeper: Keeper | None = None
         self._bot = bot
         self._channel_id = channel_id
         self._alert_role_id = alert_role_id
         self._interval_s = interval_s
-        self._runs: dict[str, _Shown] = {}
+        self._roll_after_s = roll_after_s
+        self._newest: dict[str, RunView] = {}  # of each run whose message does not show it yet
+        self._live: dict[str, _Live] = {}
+        self._ended: set[str] = set()  # runs whose newest state is their last
         self._changed = asyncio.Event()
-        self._last = asyncio.Event()
-        self._edited_at = 0.0
+        self._hurry = asyncio.Event()
+        self._turned = asyncio.Event()
+        self._tried_at = 0.0
+        self._retry_s = 0.0
         self._unusable: str | None = None
         self._writing = False
 
     def show(self, view: RunView) -> None:
         """Show the newest state of a run, as soon as the edit interval allows."""
-        shown = self._runs.setdefault(view.run_id, _Shown(view=view))
-        shown.view = view
+        self._newest[view.run_id] = view
+        while len(self._newest) > _MAX_UNSHOWN:
+            # The next start ends a live message that was given up here.
+            self._forget(next(iter(self._newest)))
         self._changed.set()
 
     async def finish(self, view: RunView) -> None:
         """Show the last state of a run without waiting for the interval."""
+        self._ended.add(view.run_id)
         self.show(view)
-        shown = self._runs[view.run_id]
-        shown.is_last = True
         if not self._writing:
             return
-        self._last.set()
+        self._hurry.set()
         with suppress(TimeoutError):
-            await asyncio.wait_for(shown.done.wait(), _FINISH_S)
+            async with asyncio.timeout(_FINISH_S):
+                while self._newest.get(view.run_id) is view and self._unusable is None:
+                    await self._turned.wait()
 
     async def run_forever(self) -> None:
         """Write what is shown, for as long as the extension is loaded."""
-        loop = asyncio.get_running_loop()
         # An extension may be loaded long before its bot logs in, and discord.py's REST client has
         # no session until then.
         await self._bot.wait_until_ready()
         self._writing = True
-        wait_s = _LAST_RETRY_S
         while True:
             await self._changed.wait()
-            wait = self._edited_at + self._interval_s - loop.time()
-            if wait > 0 and not self._last.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._last.wait(), wait)
-            self._changed.clear()
-            self._last.clear()
-            untold = [shown for shown in tuple(self._runs.values()) if not await self._bring(shown)]
-            self._edited_at = loop.time()
-            if untold:
-                # How a run ended must not be lost because the next one began meanwhile.
-                loop.call_later(wait_s, self._last.set)
-                loop.call_later(wait_s, self._changed.set)
-            wait_s = min(wait_s * 2, _MAX_RETRY_S) if untold else _LAST_RETRY_S
+            await self._interval()
+            self._hurry.clear()
+            view = self._next()
+            try:
+                written = await self._write(view)
+            # The outermost boundary: whatever is wrong in our own code must not end the reporting.
+            except Exception as exc:
+                log.exception("sync.mod_log.broke")
+                sentry_sdk.capture_exception(exc)
+                written = False
+            self._tried_at = asyncio.get_running_loop().time()
+            self._retry_s = 0.0 if written else min(max(_RETRY_S, self._retry_s * 2), _MAX_RETRY_S)
+            if written and self._newest.get(view.run_id) is view:
+                self._settle(view.run_id)
+            if not self._newest:
+                self._changed.clear()
+            self._turned.set()
+            self._turned = asyncio.Event()
 
-    async def _bring(self, shown: _Shown) -> bool:
-        """Bring a run's message to its newest state; return whether nothing is left to be told."""
-        view, is_last = shown.view, shown.is_last
-        if view is not shown.told and await self._write(shown, view):
-            shown.told = view
-        if not is_last:
-            return True
-        if view is shown.told:
-            self._runs.pop(view.run_id, None)
-            shown.done.set()
-        return view is shown.told
+    async def _interval(self) -> None:
+        """Wait until the next edit may come; a run's last one need not wait, but for Discord."""
+        loop = asyncio.get_running_loop()
+        wait_s = self._tried_at + (self._retry_s or self._interval_s) - loop.time()
+        if wait_s <= 0:
+            return
+        if self._retry_s:
+            await asyncio.sleep(wait_s)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), wait_s)
 
-    async def _write(self, shown: _Shown, view: RunView) -> bool:
-        """Bring the run's message to this state; return whether there is no use in trying again."""
-        embed = to_embed(render(view))
-        message = shown.message
+    def _next(self) -> RunView:
+        """Return the state to be written now: that of a run that has ended before all others."""
+        ended = (view for run_id, view in self._newest.items() if run_id in self._ended)
+        return next(ended, None) or next(iter(self._newest.values()))
+
+    def _settle(self, run_id: str) -> None:
+        del self._newest[run_id]
+        if run_id in self._ended:
+            self._forget(run_id)
+
+    def _forget(self, run_id: str) -> None:
+        self._newest.pop(run_id, None)
+        self._live.pop(run_id, None)
+        self._ended.discard(run_id)
+
+    async def _write(self, view: RunView) -> bool:
+        """Bring the run's message to this state, and return whether Discord took it."""
+        notice = render(view)
+        live = self._live.get(view.run_id)
         try:
-            if message is not None and _age_s(message) < _ROLL_AFTER_S:
-                with suppress(discord.NotFound):
-                    shown.message = await message.edit(embed=embed)
-                    await self._keep(shown, view)
-                    return True
-            nonce = f"{view.run_id}-{shown.posts}"
-            again, shown.nonce = nonce == shown.nonce, nonce
-            shown.message = await self._send(embed=embed, nonce=nonce)
-            shown.posts += 1
-            if again:
-                # Where only the answer to the first try was lost, this is the message it made.
-                shown.message = await shown.message.edit(embed=embed)
-            await self._keep(shown, view)
+            if live is None or not await self._edit(live, notice):
+                await self._open(view, notice)
+            await self._keep(view)
         except (discord.HTTPException, discord.ClientException, OSError) as exc:
-            return self._is_hopeless(exc)
+            self._note(exc)
+            return False
         return True
 
-    async def _keep(self, shown: _Shown, view: RunView) -> None:
-        if self.keeper is None or shown.message is None or view.ending is not None:
+    async def _edit(self, live: _Live, notice: Notice) -> bool:
+        """Let a live message say this; return whether that is still to be done by another."""
+        if live.notice == notice:
+            return True
+        if _age_s(live.message) >= self._roll_after_s:
+            return False
+        try:
+            await live.message.edit(**self._saying(notice))
+        except discord.NotFound:
+            return False
+        except discord.HTTPException as exc:
+            if exc.code == _TOO_MANY_EDITS:
+                return False
+            raise
+        live.notice = notice
+        self._unusable = None
+        return True
+
+    async def _open(self, view: RunView, notice: Notice) -> None:
+        """Begin a new live message, and let the one before, if it is still there, link to it."""
+        before = self._live.get(view.run_id)
+        # A message whose answer was lost is not made twice: see `post`.
+        nonce = f"{view.run_id}-{'' if before is None else before.message.id % 10**9}"
+        message = await self._send(notice, nonce=nonce)
+        self._live[view.run_id] = _Live(message=message, notice=notice)
+        if before is not None:
+            with suppress(discord.HTTPException, OSError):
+                end = rolled(view, url=message.jump_url)
+                await before.message.edit(**self._saying(end))
+
+    async def _keep(self, view: RunView) -> None:
+        live = self._live.get(view.run_id)
+        if self.keeper is None or live is None or view.ending is not None:
             return
         try:
             await self.keeper.shown(
                 view.run_id,
                 channel_id=self._channel_id,
-                message_id=shown.message.id,
+                message_id=live.message.id,
                 done=view.done,
                 planned=view.planned,
             )
@@ -179,20 +225,19 @@ class DiscordModLog:
             # The next start finds the message by its looks, and counts from what was kept before.
             log.warning("sync.mod_log.unkept", error=str(exc))
 
-    def _is_hopeless(self, exc: Exception) -> bool:
-        """Log why Discord did not take a message; return whether only an operator can help.
+    def _note(self, exc: Exception) -> None:
+        """Log why Discord did not take a message, and note whether only an operator can help.
 
         That is told to Sentry too, once for each reason: here mod-log can't speak for itself.
         """
         log.warning("sync.mod_log.failed", channel_id=self._channel_id, error=str(exc))
         if not isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
-            return False
+            return
         if self._unusable != str(exc):
             self._unusable = str(exc)
             sentry_sdk.capture_message(
                 f"MOD_LOG_CHANNEL_ID {self._channel_id} can't be used: {exc}", level="error"
             )
-        return True
 
     async def post(self, alert: Alert, *, again: bool) -> bool:
         """Post an alert, which pings the configured role if it asks for it."""
@@ -201,14 +246,9 @@ class DiscordModLog:
             if again and await self._shows(alert.id):
                 return True
             role_id = self._alert_role_id if alert.notice.ping else None
-            await self._send(
-                content=None if role_id is None else f"<@&{role_id}>",
-                embed=to_embed(alert.notice),
-                pings=() if role_id is None else (discord.Object(role_id),),
-                nonce=alert.id,
-            )
+            await self._send(alert.notice, ping=role_id, nonce=alert.id)
         except (discord.HTTPException, discord.ClientException, OSError) as exc:
-            self._is_hopeless(exc)
+            self._note(exc)
             return False
         return True
 
@@ -227,7 +267,8 @@ class DiscordModLog:
             try:
                 return await self._read(count)
             except (discord.HTTPException, discord.ClientException, OSError) as exc:
-                if self._is_hopeless(exc):
+                self._note(exc)
+                if isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
                     return None
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_RETRY_S)
@@ -236,7 +277,12 @@ class DiscordModLog:
         channel = await self._channel()
         me = self._bot.user
         return [
-            Seen(id=message.id, title=embed.title or "", footer=embed.footer.text or "")
+            Seen(
+                id=message.id,
+                title=embed.title or "",
+                description=embed.description or "",
+                footer=embed.footer.text or "",
+            )
             async for message in channel.history(limit=count)
             if me is not None and message.author.id == me.id
             for embed in message.embeds[:1]
@@ -247,30 +293,34 @@ class DiscordModLog:
         try:
             channel = await self._channel()
             message = await channel.fetch_message(message_id)
-            await message.edit(embed=to_embed(notice), view=None)
+            await message.edit(**self._saying(notice))
         except (discord.HTTPException, discord.ClientException, OSError) as exc:
-            self._is_hopeless(exc)
+            self._note(exc)
             return False
         return True
 
+    def url(self, message_id: int) -> str:
+        """Return where people find a message of the channel."""
+        channel = self._bot.get_channel(self._channel_id)
+        guild = getattr(channel, "guild", None)
+        place = "@me" if guild is None else guild.id
+        return f"https://discord.com/channels/{place}/{self._channel_id}/{message_id}"
+
+    def _saying(self, notice: Notice) -> dict[str, Any]:
+        """Return the arguments with which a message says this."""
+        embed = to_embed(notice, prefix=prefix_of(self._bot))
+        return {"embed": embed, "view": to_view(notice.buttons)}
+
     async def _send(
-        self,
-        *,
-        embed: discord.Embed,
-        content: str | None = None,
-        pings: tuple[discord.Object, ...] = (),
-        nonce: str | None = None,
+        self, notice: Notice, *, nonce: str, ping: int | None = None
     ) -> discord.Message:
         channel = await self._channel()
-        mentions = discord.AllowedMentions(
-            everyone=False, users=False, roles=pings, replied_user=False
-        )
         # discord.py sends `enforce_nonce` along: a repeated one is answered with the first message.
-        message = await channel.send(
-            content=content,
-            embed=embed,
-            allowed_mentions=mentions,
-            nonce=nonce,  # type: ignore[arg-type] # typed without the None that is its default
+        message: discord.Message = await channel.send(
+            content=None if ping is None else f"<@&{ping}>",
+            allowed_mentions=mentions() if ping is None else mentions(ping),
+            nonce=nonce,
+            **self._saying(notice),
         )
         self._unusable = None
         return message
@@ -282,18 +332,6 @@ class DiscordModLog:
         if not isinstance(channel, discord.abc.Messageable):
             raise _UnusableError(f"it is no channel for messages, but a {type(channel).__name__}")
         return channel
-
-
-def to_embed(notice: Notice) -> discord.Embed:
-    """Return a notice as discord.py's embed."""
-    embed = discord.Embed(
-        title=notice.title, description=notice.description, colour=notice.tone.value
-    )
-    for name, value in notice.fields:
-        embed.add_field(name=name, value=value, inline=False)
-    if notice.footer:
-        embed.set_footer(text=notice.footer)
-    return embed
 
 
 def _age_s(message: discord.Message) -> float:

@@ -50,13 +50,16 @@ class Spool:
             said = asyncio.ensure_future(self._said.wait())
             self._said.clear()
             try:
-                if await self.deliver():
-                    wait_s, pause_s = _RETRY_S, None
-                else:
-                    pause_s, wait_s = wait_s, min(wait_s * 2, _MAX_RETRY_S)
-                await asyncio.wait(
-                    {changed, said}, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED
+                complete = await self.deliver()
+                wait_s = _RETRY_S if complete else wait_s
+                woken, _ = await asyncio.wait(
+                    {changed, said},
+                    timeout=None if complete else wait_s,
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
+                # What it is woken for is no sign that Discord needs longer.
+                if not woken:
+                    wait_s = min(wait_s * 2, _MAX_RETRY_S)
             finally:
                 changed.cancel()
                 said.cancel()

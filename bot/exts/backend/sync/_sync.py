@@ -13,35 +13,28 @@ import structlog
 
 from ._core import alert, requests
 from ._core import run as delivering
-from ._core.alert import Topic
 from ._core.diff import RoleDiff, diff_roles
 from ._core.drift import Drift
-from ._core.models import Member
+from ._core.models import Member, RoleId, UserId
 from ._core.outcome import Applied, NotFound
 from ._core.pace import Pace, PaceLimits
 from ._core.patience import Failure, FailureKind
-from ._core.plan import (
-    Cause,
-    Kind,
-    Plan,
-    Planner,
-    Reason,
-    departures_need_approval,
-    role_deletions_need_approval,
-)
+from ._core.plan import Cause, Kind, Plan, Planner, Reason
 from ._core.reading import Cursor
-from ._core.report import Ending, Phase, RoleTally, RunView
+from ._core.report import Ending, Phase, RoleTally, RunView, quote
 from ._core.wire import Capabilities, Page
+from ._core.withheld import What
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._ledger import utc_now
 from ._live import group_of, look_after
 from ._runner import Runner
+from ._withholding import Withholding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 
     from ._core.attempt import Traces
-    from ._core.models import Role, RoleId, UserId
+    from ._core.models import Role
     from ._core.requests import Request
     from ._core.waiting import Taken
     from ._live import Dirty
@@ -105,6 +98,7 @@ class FullSync:
         self._pace = pace
         self._page_items = page_items
         self.dry = dry
+        self.withholding = Withholding(parts.ledger, run_id, dry=dry)
         self._offers = Capabilities()
         self._runner = Runner(parts, run_id, attempt=True, changed=self._show_delivery)
         self._writing_since: float | None = None
@@ -138,6 +132,10 @@ class FullSync:
     def requests(self) -> int:
         """How many requests it has sent."""
         return self._runner.figures.requests
+
+    def show_again(self) -> None:
+        """Show what has changed around the run: a pause, or its end."""
+        self._show()
 
     def say_next(self, next_step: str) -> RunView:
         """Add to its last state what happens next."""
@@ -179,7 +177,7 @@ class FullSync:
         if not proof.members:
             raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
         if proof.complete:
-            await self._parts.ledger.over(Topic.SOURCE)
+            await self._parts.ledger.proven()
         else:
             draft = alert.source_unproven(proof.reason, run_id=self.view.run_id)
             await self._parts.ledger.tell(draft)
@@ -201,7 +199,9 @@ class FullSync:
         if self.scope is Scope.USERS:
             # Rows with a role unknown to the site would be refused; the rest can wait.
             role_diff = RoleDiff(create=role_diff.create)
-        role_diff = self._gate_roles(role_diff, len(site_roles))
+        else:
+            role_diff = await self._gate_roles(role_diff, site_roles)
+        self._show(roles=RoleTally(planned=role_diff.total))
         names = {role.id: role.name for role in site_roles}
         names |= {id_: role.name for id_, role in self._guild.roles().items()}
         plan, witness = None, None
@@ -297,40 +297,49 @@ class FullSync:
         for start in range(0, len(rows), _SLICE):
             part = rows[start : start + _SLICE]
             await self._runner.prove()
-            new += planner.add_rows(part, await self._guild.members(row.id for row in part))
+            members = await self._guild.members(row.id for row in part)
+            self.withholding.note(part, members)
+            new += planner.add_rows(part, members)
             await asyncio.sleep(0)
         return new
 
     async def _add_departures(self, planner: Planner, proof: Proof) -> None:
         """Plan the departures that the guild confirms, or say why they are withheld."""
         absent = planner.absent
-        if not absent:
-            return
         if not proof.complete:
-            reason = f"The member list could not be proven whole: {proof.reason}."
+            reason = f"The member list could not be proven whole: {quote(proof.reason)}."
             self._show(withheld=len(absent), withheld_reason=reason)
             return
-        if departures_need_approval(len(absent), planner.in_guild_rows):
-            reason = (
-                f"{len(absent):,} of {planner.in_guild_rows:,} members that the site has are not "
-                "in the guild: too many to believe without a moderator."
-            )
-            self._show(withheld=len(absent), withheld_reason=reason)
+        believed = await self.withholding.believe(
+            What.DEPARTURES, absent, total=planner.in_guild_rows, names=self.withholding.names
+        )
+        self._show(withheld=believed.withheld, withheld_reason=believed.reason)
+        if not believed.ids:
             return
         await self._runner.prove()
-        gone = await self._guild.departed(absent)
+        gone = await self._guild.departed([UserId(id_) for id_ in believed.ids])
         if gone is None:
             reason = "Discord did not answer who has left; the next sync asks again."
             self._show(withheld=len(absent), withheld_reason=reason)
             return
+        self._show_approved(self.withholding.carry_out(believed, gone))
         planner.add_departures(sorted(gone))
 
-    def _gate_roles(self, diff: RoleDiff, site_roles: int) -> RoleDiff:
-        if role_deletions_need_approval(len(diff.delete), site_roles):
-            self._show(withheld_roles=len(diff.delete))
-            diff = replace(diff, delete=())
-        self._show(roles=RoleTally(planned=diff.total))
-        return diff
+    async def _gate_roles(self, diff: RoleDiff, site_roles: Sequence[Role]) -> RoleDiff:
+        """Return the difference with those deletions only that may be written."""
+        believed = await self.withholding.believe(
+            What.ROLE_DELETIONS,
+            diff.delete,
+            total=len(site_roles),
+            names={role.id: role.name for role in site_roles},
+        )
+        self._show(withheld_roles=believed.withheld, withheld_roles_reason=believed.reason)
+        self._show_approved(self.withholding.carry_out(believed, believed.ids))
+        return replace(diff, delete=tuple(RoleId(id_) for id_ in believed.ids))
+
+    def _show_approved(self, line: str | None) -> None:
+        if line is not None:
+            self._show(approved=(*self.view.approved, line))
 
     def _note_drift(self, planner: Planner, held: frozenset[UserId]) -> None:
         """Count what differs although no event since the last sync can explain it."""
@@ -507,12 +516,19 @@ class FullSync:
             rate=rate,
             chunk_items=delivery.pace.items,
             request_s=latest_s,
+            target_s=delivery.pace.limits.target_s,
             slow=waiting,
             parked=delivery.parked,
         )
 
     def _show(self, **changes: object) -> None:
-        self.view = replace(self.view, now=utc_now(), **changes)  # type: ignore[arg-type]
+        pause = self._parts.ledger.state.pause
+        self.view = replace(
+            self.view,
+            now=utc_now(),
+            paused_by=None if pause is None else pause.by,
+            **changes,  # type: ignore[arg-type]
+        )
         if self.is_shown:
             self._mod_log.show(self.view)
 

@@ -12,9 +12,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from . import buttons
 from .breaker import BreakerState
-from .report import Notice, Tone, code, fit, quote, span, when
+from .report import YOU_CAN, Notice, Tone, code, fit, quote, span, when
 from .stored import Stored
+from .withheld import Decision, What
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
     from .attempt import Attempt
     from .breaker import Breaker, ForcedOpen, Opened, ProbeFailed, Recovered, Reset
+    from .buttons import Button
     from .memory import ParkedRecord
+    from .withheld import WithheldList
 
 REMIND_AFTER: Final = timedelta(days=1)
 _SHOWN_PARKED: Final = 10
@@ -32,6 +36,7 @@ OPENED_BY_HAND: Final = "Sync breaker opened by hand"
 RESET: Final = "Sync breaker reset"
 PROBE_FAILED: Final = "Sync probe failed"
 RECOVERED: Final = "Sync recovered"
+STORE_LOST: Final = "State store lost"
 LIVE: Final = "Syncing "
 _BREAKER_OPEN: Final = frozenset({OPENED, OPENED_BY_HAND, PROBE_FAILED})
 _BREAKER_CLOSED: Final = frozenset({RECOVERED, RESET})
@@ -46,8 +51,19 @@ class Topic(StrEnum):
     PARKED = "parked"
     PAUSE = "pause"
     SOURCE = "source"
-    WITHHELD = "withheld"
+    DEPARTURES = "withheld"
+    ROLE_DELETIONS = "withheld role deletions"
     STORE = "store"
+
+
+_WITHHELD_TOPICS: Final = {
+    What.DEPARTURES: Topic.DEPARTURES,
+    What.ROLE_DELETIONS: Topic.ROLE_DELETIONS,
+}
+_PROBE_OR_RESET: Final = (
+    "**Probe now** (`!sync all force`) tries at once instead of waiting; **Reset** (`!sync breaker "
+    "reset`) lets everything through without a try."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,44 +117,66 @@ def next_step(breaker: Breaker) -> str:
 
 def run_failed(notice: Notice, breaker: Breaker, *, kind: str) -> Draft:
     """Say that a run failed; `notice` holds what is known of it."""
-    text = f"{notice.description}\n{next_step(breaker)}"
+    lines = [*notice.description.splitlines(), next_step(breaker)]
+    # What can be done comes last, as in every alert.
+    lines.sort(key=lambda line: line.startswith(YOU_CAN))
+    text = "\n".join(lines)
     return Draft(topic=Topic.RUN, reason=kind, notice=fit(replace(notice, description=text)))
 
 
-def opened(event: Opened) -> Draft:
+def opened(event: Opened, *, kind: str, refused: bool) -> Draft:
     """Say that nothing is written any more, why, and when the site is tried again."""
-    tries = "1 attempt" if event.failures == 1 else f"{event.failures} attempts in a row"
-    return Draft(
-        topic=Topic.BREAKER,
-        reason=f"open: {event.reason}",
-        notice=_notice(
-            OPENED,
-            f"**{tries} failed.** The last: {quote(event.reason)}",
-            "Nothing is written to the site any more, so that it can recover. Changes in this "
-            "server wait; none is lost.",
-            f"**Next:** one small try {when(event.until)}; if it goes well, all that waits "
-            "follows by itself.",
-            "**You can** look after the site; `!sync all force` tries now, `!sync breaker reset` "
-            "closes the breaker.",
-            tone=Tone.BAD,
-            ping=True,
-        ),
+    notice = _opened_by_refusal(event) if refused else _opened_by_failures(event)
+    return Draft(topic=Topic.BREAKER, reason=f"open: {kind or event.reason}", notice=notice)
+
+
+def _opened_by_failures(event: Opened) -> Notice:
+    tries = "1 sync" if event.failures == 1 else f"{event.failures} syncs in a row"
+    return _notice(
+        OPENED,
+        f"**{tries} failed.** The last one: {quote(event.reason)}",
+        "Nothing is written to the site any more, so that it can recover. Changes in this server "
+        "wait; none is lost.",
+        f"**Next:** one small try {when(event.until)}. If it goes well, all that waits follows by "
+        "itself.",
+        f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
+        tone=Tone.BAD,
+        ping=True,
+        pressable=buttons.OF_BREAKER,
     )
 
 
-def probe_failed(event: ProbeFailed) -> Draft:
+def _opened_by_refusal(event: Opened) -> Notice:
+    return _notice(
+        OPENED,
+        f"**The site refuses the bot's token.** It says: {quote(event.reason)}",
+        "Nothing can be written until that is put right. Changes in this server wait; none is "
+        "lost.",
+        f"**Next:** one try {when(event.until)}; at once when the bot starts with another token "
+        "or URL.",
+        f"{YOU_CAN} give the bot the site's token (`SITE_API_TOKEN`) and restart it; **Probe "
+        "now** (`!sync all force`) tries the one it has.",
+        tone=Tone.BAD,
+        ping=True,
+        pressable=buttons.OF_BREAKER,
+    )
+
+
+def probe_failed(event: ProbeFailed, *, kind: str) -> Draft:
     """Say that the site is not well yet, and when it is tried again."""
     return Draft(
         topic=Topic.BREAKER,
-        reason=f"probe: {event.reason}",
+        reason=f"probe: {kind or event.reason}",
         notice=_notice(
             PROBE_FAILED,
-            f"The site is not well yet: {quote(event.reason)}",
-            "Still nothing else is written to it.",
-            f"**Next:** another try {when(event.until)}.",
-            "**You can** look after the site; `!sync all force` tries now.",
+            f"**The site is not well yet.** The try ended so: {quote(event.reason)}",
+            "Still nothing else is written to it. Changes in this server wait; none is lost.",
+            f"**Next:** another try {when(event.until)}. You are told again when the reason is "
+            "another, when it is over, or in a day.",
+            f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
             tone=Tone.BAD,
             ping=True,
+            pressable=buttons.OF_BREAKER,
         ),
     )
 
@@ -150,9 +188,9 @@ def recovered(event: Recovered) -> Draft:
         reason="closed",
         notice=_notice(
             RECOVERED,
-            "The site is in step again and verified. Nothing was written for "
-            f"{span(event.lasted)}.",
-            "Changes flow as before.",
+            "**The site is well again**, and in step: all that waited was written and verified. "
+            f"The breaker was open for {span(event.lasted)}.",
+            "**Next:** changes flow as before. There is nothing to do.",
             tone=Tone.GOOD,
             ping=True,
         ),
@@ -167,22 +205,26 @@ def works_again(told: Told, *, now: datetime) -> Draft:
         notice=_notice(
             "Sync works again",
             f"The site is in step and verified, {span(now - told.since)} after the first failure.",
+            "There is nothing to do.",
             tone=Tone.GOOD,
         ),
     )
 
 
 def forced_open(event: ForcedOpen) -> Draft:
-    """Say who ordered that nothing is written."""
-    reason = f" {quote(event.reason)}" if event.reason else ""
+    """Say who ordered that nothing is written; also the daily reminder of it."""
+    reason = f" Reason: {quote(event.reason)}" if event.reason else ""
     return Draft(
         topic=Topic.BREAKER,
         reason=f"by hand: {event.by}",
         notice=_notice(
             OPENED_BY_HAND,
             f"{event.by} opened the breaker.{reason}",
-            "Nothing is written to the site until `!sync breaker reset`; changes wait.",
+            "Nothing is written to the site. Changes in this server wait; none is lost.",
+            "**Next:** nothing by itself.",
+            f"{YOU_CAN} let everything flow again with **Reset** (`!sync breaker reset`).",
             tone=Tone.WARNING,
+            pressable=buttons.OF_ORDER,
         ),
     )
 
@@ -194,7 +236,8 @@ def reset(event: Reset) -> Draft:
         reason="closed",
         notice=_notice(
             RESET,
-            f"{event.by} closed the breaker: writes flow again.",
+            f"{event.by} closed the breaker and cleared the count of failures: writes flow again.",
+            "**Next:** a full sync begins now, if none is on.",
             tone=Tone.RUNNING,
         ),
     )
@@ -202,6 +245,9 @@ def reset(event: Reset) -> Draft:
 
 def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
     """Say that a run was cut off, and when the next one comes."""
+    at = "before its first change"
+    if attempt.planned:
+        at = f"at **{attempt.done:,}** of **{attempt.planned:,}** changes"
     following = "**Next:** it is tried again"
     following += f" {when(retry_at)}." if retry_at is not None else " now."
     return Draft(
@@ -209,9 +255,10 @@ def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
         reason=f"interrupted: {attempt.run_id}",
         notice=_notice(
             "Sync was interrupted",
-            f"The bot ended in the middle of run `{attempt.run_id}` ({attempt.what}), at "
-            f"**{attempt.done:,}** of **{attempt.planned:,}** changes. That counts as a failure: "
-            "it may have harmed the site.",
+            f"The bot ended in the middle of run `{attempt.run_id}` ({attempt.what}), {at}: it was "
+            "killed, or its machine failed.",
+            "What was written stays. It counts as a failure, since the sync itself may be what "
+            "killed the bot or the site; so the next one also sends smaller requests.",
             following,
             tone=Tone.WARNING,
             run_id=attempt.run_id,
@@ -222,32 +269,37 @@ def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
 def start_withheld(reason: str, *, until: datetime | None, key: str) -> Draft:
     """Say that the sync at start-up does not run, and when it will; `reason` is fit to be shown."""
     following = (
-        f"**Next:** it is tried {when(until)}."
+        f"**Next:** it is tried {when(until)}; another restart does not make that sooner."
         if until is not None
-        else "Nothing happens by itself until that is ended."
+        else "**Next:** nothing by itself until that is ended."
     )
     return Draft(
         topic=Topic.START,
         reason=key,
         notice=_notice(
             "Start-up sync withheld",
-            f"The bot has started and does not sync: {reason}",
+            f"The bot has started, but does not sync yet: {reason}",
+            "Changes in this server wait; none is lost.",
             following,
+            f"{YOU_CAN} see what holds it with `!sync status`.",
             tone=Tone.WARNING,
         ),
     )
 
 
-def paused(by: str) -> Draft:
+def paused(by: str, *, since: datetime) -> Draft:
     """Say that nothing is written by itself, and who ordered that; also the daily reminder."""
     return Draft(
         topic=Topic.PAUSE,
         reason=by,
         notice=_notice(
             "Sync is paused",
-            f"{by} paused it: nothing is written to the site; changes wait and none is lost.",
-            "**You can** let it go on with `!sync resume`.",
+            f"{by} paused it {when(since)}: nothing is written to the site, also after a restart.",
+            "Changes in this server wait; none is lost.",
+            "**Next:** nothing by itself; you are reminded once a day.",
+            f"{YOU_CAN} let it go on with **Resume** (`!sync resume`).",
             tone=Tone.WARNING,
+            pressable=buttons.OF_PAUSE,
         ),
     )
 
@@ -268,6 +320,7 @@ def resumed(by: str, *, lasted: timedelta) -> Draft:
 def parked(records: Sequence[ParkedRecord], *, run_id: str) -> Draft:
     """Say which rows the site does not take."""
     count = "1 row" if len(records) == 1 else f"{len(records):,} rows"
+    aside = "It is" if len(records) == 1 else "They are"
     lines = [f"<@{row.id}> `{row.id}`: {quote(row.reason)}" for row in records[:_SHOWN_PARKED]]
     if len(records) > _SHOWN_PARKED:
         lines.append(f"and {len(records) - _SHOWN_PARKED:,} more")
@@ -276,13 +329,16 @@ def parked(records: Sequence[ParkedRecord], *, run_id: str) -> Draft:
         reason=_digest(f"{row.id} {row.reason}" for row in records),
         notice=_notice(
             "Rows parked",
-            f"The site does not take **{count}**; all others were written.",
+            f"**The site does not take {count}**; all others were written. {aside} put aside:",
             *lines,
-            "**Next:** each is tried again at later syncs, at once when the member changes.",
-            "**You can** see them with `!sync parked`, and try now with `!sync retry`.",
+            "**Next:** each is tried again at later syncs, less and less often; at once when the "
+            "member changes.",
+            f"{YOU_CAN} put right what the site says of them; **Retry parked** (`!sync retry`) "
+            "tries them now.",
             tone=Tone.WARNING,
             ping=True,
             run_id=run_id,
+            pressable=buttons.of_parked(run_id),
         ),
     )
 
@@ -294,12 +350,85 @@ def source_unproven(reason: str, *, run_id: str) -> Draft:
         reason=reason,
         notice=_notice(
             "Member list unproven",
-            f"Discord's member list could not be proven whole: {quote(reason)}",
-            "Members are written as far as they are known; nobody is marked as left.",
+            f"**Discord's member list may not be whole:** {quote(reason)}",
+            "Members are written as far as they are known; nobody is marked as left, because the "
+            "missing may just be missing from the list.",
             "**Next:** the list is asked for again at the next sync.",
+            f"{YOU_CAN} try it now with `!sync all`; if it stays so, see "
+            "https://discordstatus.com and restart the bot.",
             tone=Tone.WARNING,
             ping=True,
             run_id=run_id,
+        ),
+    )
+
+
+def source_proven(told: Told, *, now: datetime) -> Draft:
+    """Say that the member list is whole again, and how long it was not."""
+    return Draft(
+        topic=Topic.SOURCE,
+        reason="",
+        notice=_notice(
+            "Member list proven again",
+            f"Discord's member list is whole again, after {span(now - told.since)}. Departures are "
+            "written as before.",
+            tone=Tone.GOOD,
+        ),
+    )
+
+
+def topic_of(what: What) -> Topic:
+    """Return the topic under which people are asked about what is withheld."""
+    return _WITHHELD_TOPICS[what]
+
+
+def withheld(list_: WithheldList) -> Draft:
+    """Ask whether a list of departures or role deletions is to be believed."""
+    departures = list_.what is What.DEPARTURES
+    one = "members" if departures else "roles"
+    return Draft(
+        topic=topic_of(list_.what),
+        reason=list_.digest,
+        notice=_notice(
+            f"{_capital(list_.what.value)} withheld",
+            f"**{len(list_.ids):,}** of the {list_.total:,} {one} that the site has are not in "
+            "this server any more, it seems. That is too many to believe without a moderator.",
+            f"They stay on the site{' as members' if departures else ''}; everything else is "
+            "synced as ever.",
+            f"**Next:** nothing until somebody decides about this list, `{list_.digest}`. It "
+            f"lapses {when(list_.until)}; the sync after that asks again.",
+            f"{YOU_CAN} look with **Show who**, then **Approve** (`!sync approve {list_.digest}`) "
+            f"or **Reject** (`!sync reject {list_.digest}`). Whoever is back when it is written is "
+            "skipped.",
+            tone=Tone.WARNING,
+            ping=True,
+            run_id=list_.run_id,
+            pressable=buttons.of_withheld(list_.digest),
+        ),
+    )
+
+
+def decided(list_: WithheldList) -> Draft:
+    """Say who decided about a list, and what follows."""
+    approved = list_.decision is Decision.APPROVED
+    what, count = list_.what.value, len(list_.ids)
+    following = (
+        "a sync writes them as soon as one may run. Whoever is back by then is skipped; whoever is "
+        "missing only since then is not on the list."
+        if approved
+        else f"if as many are still missing {when(list_.until)}, you are asked again."
+    )
+    word = list_.decision.value
+    return Draft(
+        topic=topic_of(list_.what),
+        reason="",
+        notice=_notice(
+            f"{_capital(what)} {word}",
+            f"{list_.by} {word} list `{list_.digest}`: {count:,} {what}"
+            f"{'' if approved else ' are not written'}.",
+            f"**Next:** {following}",
+            tone=Tone.RUNNING,
+            run_id=list_.run_id,
         ),
     )
 
@@ -311,7 +440,8 @@ def store_new(where: str) -> Draft:
         reason="",
         notice=_notice(
             "New state store",
-            f"What must outlive a restart is kept in {code(where)} from now on.",
+            f"What must outlive a restart is kept in {code(where)} from now on. This is right at a "
+            "first start, and wrong at any other: then the store was lost.",
             tone=Tone.RUNNING,
         ),
     )
@@ -323,13 +453,16 @@ def store_lost(where: str, *, why: str, until: datetime) -> Draft:
         topic=Topic.STORE,
         reason=f"lost: {where}",
         notice=_notice(
-            "State store lost",
-            f"What {code(where)} knew of failures is lost: {why}.",
-            "So the breaker counts as open: nothing is written yet.",
-            f"**Next:** one small try {when(until)}.",
-            "**You can** see to it that the store is kept, and `!sync all force` to try now.",
+            STORE_LOST,
+            f"**What {code(where)} knew of earlier failures is lost:** {why}.",
+            "So the breaker counts as open: nothing is written. Changes in this server wait; none "
+            "is lost.",
+            f"**Next:** one small try {when(until)}. If it goes well, all that waits follows by "
+            "itself.",
+            f"{YOU_CAN} see to it that the store outlives restarts (a volume). {_PROBE_OR_RESET}",
             tone=Tone.BAD,
             ping=True,
+            pressable=buttons.OF_BREAKER,
         ),
     )
 
@@ -339,7 +472,14 @@ def store_warning(text: str) -> Draft:
     return Draft(
         topic=Topic.STORE,
         reason=text,
-        notice=_notice("State store needs a look", quote(text), tone=Tone.WARNING, ping=True),
+        notice=_notice(
+            "State store needs a look",
+            f"**{quote(text)}**",
+            "Sync works on. What is known of failures may not outlive the next crash.",
+            f"{YOU_CAN} put that right and restart the bot.",
+            tone=Tone.WARNING,
+            ping=True,
+        ),
     )
 
 
@@ -347,17 +487,23 @@ def store_unreachable(reason: str) -> Notice:
     """Say that the store does not answer, so that nothing is begun."""
     return _notice(
         "State store unreachable",
-        quote(reason),
-        "Whether a sync may run is unknown, so none is begun and nothing is written.",
-        "**Next:** it is tried again by itself; changes wait.",
+        f"**What the bot knows of earlier failures can't be read:** {quote(reason)}",
+        "Whether a sync may run is unknown, so none is begun and nothing is written. Changes in "
+        "this server wait; none is lost.",
+        "**Next:** the store is tried again by itself, every half a minute at least.",
+        f"{YOU_CAN} look after the store (`SYNC_STATE_URL`).",
         tone=Tone.BAD,
         ping=True,
     )
 
 
-def store_back() -> Notice:
-    """Say that the store answers again."""
-    return _notice("State store reachable again", "What waited goes out now.", tone=Tone.GOOD)
+def store_back(*, lasted: timedelta) -> Notice:
+    """Say that the store answers again, and how long it did not."""
+    return _notice(
+        "State store reachable again",
+        f"It answers again, after {span(lasted)}. What waited goes out now.",
+        tone=Tone.GOOD,
+    )
 
 
 def waiting_for(holder: str | None) -> Notice:
@@ -366,6 +512,7 @@ def waiting_for(holder: str | None) -> Notice:
     return _notice(
         "Sync waits for its turn",
         f"This server is kept in step by {who}. This one takes over when that ends.",
+        "That is right during an update or with a second bot in reserve; else one is too many.",
         tone=Tone.RUNNING,
     )
 
@@ -376,11 +523,22 @@ def about_run(draft: Draft, run_id: str) -> Draft:
 
 
 def _notice(
-    title: str, *lines: str, tone: Tone, ping: bool = False, run_id: str | None = None
+    title: str,
+    *lines: str,
+    tone: Tone,
+    ping: bool = False,
+    run_id: str | None = None,
+    pressable: tuple[Button, ...] = (),
 ) -> Notice:
-    footer = "" if run_id is None else f"run {run_id}"
     return fit(
-        Notice(title=title, description="\n".join(lines), tone=tone, footer=footer, ping=ping)
+        Notice(
+            title=title,
+            description="\n".join(lines),
+            tone=tone,
+            footer="" if run_id is None else f"run {run_id}",
+            ping=ping,
+            buttons=pressable,
+        )
     )
 
 
@@ -419,6 +577,7 @@ def to_json(alert: Alert) -> dict[str, object]:
         "fields": [list(field) for field in notice.fields],
         "footer": notice.footer,
         "ping": notice.ping,
+        "buttons": [button.custom_id for button in notice.buttons],
     }
 
 
@@ -431,6 +590,10 @@ def from_json(value: object) -> Alert:
     fields = record.fields.get("fields")
     if not isinstance(fields, list) or not all(map(_is_field, fields)):
         raise record.fault("fields", "not a list of pairs of texts")
+    # An alert that an older version left has none; a button of a newer one is left out.
+    custom_ids = record.fields.get("buttons", [])
+    if not isinstance(custom_ids, list) or not all(isinstance(id_, str) for id_ in custom_ids):
+        raise record.fault("buttons", "not a list of texts")
     return Alert(
         id=record.text("id"),
         created_at=record.time("created_at"),
@@ -441,6 +604,9 @@ def from_json(value: object) -> Alert:
             fields=tuple((name, text) for name, text in fields),
             footer=record.text("footer"),
             ping=record.truth("ping"),
+            buttons=tuple(
+                button for id_ in custom_ids if (button := buttons.pressed(id_)) is not None
+            ),
         ),
     )
 
@@ -469,6 +635,10 @@ def told_from_json(value: object) -> dict[Topic, Told]:
                 reason=one.text("reason"), since=one.time("since"), at=one.time("at")
             )
     return told
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _digest(parts: Iterable[str]) -> str:

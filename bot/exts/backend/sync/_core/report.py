@@ -7,13 +7,17 @@ cut, and every limit of Discord's is kept for any input.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
+from . import buttons
+from .buttons import MAX_BUTTONS, Button
+from .patience import FailureKind
 from .plan import Reason
 from .run import Tally
+from .withheld import Decision
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from .patience import Failure
     from .plan import Cause
     from .run import ParkedRow
+    from .withheld import WithheldList
 
 # Source: Discord's documentation of embeds, limits.
 MAX_TITLE: Final = 256
@@ -33,16 +38,33 @@ MAX_FOOTER: Final = 2048
 MAX_FIELDS: Final = 25
 MAX_EMBED: Final = 6000
 
+YOU_CAN: Final = "**You can**"
 _TOP_CAUSES: Final = 5
 _SHOWN_PARKED: Final = 5
 _BAR_CELLS: Final = 20
 _LONGEST_ETA_S: Final = 1000 * 3600
 _MAX_QUOTE: Final = 200
+_FOLLOWED: Final = "Followed by run"
 _MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<@:/-])")
 # Control characters, marks of direction and width, and halves of surrogate pairs.
 _INVISIBLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
+
+
+_ADVICE: Final = {
+    FailureKind.REFUSED: "give the bot the site's token (`SITE_API_TOKEN`) and restart it.",
+    FailureKind.PROTOCOL: "see what answers at `SITE_API_URL`: a proxy's page, or another version "
+    "of the site?",
+    FailureKind.FAILING: "look after the site: its log has this run's id in each request's.",
+    FailureKind.STALLED: "look after the site: its log has this run's id in each request's.",
+    FailureKind.REJECTED: "see whether the site's rules for these rows have changed.",
+    FailureKind.UNVERIFIED: "see whether something else writes the site's users, too.",
+    FailureKind.SOURCE: 'see that the bot is in the server and has the "Server Members Intent".',
+    FailureKind.STORE: "look after the state store (`SYNC_STATE_URL`).",
+    FailureKind.LEASE: "see that only one bot is meant to sync this server.",
+    FailureKind.INTERNAL: "report this with the bot's log of the run.",
+}
 
 
 class Phase(StrEnum):
@@ -77,7 +99,10 @@ class Tone(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A message: an embed's parts; `ping` asks for the configured role to be mentioned."""
+    """A message: an embed's parts and the buttons below it.
+
+    `ping` asks for the configured role to be mentioned.
+    """
 
     title: str
     description: str
@@ -85,6 +110,7 @@ class Notice:
     fields: tuple[tuple[str, str], ...] = ()
     footer: str = ""
     ping: bool = False
+    buttons: tuple[Button, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +132,12 @@ class RunView:
     """A run at one moment, as people should see it.
 
     `planned` counts changes of users, `done` those of them that need no more; `rate` is in rows a
-    second of the writing alone; `chunk_items` and `request_s` are of the latest write.
+    second of the writing alone; `chunk_items` and `request_s` are of the latest write, which should
+    take `target_s`; `tuned` says who set that otherwise for this run.
     `role_names` holds the names of the roles that `causes` speak of. `parked` are the rows that
     this run parked, `still_parked` counts those of earlier runs that it did not try again.
+    `paused_by` is the person who holds its writes now; `approved` tells of what was withheld before
+    and is written by this run.
     """
 
     run_id: str
@@ -128,13 +157,18 @@ class RunView:
     rate: float = 0.0
     chunk_items: int = 0
     request_s: float = 0.0
+    target_s: float = 0.0
+    tuned: str = ""
     slow: str | None = None
+    paused_by: str | None = None
     parked: tuple[ParkedRow, ...] = ()
     parked_roles: tuple[str, ...] = ()
     still_parked: int = 0
     withheld: int = 0
     withheld_roles: int = 0
     withheld_reason: str = ""
+    withheld_roles_reason: str = ""
+    approved: tuple[str, ...] = ()
     ending: Ending | None = None
     failure: Failure | None = None
     next_step: str = ""
@@ -159,23 +193,41 @@ def _live(view: RunView) -> Notice:
     if view.planned and view.phase is not Phase.SITE:
         lines.append(_bar(view.done, view.planned))
         lines.append(f"**{view.done:,}** of **{view.planned:,}** changes{_eta(view)}")
-    if view.slow:
-        lines.append(f"Waiting: {quote(view.slow)}")
+    if view.paused_by is not None:
+        lines.append(f"**Paused** by {view.paused_by}: nothing is written until it is resumed.")
+    elif view.slow:
+        lines.append(f"**Waiting for the site:** {quote(view.slow)}")
+    elif _is_slow(view):
+        lines.append(
+            f"**The site is slow:** {view.request_s:.1f} s a request where {view.target_s:g} s is "
+            "the target, so requests are kept small."
+        )
     fields = []
     if view.causes:
         fields.append(("Cause", _causes(view)))
     if view.chunk_items:
-        fields.append(("Pace", f"{view.chunk_items:,} rows a request, {view.request_s:.2f} s each"))
+        pace = f"{view.chunk_items:,} rows a request, {view.request_s:.2f} s each"
+        fields.append(("Pace", f"{pace}\n{view.tuned}" if view.tuned else pace))
     fields.extend(_trouble(view))
     return fit(
         Notice(
             title=f"Syncing {view.what}",
             description="\n".join(lines),
-            tone=Tone.WARNING if view.slow else Tone.RUNNING,
+            tone=Tone.WARNING if _is_held_up(view) else Tone.RUNNING,
             fields=tuple(fields),
             footer=_footer(view),
+            buttons=buttons.of_run(view.run_id, paused=view.paused_by is not None),
         )
     )
+
+
+def _is_slow(view: RunView) -> bool:
+    # The bound at which the pace halves.
+    return view.phase is Phase.USERS and 0 < view.target_s * 2 < view.request_s
+
+
+def _is_held_up(view: RunView) -> bool:
+    return bool(view.slow) or view.paused_by is not None or _is_slow(view)
 
 
 def _summary(view: RunView) -> Notice:
@@ -200,6 +252,7 @@ def _summary(view: RunView) -> Notice:
             tone=Tone.GOOD if clean and not view.withheld_roles else Tone.WARNING,
             fields=(*_totals(view), *_more_causes(view), *_trouble(view)),
             footer=_footer(view),
+            buttons=_of_ended(view),
         )
     )
 
@@ -240,6 +293,8 @@ def _failed(view: RunView) -> Notice:
         lines.append(f"Stopped while {view.phase.value}, after {duration(view)}.")
     if view.next_step:
         lines.append(view.next_step)
+    if failure is not None and failure.kind in _ADVICE:
+        lines.append(f"{YOU_CAN} {_ADVICE[failure.kind]}")
     return fit(
         Notice(
             title=f"Sync of {view.what} failed",
@@ -247,6 +302,7 @@ def _failed(view: RunView) -> Notice:
             tone=Tone.BAD,
             fields=(*_totals(view), *_more_causes(view), *_trouble(view)),
             footer=_footer(view),
+            buttons=_of_ended(view),
         )
     )
 
@@ -279,6 +335,30 @@ def ended_late(*, what: str, run_id: str, attempt: Attempt | None, past: PastRun
     )
 
 
+def wants_link(title: str, description: str) -> bool:
+    """Say whether a message is the end of an interrupted run that no run is known to follow."""
+    interrupted = title.startswith("Sync of ") and title.endswith(f" {Ending.INTERRUPTED.value}")
+    return interrupted and _FOLLOWED not in description
+
+
+def followed(notice: Notice, *, run_id: str, url: str) -> Notice:
+    """Return the end of an interrupted run with a link to the run that followed it."""
+    line = f"{_FOLLOWED} `{run_id}`: {url}"
+    return fit(replace(notice, description=f"{notice.description}\n{line}"))
+
+
+def rolled(view: RunView, *, url: str) -> Notice:
+    """Return what a live message says whose run is shown by a newer one, at `url`."""
+    return fit(
+        Notice(
+            title=f"Sync of {view.what} goes on below",
+            description=f"A newer message shows this run: {url}",
+            tone=Tone.RUNNING,
+            footer=_footer(view),
+        )
+    )
+
+
 def failure_alert(view: RunView) -> Notice:
     """Return the alert about a failed run: a message of its own, since edits ping nobody."""
     notice = _failed(view)
@@ -291,6 +371,39 @@ def failure_alert(view: RunView) -> Notice:
             ping=True,
         )
     )
+
+
+def withheld_because(list_: WithheldList) -> str:
+    """Say why something is not written that a list withholds, or that is not on an approved one."""
+    digest = list_.digest
+    match list_.decision:
+        case Decision.APPROVED:
+            return (
+                f"They are not on list `{digest}`, which {list_.by} approved; the sync after this "
+                "one asks about them."
+            )
+        case Decision.REJECTED:
+            return (
+                f"{list_.by} rejected list `{digest}` {when(list_.decided_at or list_.asked_at)}; "
+                f"asked again {when(list_.until)}."
+            )
+        case Decision.WAITING:
+            return (
+                f"Too many to believe without a moderator, who was asked {when(list_.asked_at)}: "
+                f"`!sync approve {digest}` or `!sync reject {digest}`."
+            )
+
+
+def carried_out(list_: WithheldList, *, due: int) -> str:
+    """Say what a run writes of an approved list; `due` counts what still holds."""
+    text = f"list `{list_.digest}`, by {list_.by}: {due:,} {list_.what.value} are written"
+    rest = len(list_.ids) - due
+    return f"{text}, {rest:,} are back." if rest else f"{text}."
+
+
+def pressed_by(by: str, button: Button, what: str) -> str:
+    """Return the line that tells below an alert who pressed its button, and what came of it."""
+    return f"*{by} pressed {button.label}.* {what}"
 
 
 def _totals(view: RunView) -> tuple[tuple[str, str], ...]:
@@ -328,13 +441,16 @@ def _trouble(view: RunView) -> tuple[tuple[str, str], ...]:
     if view.withheld:
         fields.append((f"Departures withheld: {view.withheld:,}", view.withheld_reason))
     if view.withheld_roles:
-        fields.append(
-            (
-                f"Role deletions withheld: {view.withheld_roles:,}",
-                "So many roles at once are not deleted from the site without a moderator.",
-            )
-        )
+        name = f"Role deletions withheld: {view.withheld_roles:,}"
+        fields.append((name, view.withheld_roles_reason))
+    if view.approved:
+        fields.append(("Approved", "\n".join(view.approved)))
     return tuple(fields)
+
+
+def _of_ended(view: RunView) -> tuple[Button, ...]:
+    has_parked = view.parked or view.still_parked
+    return buttons.of_parked(view.run_id) if has_parked else ()
 
 
 def _more_causes(view: RunView) -> tuple[tuple[str, str], ...]:
@@ -439,13 +555,13 @@ def fit(notice: Notice) -> Notice:
         if room < 0:
             break
         fields.append(part)
-    return Notice(
+    return replace(
+        notice,
         title=title,
         description=description,
-        tone=notice.tone,
         fields=tuple(fields),
         footer=footer,
-        ping=notice.ping,
+        buttons=notice.buttons[:MAX_BUTTONS],
     )
 
 

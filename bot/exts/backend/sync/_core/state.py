@@ -169,7 +169,7 @@ def ended(
     memory = state.memory.attempt_ended(
         ending, full=attempt.full, default_items=limits.default_items
     )
-    drafts = _drafts(events, run_id=attempt.run_id)
+    drafts = _drafts(events, run_id=attempt.run_id, kind=kind, refused=refused is not None)
     if failure is not None and not drafts:
         # Where the breaker moved, its own notice says what failed: one ping, not two.
         drafts = (alert.run_failed(failure, moved, kind=kind),)
@@ -195,7 +195,7 @@ def refused_live(
     moved, events = breaker.credentials_refused(
         state.breaker, credentials=credentials, reason=reason, now=now, limits=limits.breaker
     )
-    drafts = _drafts(events)
+    drafts = _drafts(events, refused=True)
     return tell(replace(state, breaker=moved), drafts, now=now)
 
 
@@ -217,7 +217,7 @@ def paused(state: State, *, by: str, now: datetime) -> Moved:
     """Hold all automatic and live writes; one that holds already goes on as it is."""
     if state.pause is not None:
         return state, ()
-    return tell(replace(state, pause=Pause(by=by, at=now)), (alert.paused(by),), now=now)
+    return tell(replace(state, pause=Pause(by=by, at=now)), (alert.paused(by, since=now),), now=now)
 
 
 def resumed(state: State, *, by: str, now: datetime) -> Moved:
@@ -229,17 +229,30 @@ def resumed(state: State, *, by: str, now: datetime) -> Moved:
 
 
 def reminded(state: State, *, now: datetime) -> Moved:
-    """Tell again, at most once a day, what still lasts."""
-    if state.pause is None:
+    """Tell again, at most once a day, which order of somebody's still holds."""
+    drafts = []
+    if state.pause is not None:
+        drafts.append(alert.paused(state.pause.by, since=state.pause.at))
+    current = state.breaker
+    if current.opened_by is not None:
+        order = breaker.ForcedOpen(by=current.opened_by, reason=current.reason)
+        drafts.append(alert.forced_open(order))
+    return tell(state, tuple(drafts), now=now)
+
+
+def proven(state: State, *, now: datetime) -> Moved:
+    """Note that the guild's member list is whole; told if people know that it was not."""
+    before = state.told.get(Topic.SOURCE)
+    if before is None:
         return state, ()
-    return tell(state, (alert.paused(state.pause.by),), now=now)
+    return tell(state, (alert.source_proven(before, now=now),), now=now)
 
 
 def start_withheld(state: State, *, now: datetime) -> Moved:
     """Tell, once for each reason, that the sync at start-up has to wait."""
     current = state.breaker
     if state.pause is not None:
-        key, reason, until = "paused", f"{state.pause.by} paused it", None
+        key, reason, until = "paused", f"{state.pause.by} paused it.", None
     elif current.state is BreakerState.OPEN:
         opened_at = current.opened_at or now
         key, until = f"open: {opened_at.isoformat()}", current.retry_at
@@ -263,14 +276,16 @@ def _back_to_normal(state: State, drafts: tuple[Draft, ...], *, now: datetime) -
     return (alert.works_again(failed, now=now),)
 
 
-def _drafts(events: tuple[Event, ...], *, run_id: str | None = None) -> tuple[Draft, ...]:
+def _drafts(
+    events: tuple[Event, ...], *, run_id: str | None = None, kind: str = "", refused: bool = False
+) -> tuple[Draft, ...]:
     drafts: list[Draft] = []
     for event in events:
         match event:
             case breaker.Opened():
-                drafts.append(alert.opened(event))
+                drafts.append(alert.opened(event, kind=kind, refused=refused))
             case breaker.ProbeFailed():
-                drafts.append(alert.probe_failed(event))
+                drafts.append(alert.probe_failed(event, kind=kind))
             case breaker.Recovered():
                 drafts.append(alert.recovered(event))
             case breaker.ForcedOpen():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .breaker import BreakerState
-from .report import Notice, Tone, fit, quote, render, when
+from .breaker import AttemptEnding, BreakerState
+from .report import Notice, Tone, fit, quote, render, span, when
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .drift import Drift
+    from .history import PastRun
     from .memory import ParkedRecord
     from .report import RunView
     from .state import State
@@ -74,6 +75,37 @@ def parked_list(records: Iterable[ParkedRecord]) -> Notice:
             title="Parked rows" if rows else "No row is parked",
             description="\n".join(lines) or "The site takes every row.",
             tone=Tone.WARNING if rows else Tone.GOOD,
+        )
+    )
+
+
+def past(run: PastRun) -> Notice:
+    """Tell of a run that has ended."""
+    fields = [
+        ("Trigger", run.trigger),
+        ("Began", f"{when(run.started_at)}, took {span(run.ended_at - run.started_at)}"),
+        (
+            "Users",
+            (
+                f"{run.created:,} created, {run.updated:,} updated, {run.departed:,} left, of "
+                f"{run.planned:,} changes"
+            ),
+        ),
+        ("Requests", f"{run.requests:,}"),
+    ]
+    if run.parked:
+        fields.append(("Parked", f"{run.parked:,} the site does not take"))
+    if run.withheld:
+        fields.append(("Departures withheld", f"{run.withheld:,}"))
+    if run.reason:
+        fields.append(("Reason", quote(run.reason)))
+    return fit(
+        Notice(
+            title=f"Run {run.run_id} has ended: {run.ending}",
+            description=f"It synced {run.what}.",
+            tone=Tone.GOOD if run.ending == AttemptEnding.VERIFIED else Tone.WARNING,
+            fields=tuple(fields),
+            footer=f"run {run.run_id}",
         )
     )
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core import report
+from bot.exts.backend.sync._core.buttons import Action, Button
 from bot.exts.backend.sync._core.models import RoleId, UserId
 from bot.exts.backend.sync._core.patience import Failure, FailureKind
 from bot.exts.backend.sync._core.plan import Cause, Reason
@@ -65,6 +66,7 @@ TROUBLED = replace(
     withheld=600,
     withheld_reason="600 of 1,001 are gone.",
     withheld_roles=9,
+    withheld_roles_reason="9 of 20 are gone.",
 )
 ENDED = replace(
     WRITING,
@@ -87,16 +89,22 @@ TROUBLE_FIELDS = (
     ),
     ("Parked before", "1,234 rows, not tried again yet"),
     ("Departures withheld: 600", "600 of 1,001 are gone."),
-    (
-        "Role deletions withheld: 9",
-        "So many roles at once are not deleted from the site without a moderator.",
-    ),
+    ("Role deletions withheld: 9", "9 of 20 are gone."),
 )
 CAUSES = "79,812: role *Developers* removed\n192: renamed"
 TOTALS = (
     ("Users", "2 created, 80,001 updated, 1 left"),
     ("Roles", "1 created, 2 updated, 3 deleted"),
 )
+
+
+STEERING = tuple(
+    Button(action=action, argument="r1") for action in (Action.PAUSE, Action.CANCEL, Action.DETAILS)
+)
+ABOUT_PARKED = tuple(
+    Button(action=action, argument="r1") for action in (Action.RETRY_PARKED, Action.SHOW_PARKED)
+)
+LOOK_AFTER = "**You can** look after the site: its log has this run's id in each request's."
 
 
 def notice(title: str, *lines: str, tone: Tone, **more: Any) -> Notice:
@@ -106,6 +114,7 @@ def notice(title: str, *lines: str, tone: Tone, **more: Any) -> Notice:
 
 def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
     """Return the message of a run that is on."""
+    more = {"buttons": STEERING} | more
     return notice("Syncing roles and users", *lines, tone=tone, **more)
 
 
@@ -149,8 +158,31 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
                 "**Writing users**, at start-up",
                 "`███████████████████░` 99%",
                 "**80,003** of **80,004** changes, 10,000 a second, about 0.0 s left",
-                "Waiting: the site is \\*over\\*",
+                "**Waiting for the site:** the site is \\*over\\*",
                 tone=Tone.WARNING,
+            ),
+        ),
+        (
+            replace(WRITING, causes=(), request_s=3.21, target_s=0.5, tuned="Set by <@1>."),
+            live(
+                "**Writing users**, at start-up",
+                "`███████████████░░░░░` 75%",
+                "**60,003** of **80,004** changes, 10,000 a second, about 2.0 s left",
+                "**The site is slow:** 3.2 s a request where 0.5 s is the target, so requests are "
+                "kept small.",
+                tone=Tone.WARNING,
+                fields=(("Pace", "1,000 rows a request, 3.21 s each\nSet by <@1>."),),
+            ),
+        ),
+        (
+            replace(WRITING, causes=(), chunk_items=0, slow="500", paused_by="<@1>"),
+            live(
+                "**Writing users**, at start-up",
+                "`███████████████░░░░░` 75%",
+                "**60,003** of **80,004** changes, 10,000 a second, about 2.0 s left",
+                "**Paused** by <@1>: nothing is written until it is resumed.",
+                tone=Tone.WARNING,
+                buttons=(replace(STEERING[0], action=Action.RESUME), *STEERING[1:]),
             ),
         ),
         (
@@ -171,6 +203,8 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
         "roles",
         "users",
         "waiting",
+        "slow",
+        "paused",
         "verifying",
     ],
 )
@@ -219,6 +253,27 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "More later.",
                 tone=Tone.WARNING,
                 fields=(("Users", "0 created, 0 updated, 0 left"), *TROUBLE_FIELDS),
+                buttons=ABOUT_PARKED,
+            ),
+        ),
+        (
+            replace(
+                ENDED,
+                ending=Ending.VERIFIED,
+                causes=(),
+                still_parked=1,
+                approved=("list `a`, by <@1>: 2 departures are written.",),
+            ),
+            notice(
+                "Sync of roles and users finished",
+                "**Verified** in 24 s.",
+                tone=Tone.GOOD,
+                fields=(
+                    *TOTALS,
+                    ("Parked before", "1 rows, not tried again yet"),
+                    ("Approved", "list `a`, by <@1>: 2 departures are written."),
+                ),
+                buttons=ABOUT_PARKED,
             ),
         ),
         (
@@ -286,6 +341,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Stopped at **10,000** of **80,004** changes after 24 s; what was written stays, "
                 "the rest is found again by the next sync.",
                 "**Next:** later.",
+                LOOK_AFTER,
                 tone=Tone.BAD,
                 fields=(
                     ("Users", "0 created, 10,000 updated, 0 left"),
@@ -304,6 +360,8 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Sync of roles and users failed",
                 "**The guild's members could not be read in full**: no list",
                 "Stopped while reading the guild, after 24 s.",
+                '**You can** see that the bot is in the server and has the "Server Members '
+                'Intent".',
                 tone=Tone.BAD,
             ),
         ),
@@ -321,6 +379,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
         "in step",
         "roles alone",
         "troubled",
+        "approved",
         "cancelled",
         "empty plan",
         "plan",
@@ -581,6 +640,9 @@ def views(
         rate=draw(st.floats(0, 10**6)),
         chunk_items=draw(COUNTS),
         request_s=draw(st.floats(0, 10**6)),
+        target_s=draw(st.floats(0, 10**6)),
+        tuned=draw(ours),
+        paused_by=draw(st.none() | ours),
         slow=draw(st.none() | text),
         parked=tuple(
             ParkedRow(id=UserId(2**63 + number), reason=draw(text))
@@ -591,6 +653,8 @@ def views(
         withheld=draw(COUNTS),
         withheld_roles=draw(COUNTS),
         withheld_reason=draw(ours),
+        withheld_roles_reason=draw(ours),
+        approved=tuple(draw(st.lists(ours, max_size=2))),
         ending=draw(st.none() | st.sampled_from([e for e in Ending if e != "interrupted"])),
         failure=draw(
             st.none()

@@ -283,7 +283,7 @@ class TestAStartThatIsWithheld:
 
         _, (notice,) = s.start_withheld(held, now=NOW)
 
-        assert "Nothing happens by itself until that is ended." in notice.description
+        assert "**Next:** nothing by itself until that is ended." in notice.description
 
     def test_not_beside_the_notice_of_an_interruption(self) -> None:
         """That one has said when the next try comes; the next restart adds nothing either."""

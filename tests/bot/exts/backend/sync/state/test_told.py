@@ -26,6 +26,13 @@ from bot.exts.backend.sync._core.report import Notice, RunView, ended_late
 from bot.exts.backend.sync._core.schedule import next_start
 from bot.exts.backend.sync._core.state import Pause, State
 from bot.exts.backend.sync._core.status import parked_list, status
+from bot.exts.backend.sync._core.withheld import (
+    Decision,
+    What,
+    WithheldList,
+    decided,
+    withheld,
+)
 from tests.bot.exts.backend.sync.breaker.test_kept import BY_HAND, HALF_OPEN, OPEN
 from tests.bot.exts.backend.sync.state.test_kept import ATTEMPT, PAST, VIEW
 
@@ -45,12 +52,27 @@ def record(id_: int, reason: str = "no") -> ParkedRecord:
     )
 
 
+def lists() -> list[WithheldList]:
+    """Return a list of each kind, undecided and decided."""
+    return [
+        decided(
+            withheld(what, range(9), total=10, run_id="r1", names={}, now=NOW),
+            decision,
+            by="<@1>",
+            now=NOW,
+        )
+        for what in What
+        for decision in Decision
+    ]
+
+
 def all_drafts(text: str) -> list[Draft]:
     """Return every draft there is, with this text wherever one of users or the site may stand."""
     return [
-        alert.opened(Opened(reason=text, until=NOW, failures=1)),
-        alert.opened(Opened(reason=text, until=NOW, failures=3)),
-        alert.probe_failed(ProbeFailed(reason=text, until=NOW, failures=3)),
+        alert.opened(Opened(reason=text, until=NOW, failures=1), kind="", refused=False),
+        alert.opened(Opened(reason=text, until=NOW, failures=3), kind="", refused=False),
+        alert.opened(Opened(reason=text, until=NOW, failures=1), kind="", refused=True),
+        alert.probe_failed(ProbeFailed(reason=text, until=NOW, failures=3), kind=""),
         alert.recovered(Recovered(opened_at=NOW, lasted=timedelta(hours=1))),
         alert.works_again(Told(reason=text, since=NOW, at=NOW), now=NOW),
         alert.forced_open(ForcedOpen(by="<@1>", reason=text)),
@@ -58,12 +80,16 @@ def all_drafts(text: str) -> list[Draft]:
         alert.reset(Reset(by="<@1>")),
         alert.interrupted(ATTEMPT, retry_at=NOW),
         alert.interrupted(ATTEMPT, retry_at=None),
+        alert.interrupted(replace(ATTEMPT, planned=0), retry_at=None),
         alert.start_withheld(report.quote(text), until=NOW, key="k"),
-        alert.paused("<@1>"),
+        alert.paused("<@1>", since=NOW),
         alert.resumed("<@1>", lasted=timedelta(1)),
         alert.parked([record(n, text) for n in range(1, 30)], run_id="r1"),
         alert.parked([record(1, text)], run_id="r1"),
         alert.source_unproven(text, run_id="r1"),
+        alert.source_proven(Told(reason=text, since=NOW, at=NOW), now=NOW),
+        *(alert.withheld(list_) for list_ in lists()),
+        *(alert.decided(list_) for list_ in lists()),
         alert.store_new(text),
         alert.store_lost(text, why="it is empty", until=NOW),
         alert.store_warning(text),
@@ -75,7 +101,7 @@ def all_notices(text: str) -> list[Notice]:
     return [
         *(draft.notice for draft in all_drafts(text)),
         alert.store_unreachable(text),
-        alert.store_back(),
+        alert.store_back(lasted=timedelta(1)),
         alert.waiting_for(text),
         alert.waiting_for(None),
         parked_list([record(n, text) for n in range(1, 30)]),

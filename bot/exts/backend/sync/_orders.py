@@ -1,0 +1,256 @@
+"""What people ask of the extension, by a command or a button, and the answer to each.
+
+An order is carried out only by the process that leads; whatever is refused says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+from ._control import Refusal
+from ._core.breaker import BreakerState
+from ._core.buttons import Action
+from ._core.listing import withheld_file
+from ._core.report import Notice, Tone, quote, render, when
+from ._core.status import parked_list, past, status
+from ._core.withheld import Decision, holds
+from ._errors import StoreError
+from ._ledger import utc_now
+from ._sync import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from ._control import Control
+    from ._core.buttons import Button
+    from ._core.history import PastRun
+    from ._core.listing import File
+    from ._core.withheld import WithheldList
+    from ._settings import SyncSettings
+
+
+_GONE: Final = (
+    "That list waits no longer: it lapsed, it was written, or a sync since then found that not so "
+    "many are missing."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer; `done` says that an order was carried out, which is for everybody to see."""
+
+    notice: Notice
+    done: bool = False
+    file: File | None = None
+
+
+def said(text: str, *, done: bool = False) -> Reply:
+    """Return an answer of a sentence."""
+    return Reply(notice=Notice(title="Sync", description=text, tone=Tone.RUNNING), done=done)
+
+
+class Orders:
+    """The questions and orders that `control` can answer; `by` is a mention of who asks."""
+
+    def __init__(self, control: Control, settings: SyncSettings) -> None:
+        self._control = control
+        self._settings = settings
+
+    # -- questions --------------------------------------------------------------------------------
+
+    def status(self) -> Reply:
+        """Tell how the run that is on, or the last one, stands, and what holds others back."""
+        control = self._control
+        notice = status(
+            control.ledger.state,
+            control.current or control.last,
+            waiting=len(control.dirty),
+            parked=len(control.ledger.parked),
+            max_items=self._settings.sync_max_items,
+            trouble=None if control.is_leading else control.trouble,
+            drift=control.ledger.drift,
+        )
+        return Reply(notice=notice)
+
+    def parked(self) -> Reply:
+        """List the rows that the site does not take."""
+        return Reply(notice=parked_list(self._control.ledger.parked.values()))
+
+    def details(self, run_id: str) -> Reply:
+        """Tell all that is known of a run, on or ended."""
+        if self._is_on(run_id):
+            return self.status()
+        run = self._past(run_id)
+        return said(f"Run `{run_id}` is not known any more.") if run is None else _past(run)
+
+    async def plan(self, by: str) -> Reply:
+        """Compare without writing."""
+        view = await self._control.plan(f"asked for by {by}")
+        return said(view.reason) if isinstance(view, Refusal) else Reply(notice=render(view))
+
+    async def who(self, digest: str) -> Reply:
+        """Show who is on a list that waits, as a file."""
+        list_ = self._list(digest)
+        if list_ is None:
+            return said(_GONE)
+        file = await asyncio.to_thread(withheld_file, list_)
+        text = f"{len(list_.ids):,} {list_.what.value}, list `{digest}`, as a sync found them "
+        text += f"{when(list_.asked_at)}."
+        if file.left_out:
+            text += f" The last {file.left_out:,} did not fit into the file."
+        return replace(said(text), file=file)
+
+    # -- orders -----------------------------------------------------------------------------------
+
+    def start(self, scope: Scope, by: str, *, forced: bool) -> Reply:
+        """Start a run."""
+        view = self._control.start(scope, f"asked for by {by}", forced=forced)
+        if isinstance(view, Refusal):
+            return said(view.reason)
+        where = f"<#{self._settings.mod_log_channel_id}>"
+        return said(f"Run `{view.run_id}` has started; {where} shows it.", done=True)
+
+    def cancel(self, by: str) -> Reply:
+        """Stop the run that is on, before its next request."""
+        view = self._control.cancel(f"Cancelled by {by}.")
+        if view is None:
+            return said("No sync is on.")
+        return said(f"Run `{view.run_id}` is being stopped.", done=True)
+
+    async def pause(self, by: str) -> Reply:
+        """Hold every write until it is resumed."""
+        pause = self._control.ledger.state.pause
+        if pause is not None:
+            return said(f"Sync is paused already: {pause.by} did that {when(pause.at)}.")
+        return await self._order(self._control.pause(by), "Sync is paused.")
+
+    async def resume(self, by: str) -> Reply:
+        """End the pause."""
+        if self._control.is_leading and self._control.ledger.state.pause is None:
+            return said("Sync is not paused.")
+        return await self._order(self._control.resume(by), "Sync goes on.")
+
+    async def retry_parked(self) -> Reply:
+        """Try the parked rows again now."""
+        count = len(self._control.ledger.parked)
+        if self._control.is_leading and not count:
+            return said("No row is parked.")
+        rows = "1 row is" if count == 1 else f"{count:,} rows are"
+        return await self._order(self._control.retry_parked(), f"{rows} tried again.")
+
+    async def open_breaker(self, by: str, reason: str) -> Reply:
+        """Let nothing be written until a reset."""
+        order = self._control.ledger.open_breaker(by, reason)
+        return await self._order(order, "The breaker is open until it is reset.")
+
+    async def reset_breaker(self, by: str) -> Reply:
+        """Close the breaker, and forget the failures that were counted."""
+        return await self._order(self._control.reset_breaker(by), "The breaker is closed.")
+
+    async def decide(self, digest: str | None, decision: Decision, by: str) -> Reply:
+        """Approve or reject a list; without its digest the one that waits, if it is one."""
+        waiting = [one for one in self._lists() if one.decision is Decision.WAITING]
+        if digest is None and len(waiting) != 1:
+            return said(_which(waiting, decision))
+        list_ = self._list(digest or waiting[0].digest)
+        if list_ is None:
+            return said(_GONE)
+        if list_.decision is not Decision.WAITING:
+            at = when(list_.decided_at or list_.asked_at)
+            return said(f"{list_.by} {list_.decision.value} that list {at} already.")
+        count = f"{len(list_.ids):,} {list_.what.value}"
+        return await self._order(
+            self._control.decide(list_, decision, by),
+            f"{count} are {decision.value} (list `{list_.digest}`).",
+        )
+
+    def _lists(self) -> list[WithheldList]:
+        now = utc_now()
+        return [one for one in self._control.ledger.withheld.values() if holds(one, now=now)]
+
+    def _list(self, digest: str) -> WithheldList | None:
+        return next((one for one in self._lists() if one.digest == digest.lower()), None)
+
+    async def _order(self, order: Coroutine[Any, Any, None], text: str) -> Reply:
+        """Carry out an order, if this process may."""
+        if not self._control.is_leading:
+            order.close()
+            return said(f"This bot may not do that now: {quote(self._control.trouble)}.")
+        try:
+            await order
+        except StoreError as exc:
+            return said(f"That could not be kept, so it does not hold: {quote(str(exc))}")
+        return said(text, done=True)
+
+    # -- buttons ----------------------------------------------------------------------------------
+
+    async def press(self, button: Button, by: str) -> Reply:  # noqa: C901 - one arm an action
+        """Do what a button says, if it still means anything."""
+        match button.action:
+            case Action.PAUSE:
+                return self._over(button) or await self.pause(by)
+            case Action.RESUME:
+                # Also below the notice of a pause, which is about no run.
+                return (button.argument and self._over(button)) or await self.resume(by)
+            case Action.CANCEL:
+                return self._over(button) or self.cancel(by)
+            case Action.DETAILS:
+                return self.details(button.argument)
+            case Action.RETRY_PARKED:
+                return await self.retry_parked()
+            case Action.SHOW_PARKED:
+                return self.parked()
+            case Action.PROBE:
+                return self._closed() or self.start(Scope.ALL, by, forced=True)
+            case Action.RESET:
+                return self._closed() or await self.reset_breaker(by)
+            case Action.APPROVE:
+                return await self.decide(button.argument, Decision.APPROVED, by)
+            case Action.REJECT:
+                return await self.decide(button.argument, Decision.REJECTED, by)
+            case Action.SHOW_WHO:
+                return await self.who(button.argument)
+            case _:
+                assert_never(button.action)
+
+    def _over(self, button: Button) -> Reply | None:
+        """Return what to say to whoever presses a button of a run that has ended."""
+        if self._is_on(button.argument):
+            return None
+        run = self._past(button.argument)
+        how = "" if run is None else f" {when(run.ended_at)} ({run.ending})"
+        return said(
+            f"Run `{button.argument}` has ended{how}: this button does nothing any more. "
+            "`!sync status` tells how things stand."
+        )
+
+    def _closed(self) -> Reply | None:
+        """Return what to say to whoever presses a button of a breaker that has closed."""
+        breaker = self._control.ledger.state.breaker
+        if not self._control.is_leading or breaker.state is not BreakerState.CLOSED:
+            return None
+        return said("The breaker is closed by now: writes flow, and there is nothing to do here.")
+
+    def _is_on(self, run_id: str) -> bool:
+        view = self._control.current
+        return view is not None and view.run_id == run_id
+
+    def _past(self, run_id: str) -> PastRun | None:
+        runs = self._control.ledger.past_runs()
+        return next((run for run in runs if run.run_id == run_id), None)
+
+
+def _past(run: PastRun) -> Reply:
+    return Reply(notice=past(run))
+
+
+def _which(waiting: Sequence[WithheldList], decision: Decision) -> str:
+    if not waiting:
+        return "Nothing waits for a decision."
+    word = "approve" if decision is Decision.APPROVED else "reject"
+    lists = ", ".join(
+        f"`!sync {word} {one.digest}` ({len(one.ids):,} {one.what.value})" for one in waiting
+    )
+    return f"Say which list: {lists}."

@@ -1,0 +1,103 @@
+"""The people of a guild at mod-log: who they are, what they press, and what they are answered."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.e2e.trouble.harness import GUILD
+
+if TYPE_CHECKING:
+    from tests.e2e.trouble.harness import Stage
+
+ROLE: Final = GUILD + 3
+REFUSAL: Final = "Only administrators and the configured roles may use this."
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What somebody was answered; `private` if nobody else sees it."""
+
+    text: str
+    private: bool
+    files: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """Three members of the guild: one who may, one whose role may, and one who may not."""
+
+    stage: Stage
+    administrator: int
+    holder: int
+    stranger: int
+
+    @classmethod
+    async def of(cls, stage: Stage) -> People:
+        """Choose them among the guild's members."""
+        ids = sorted([m["id"] async for m in stage.control.members(GUILD)])
+        stranger, administrator, holder = ids[10:13]
+        await stage.control.set_roles(GUILD, stranger, [GUILD + 1], silent=True)
+        await stage.control.set_roles(GUILD, holder, [ROLE], silent=True)
+        await stage.control.make_administrator(GUILD, administrator)
+        return cls(stage=stage, administrator=administrator, holder=holder, stranger=stranger)
+
+    def buttons(self, title: str) -> list[str]:
+        """Return the labels below the newest message of mod-log whose title begins so."""
+        return [button["label"] for button in _buttons(self._message(title)[1])]
+
+    async def press(self, person: int, title: str, label: str) -> Answer:
+        """Press a button of the newest message whose title begins so; return the answer."""
+        id_, body = self._message(title)
+        custom_id = next(b["custom_id"] for b in _buttons(body) if b["label"] == label)
+        press = await self.stage.control.press(self.stage.mod_log, id_, person, custom_id)
+        return await self._answer(press)
+
+    async def invoke(self, person: int, command: str, **options: object) -> Answer:
+        """Use a slash command in mod-log; return the last answer to it."""
+        given = await self.stage.control.invoke(self.stage.mod_log, person, command, options)
+        return await self._answer(given)
+
+    async def _answer(self, interaction: int) -> Answer:
+        async with asyncio.timeout(15):
+            while True:
+                answers = [
+                    a for a in await self.stage.control.responses(interaction) if "body" in a
+                ]
+                if answers and text_of(answers[-1]["body"]):
+                    body = answers[-1]["body"]
+                    return Answer(
+                        text=text_of(body),
+                        private=answers[-1]["ephemeral"],
+                        files=tuple(body.get("attachments") or ()),
+                    )
+                await asyncio.sleep(0.02)
+
+    def _message(self, title: str) -> tuple[int, Json]:
+        channel = self.stage.discord.state.channel(self.stage.mod_log)
+        assert channel is not None
+        fitting = [
+            (message.id, message.body)
+            for message in channel.messages.values()
+            if not message.deleted
+            for embed in message.body.get("embeds") or ()
+            if embed["title"].startswith(title)
+        ]
+        assert fitting, f"no message {title!r} among {self.stage.embeds()}"
+        return fitting[-1]
+
+
+def text_of(body: Json) -> str:
+    """Return all that people read in a message's body."""
+    parts = [str(body.get("content") or "")]
+    for embed in body.get("embeds") or ():
+        parts += [embed["title"], embed.get("description") or ""]
+        parts += [f"{field['name']}: {field['value']}" for field in embed.get("fields") or ()]
+    return "\n".join(part for part in parts if part)
+
+
+def _buttons(body: Json) -> list[Json]:
+    return [button for row in body.get("components") or () for button in row["components"]]
