@@ -26,7 +26,7 @@ class Answer:
     files: tuple[Json, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class People:
     """Three members of the guild: one who may, one whose role may, and one who may not."""
 
@@ -34,6 +34,7 @@ class People:
     administrator: int
     holder: int
     stranger: int
+    asked: int = 0  # the last interaction
 
     @classmethod
     async def of(cls, stage: Stage) -> People:
@@ -61,7 +62,12 @@ class People:
         given = await self.stage.control.invoke(self.stage.mod_log, person, command, options)
         return await self._answer(given)
 
+    async def answer_again(self) -> Answer:
+        """Return the last answer as it is now."""
+        return await self._answer(self.asked)
+
     async def _answer(self, interaction: int) -> Answer:
+        self.asked = interaction
         async with asyncio.timeout(15):
             while True:
                 answers = [

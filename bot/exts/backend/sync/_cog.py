@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import discord
 import structlog
+from discord import app_commands
 from discord.ext import commands
 
 from ._buttons import hearing
@@ -25,6 +27,8 @@ from ._sync import Scope
 from ._telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._core.buttons import Button
     from ._settings import SyncSettings
 
@@ -34,6 +38,7 @@ log = structlog.get_logger(__name__)
 # callbacks that discord.py's decorators take, hence an ignore at each of them.
 _Context = commands.Context[Any]
 
+_CHOICES: Final = 25  # Discord's bound
 _STOP_S: Final = 8.0  # leaves the rest of the ten seconds to the final message
 
 
@@ -308,15 +313,73 @@ class Sync(commands.Cog):
         """Try the parked rows again now."""
         await self._answer(ctx, await self._orders.retry_parked())
 
+    @sync.command(name="user")  # type: ignore[arg-type] # see _Context
+    @app_commands.describe(member="whose row to bring in step; an id will do for who has left")
+    async def sync_user(self, ctx: _Context, member: discord.Member | discord.User) -> None:
+        """Show how the website's row of a member differs, field by field, and bring it in step."""
+        await ctx.defer(ephemeral=True)
+        message: discord.Message | None = None
+        async for reply in self._orders.single(UserId(member.id)):
+            if message is None:
+                message = await ctx.send(**self._saying(reply), ephemeral=True)
+            else:
+                embed = to_embed(reply.notice, prefix=prefix_of(self._bot))
+                await message.edit(embed=embed, allowed_mentions=mentions())
+
+    @sync.command(name="history")  # type: ignore[arg-type] # see _Context
+    @app_commands.describe(run="the id of a run, to be told more of it")
+    async def sync_history(self, ctx: _Context, run: str | None = None) -> None:
+        """Show the latest runs, or one with the time that its requests took."""
+        reply = self._orders.history() if run is None else await self._orders.details(run.lower())
+        await self._answer(ctx, reply)
+
+    @sync_history.autocomplete("run")
+    async def _complete_run(
+        self, interaction: discord.Interaction[Any], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        return self._choices(interaction, self._orders.run_ids(), typed)
+
+    @sync.command(name="set")  # type: ignore[arg-type] # see _Context
+    @app_commands.describe(
+        name="target: seconds that a request should take; max-items: most rows a request",
+        value="seconds, or rows",
+    )
+    async def sync_set(
+        self, ctx: _Context, name: Literal["target", "max-items"], value: float
+    ) -> None:
+        """Set the pace of the sync that is on; the next one has its own again."""
+        await self._answer(ctx, self._orders.tune(name, value, _who(ctx)))
+
     @sync.command(name="approve")  # type: ignore[arg-type] # see _Context
     async def sync_approve(self, ctx: _Context, list_id: str | None = None) -> None:
         """Let withheld departures or role deletions be written."""
         await self._answer(ctx, await self._orders.decide(list_id, Decision.APPROVED, _who(ctx)))
 
+    @sync_approve.autocomplete("list_id")
+    async def _complete_list(
+        self, interaction: discord.Interaction[Any], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        return self._choices(interaction, self._orders.list_ids(), typed)
+
     @sync.command(name="reject")  # type: ignore[arg-type] # see _Context
     async def sync_reject(self, ctx: _Context, list_id: str | None = None) -> None:
         """Keep withheld departures or role deletions from being written."""
         await self._answer(ctx, await self._orders.decide(list_id, Decision.REJECTED, _who(ctx)))
+
+    @sync_reject.autocomplete("list_id")
+    async def _complete_rejected(
+        self, interaction: discord.Interaction[Any], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        return self._choices(interaction, self._orders.list_ids(), typed)
+
+    def _choices(
+        self, interaction: discord.Interaction[Any], ids: Iterable[str], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        """Return what may stand for an argument; nothing to those who may not use the command."""
+        if self._refusal(interaction.guild_id, interaction.user) is not None:
+            return []
+        fitting = (id_ for id_ in ids if id_.startswith(typed.lower()))
+        return [app_commands.Choice(name=id_, value=id_) for id_ in islice(fitting, _CHOICES)]
 
     @sync.group(name="breaker")  # type: ignore[arg-type] # see _Context
     async def sync_breaker(self, ctx: _Context) -> None:

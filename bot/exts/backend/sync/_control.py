@@ -42,6 +42,7 @@ from ._ledger import Ledger, utc_now
 from ._live import RUN_ABOVE, Dirty, LiveUpdates
 from ._parking import Parking
 from ._runner import Parts
+from ._single import Single
 from ._spool import Spool
 from ._sync import FullSync, Scope
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Mapping, Sequence
     from datetime import datetime
 
+    from ._core.listing import File
     from ._core.models import UserId
     from ._core.report import RunView
     from ._core.waiting import Taken
@@ -124,7 +126,6 @@ class Control:
             ledger=self.ledger,
             gate=Gate(self.ledger, store, deadline_s=settings.sync_deadline_s),
             patience=settings.patience,
-            target_s=settings.sync_target_s,
         )
         self._parking = Parking(self.ledger, guild)
         self._live = LiveUpdates(
@@ -198,15 +199,35 @@ class Control:
             self._wish = _Wish(trigger=trigger, at=at)
         self._nudged.set()
 
-    async def plan(self, trigger: str) -> RunView | Refusal:
-        """Compare without writing."""
+    async def plan(self, trigger: str) -> tuple[RunView, File | None] | Refusal:
+        """Compare without writing; return the last view, and what was found as a file."""
         refusal = self._refusal(Start.ASKED, full=False)
         if refusal is not None:
             return refusal
         sync = self._launch(Scope.ALL, trigger, Start.ASKED, dry=True)
         assert self._task is not None  # noqa: S101 - the launch made it
         await asyncio.shield(self._task)
-        return sync.view
+        return sync.view, sync.file
+
+    def single(self, id_: UserId) -> Single | Refusal:
+        """Return one member's sync, beside whatever is on, or why it may not write."""
+        refusal = self._held_back(Start.ASKED, full=False)
+        if refusal is not None:
+            return refusal
+        return Single(
+            self._parts,
+            id_,
+            run_id=new_run_id(),
+            pace=self._settings.pace,
+            parking=self._parking,
+        )
+
+    def tune(self, by: str, *, target_s: float | None, max_items: int | None) -> RunView | None:
+        """Set the pace of the run that is on; None when none is."""
+        if self._sync is None:
+            return None
+        self._sync.tune(by=by, target_s=target_s, max_items=max_items)
+        return self._sync.view
 
     def cancel(self, reason: str) -> RunView | None:
         """Stop the sync that is on; None when none is. `reason` is shown."""
@@ -247,14 +268,19 @@ class Control:
         self.dirty.mark(self.ledger.parked)
 
     def _refusal(self, how: Start, *, full: bool) -> Refusal | None:
-        state = self.ledger.state
-        if not self.is_leading:
-            return Refusal(reason=f"This bot may not write now: {quote(self.trouble)}.")
-        if self._sync is not None:
+        """Say why a run may not start."""
+        if self.is_leading and self._sync is not None:
             return Refusal(
                 reason=f"Run `{self._sync.view.run_id}` is on already; `!sync status` shows it, "
                 "`!sync cancel` stops it."
             )
+        return self._held_back(how, full=full)
+
+    def _held_back(self, how: Start, *, full: bool) -> Refusal | None:
+        """Say why nothing may be written that a person asks for."""
+        state = self.ledger.state
+        if not self.is_leading:
+            return Refusal(reason=f"This bot may not write now: {quote(self.trouble)}.")
         if state.pause is not None:
             return Refusal(
                 reason=f"Sync is paused by {state.pause.by}; `!sync resume` lets it go on."
@@ -374,7 +400,9 @@ class Control:
             refused=view.failure is not None and view.failure.kind is FailureKind.REFUSED,
             failure=failure_alert(view) if view.ending is Ending.FAILED else None,
             kind=kind,
-            past=past_run(view, ending, requests=sync.requests) if sync.is_shown else None,
+            past=past_run(view, ending, requests=sync.requests, curve=sync.curve)
+            if sync.is_shown
+            else None,
         )
         if sync.found is not None:
             await self.ledger.note_drift(sync.found)

@@ -12,25 +12,33 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from ._control import Refusal
 from ._core.breaker import BreakerState
 from ._core.buttons import Action
+from ._core.history import KEPT_RUNS
 from ._core.listing import withheld_file
-from ._core.report import Notice, Tone, quote, render, when
-from ._core.status import parked_list, past, status
+from ._core.report import Notice, Tone, code, quote, render, when
+from ._core.single import told
+from ._core.status import history, parked_list, past, status
 from ._core.withheld import Decision, holds
-from ._errors import StoreError
+from ._errors import RunStoppedError, StoreError
 from ._ledger import utc_now
+from ._picture import draw
 from ._sync import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from ._control import Control
     from ._core.buttons import Button
     from ._core.history import PastRun
     from ._core.listing import File
+    from ._core.models import UserId
     from ._core.withheld import WithheldList
     from ._settings import SyncSettings
 
 
+TARGET: Final = "target"
+MAX_ITEMS: Final = "max-items"
+_MIN_TARGET_S: Final = 0.05
+_MAX_TARGET_S: Final = 10.0
 _GONE: Final = (
     "That list waits no longer: it lapsed, it was written, or a sync since then found that not so "
     "many are missing."
@@ -78,17 +86,54 @@ class Orders:
         """List the rows that the site does not take."""
         return Reply(notice=parked_list(self._control.ledger.parked.values()))
 
-    def details(self, run_id: str) -> Reply:
-        """Tell all that is known of a run, on or ended."""
+    def history(self) -> Reply:
+        """List the latest runs."""
+        return Reply(notice=history(self._control.ledger.past_runs()))
+
+    async def details(self, run_id: str) -> Reply:
+        """Tell all that is known of a run, on or ended, with a picture of how long it took."""
         if self._is_on(run_id):
             return self.status()
         run = self._past(run_id)
-        return said(f"Run `{run_id}` is not known any more.") if run is None else _past(run)
+        if run is None:
+            return said(f"No run {code(run_id)} is known; {KEPT_RUNS} are kept.")
+        return Reply(notice=past(run), file=await asyncio.to_thread(draw, run))
+
+    def run_ids(self) -> list[str]:
+        """Return the ids of the runs that are kept, the latest first."""
+        return [run.run_id for run in reversed(self._control.ledger.past_runs())]
+
+    def list_ids(self) -> list[str]:
+        """Return the digests of the lists that wait for a decision."""
+        return [one.digest for one in self._lists() if one.decision is Decision.WAITING]
 
     async def plan(self, by: str) -> Reply:
         """Compare without writing."""
-        view = await self._control.plan(f"asked for by {by}")
-        return said(view.reason) if isinstance(view, Refusal) else Reply(notice=render(view))
+        made = await self._control.plan(f"asked for by {by}")
+        if isinstance(made, Refusal):
+            return said(made.reason)
+        view, file = made
+        notice = render(view)
+        if file is not None and file.left_out:
+            note = f"The file has no room for the last {file.left_out:,} lines."
+            notice = replace(notice, description=f"{notice.description}\n{note}")
+        return Reply(notice=notice, file=file)
+
+    async def single(self, id_: UserId) -> AsyncIterator[Reply]:
+        """Show how one member differs, and then what became of writing it."""
+        single = self._control.single(id_)
+        if isinstance(single, Refusal):
+            yield said(single.reason)
+            return
+        try:
+            comparison = await single.compare()
+        except (RunStoppedError, TimeoutError) as exc:
+            yield said(f"<@{id_}> could not be compared: {quote(str(exc) or 'it took too long')}.")
+            return
+        group = comparison.group
+        yield Reply(notice=told(comparison, None))
+        if group is not None:
+            yield Reply(notice=told(comparison, await single.write(group)))
 
     async def who(self, digest: str) -> Reply:
         """Show who is on a list that waits, as a file."""
@@ -111,6 +156,22 @@ class Orders:
             return said(view.reason)
         where = f"<#{self._settings.mod_log_channel_id}>"
         return said(f"Run `{view.run_id}` has started; {where} shows it.", done=True)
+
+    def tune(self, name: str, value: float, by: str) -> Reply:
+        """Set the pace of the run that is on."""
+        target = name == TARGET
+        low, high = (_MIN_TARGET_S, _MAX_TARGET_S) if target else (1, self._settings.sync_max_items)
+        if not low <= value <= high:
+            unit = " s" if target else " rows"
+            return said(f"`{name}` must be between {low:g} and {high:g}{unit}.")
+        view = self._control.tune(
+            by,
+            target_s=value if target else None,
+            max_items=None if target else int(value),
+        )
+        if view is None:
+            return said("No sync is on: what is set holds for the run that is.")
+        return said(f"Run `{view.run_id}`: {view.tuned}", done=True)
 
     def cancel(self, by: str) -> Reply:
         """Stop the run that is on, before its next request."""
@@ -197,7 +258,7 @@ class Orders:
             case Action.CANCEL:
                 return self._over(button) or self.cancel(by)
             case Action.DETAILS:
-                return self.details(button.argument)
+                return await self.details(button.argument)
             case Action.RETRY_PARKED:
                 return await self.retry_parked()
             case Action.SHOW_PARKED:
@@ -240,10 +301,6 @@ class Orders:
     def _past(self, run_id: str) -> PastRun | None:
         runs = self._control.ledger.past_runs()
         return next((run for run in runs if run.run_id == run_id), None)
-
-
-def _past(run: PastRun) -> Reply:
-    return Reply(notice=past(run))
 
 
 def _which(waiting: Sequence[WithheldList], decision: Decision) -> str:

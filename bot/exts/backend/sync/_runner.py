@@ -23,6 +23,7 @@ from ._core.outcome import (
     RejectedWhole,
     classify,
 )
+from ._core.pace import Tuning
 from ._core.patience import Failure, FailureKind, Patience, PatienceLimits, fatal
 from ._core.payload import compose
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
@@ -55,7 +56,6 @@ class Parts:
     ledger: Ledger
     gate: Gate
     patience: PatienceLimits
-    target_s: float
 
 
 class Runner:
@@ -80,6 +80,8 @@ class Runner:
         self._cancelled = asyncio.Event()
         self._latest_s = 0.0
         self.figures = RunFigures()
+        self.tuning = Tuning()
+        self._began_s = asyncio.get_running_loop().time()
         self.patience = Patience(limits=parts.patience, progress_at=utc_now())
 
     def cancel(self) -> None:
@@ -187,7 +189,7 @@ class Runner:
         """Bring a delivery to its end; raise `RunStoppedError` where it must stop."""
         delivery = replace(delivery, patience=self.patience)
         while True:
-            before = delivery
+            before = replace(delivery, pace=delivery.pace.tuned(self.tuning))
             delivery, step = run.decide(before, now=utc_now())
             self.patience = delivery.patience
             if self._changed is not None:
@@ -202,7 +204,7 @@ class Runner:
                     await self.write_roles(ids, known=False)
                     delivery = run.roles_refreshed(delivery, ids)
                 case run.Probe():
-                    trouble = await self._probe()
+                    trouble = await self._probe(delivery.pace.limits.target_s)
                     delivery = run.probed(
                         delivery,
                         trouble,
@@ -297,12 +299,12 @@ class Runner:
         except StoreError as exc:
             raise RunStoppedError(Failure(kind=FailureKind.STORE, reason=str(exc))) from exc
 
-    async def _probe(self) -> Failing | Overloaded | None:
+    async def _probe(self, target_s: float) -> Failing | Overloaded | None:
         """Ask for the healthcheck and one small read; both must be well and within the target."""
         for request in (requests.healthcheck(), requests.page(1, size=1)):
             outcome, seconds = await self._ask_once(request)
             match outcome:
-                case Applied() if seconds <= self._parts.target_s * 2:
+                case Applied() if seconds <= target_s * 2:
                     continue
                 case Failing() | Overloaded():
                     return outcome
@@ -326,7 +328,8 @@ class Runner:
             read=request.read,
         )
         self._failing = isinstance(outcome, Failing | Overloaded)
-        self.figures.asked(request, answer.seconds)
+        at_s = asyncio.get_running_loop().time() - self._began_s
+        self.figures.asked(request, answer.seconds, at_s=at_s)
         self._parts.telemetry.asked(request, request_id, outcome, answer.seconds)
         return outcome, answer.seconds
 

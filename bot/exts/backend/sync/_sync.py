@@ -21,19 +21,29 @@ from ._core.pace import Pace, PaceLimits
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Cause, Kind, Plan, Planner, Reason
 from ._core.reading import Cursor
-from ._core.report import Ending, Phase, RoleTally, RunView, quote
+from ._core.report import Ending, Phase, RoleTally, RunView, quote, tuned
 from ._core.wire import Capabilities, Page
 from ._core.withheld import What
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._ledger import utc_now
 from ._live import group_of, look_after
+from ._planfile import PlanFile
 from ._runner import Runner
 from ._withholding import Withholding
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
     from ._core.attempt import Traces
+    from ._core.listing import File
     from ._core.models import Role
     from ._core.requests import Request
     from ._core.waiting import Taken
@@ -99,6 +109,7 @@ class FullSync:
         self._page_items = page_items
         self.dry = dry
         self.withholding = Withholding(parts.ledger, run_id, dry=dry)
+        self._plan_file = PlanFile() if dry else None
         self._offers = Capabilities()
         self._runner = Runner(parts, run_id, attempt=True, changed=self._show_delivery)
         self._writing_since: float | None = None
@@ -132,6 +143,31 @@ class FullSync:
     def requests(self) -> int:
         """How many requests it has sent."""
         return self._runner.figures.requests
+
+    @property
+    def curve(self) -> tuple[tuple[float, float], ...]:
+        """How long its requests have taken."""
+        return self._runner.figures.curve.kept()
+
+    @property
+    def file(self) -> File | None:
+        """What a plan found, once it has ended."""
+        return None if self._plan_file is None else self._plan_file.done(f"plan-{self.run_id}.csv")
+
+    @property
+    def run_id(self) -> str:
+        return self.view.run_id
+
+    def tune(self, *, by: str, target_s: float | None, max_items: int | None) -> None:
+        """Set the pace's target or ceiling for the rest of this run; never above the site's own."""
+        tuning = self._runner.tuning
+        if target_s is not None:
+            tuning = replace(tuning, target_s=target_s)
+        if max_items is not None:
+            max_items = min(max_items, self._offers.max_items or max_items)
+            tuning = replace(tuning, max_items=max_items)
+        self._runner.tuning = tuning
+        self._show(tuned=tuned(by, tuning))
 
     def show_again(self) -> None:
         """Show what has changed around the run: a pause, or its end."""
@@ -224,7 +260,8 @@ class FullSync:
             )
         self._due = bool(self.view.planned or role_diff.total)
         log.info("sync.plan.made", users=self.view.planned, roles=role_diff.total)
-        if self.dry:
+        if self._plan_file is not None:
+            await self._complete(self._plan_file, plan, role_diff, names)
             self._end(Ending.PLANNED)
             return
         await self._write_roles(role_diff)
@@ -299,6 +336,8 @@ class FullSync:
             await self._runner.prove()
             members = await self._guild.members(row.id for row in part)
             self.withholding.note(part, members)
+            if self._plan_file is not None:
+                self._plan_file.compared(part, members)
             new += planner.add_rows(part, members)
             await asyncio.sleep(0)
         return new
@@ -348,6 +387,20 @@ class FullSync:
         causes = unexplained.causes if unexplained.total else ()
         self.found = Drift(at=utc_now(), rows=unexplained.total, causes=causes)
         self._parts.telemetry.drifted(self.found)
+
+    async def _complete(
+        self, file: PlanFile, plan: Plan | None, roles: RoleDiff, names: Mapping[RoleId, str]
+    ) -> None:
+        """Add to the file of a plan what no comparison of two rows has found."""
+        file.roles(roles, names)
+        for group in () if plan is None else plan.groups:
+            if group.kind is Kind.DEPARTURE:
+                file.departed(group.ids)
+            for start in range(0, len(group.ids) if group.kind is Kind.CREATE else 0, _SLICE):
+                await self._runner.prove()
+                members = await self._guild.members(group.ids[start : start + _SLICE])
+                file.created(members.values())
+                await asyncio.sleep(0)
 
     # -- writing ----------------------------------------------------------------------------------
 

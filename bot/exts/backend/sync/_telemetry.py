@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from sentry_sdk.crons import capture_checkin
 
 from ._core.breaker import BreakerState
+from ._core.curve import Curve
 from ._core.outcome import Applied
 from ._core.report import Ending
 
@@ -32,13 +33,16 @@ _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 @dataclass(slots=True, kw_only=True)
 class RunFigures:
-    """Figures of one run: requests sent, rows of each write, the longest request in seconds."""
+    """Figures of one run: requests sent, rows of each write, how long the requests took."""
 
     requests: int = 0
     chunk_items: list[int] = field(default_factory=list)
     largest_request_s: float = 0.0
+    curve: Curve = field(default_factory=Curve)
 
-    def asked(self, request: Request, seconds: float) -> None:
+    def asked(self, request: Request, seconds: float, *, at_s: float) -> None:
+        """Note a request that ended `at_s` after the run began."""
+        self.curve.add(at_s, seconds)
         self.largest_request_s = max(self.largest_request_s, seconds)
         if request.writes and request.purpose.value in {"create", "update"}:
             self.chunk_items.append(request.rows)

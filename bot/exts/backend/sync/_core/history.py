@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from .report import RunView
 
 KEPT_RUNS: Final = 50
+_FOREVER_S: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
-    """A run that ended; `ending` is an `AttemptEnding`'s or an `Ending`'s word."""
+    """A run that ended; `ending` is an `AttemptEnding`'s or an `Ending`'s word.
+
+    `curve` tells how long its requests took: see there.
+    """
 
     run_id: str
     what: str
@@ -34,9 +38,16 @@ class PastRun:
     withheld: int
     requests: int
     reason: str
+    curve: tuple[tuple[float, float], ...] = ()
 
 
-def past_run(view: RunView, ending: AttemptEnding, *, requests: int) -> PastRun:
+def past_run(
+    view: RunView,
+    ending: AttemptEnding,
+    *,
+    requests: int,
+    curve: tuple[tuple[float, float], ...] = (),
+) -> PastRun:
     """Return what is kept of a run that has just ended."""
     return PastRun(
         run_id=view.run_id,
@@ -53,6 +64,7 @@ def past_run(view: RunView, ending: AttemptEnding, *, requests: int) -> PastRun:
         withheld=view.withheld,
         requests=requests,
         reason="" if view.failure is None else view.failure.reason,
+        curve=curve,
     )
 
 
@@ -78,12 +90,16 @@ def to_json(run: PastRun) -> dict[str, object]:
         "withheld": run.withheld,
         "requests": run.requests,
         "reason": run.reason,
+        "curve": [list(point) for point in run.curve],
     }
 
 
 def from_json(value: object) -> PastRun:
     """Return the run that `to_json` wrote; raise `ValueError` naming the field at fault."""
     record = Stored.of(value, what="the past run")
+    points = record.fields.get("curve", [])  # which an older version did not keep
+    if not isinstance(points, list) or not all(map(_is_point, points)):
+        raise record.fault("curve", "not a list of pairs of seconds")
     return PastRun(
         run_id=record.text("run_id"),
         what=record.text("what"),
@@ -99,4 +115,12 @@ def from_json(value: object) -> PastRun:
         withheld=record.integer("withheld"),
         requests=record.integer("requests"),
         reason=record.text("reason"),
+        curve=tuple((float(at_s), float(seconds)) for at_s, seconds in points),
     )
+
+
+def _is_point(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004 - a pair
+        return False
+    # Not NaN, nor infinite, nor below 0: it is drawn.
+    return all(type(part) in {int, float} and 0 <= part < _FOREVER_S for part in value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 # Discord takes files of 10 MiB; a mebibyte of it is for the rest of the request.
 MAX_FILE_BYTES: Final = 9 * 1024 * 1024
 # Source: OWASP, "CSV Injection": how a cell begins that a spreadsheet takes for a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 PLAN_HEADER: Final = ("id", "change", "field", "site", "guild")
 WITHHELD_HEADER: Final = ("id", "name on the site")
@@ -41,7 +43,9 @@ def line(cells: Iterable[object]) -> bytes:
 
 
 def _plain(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    # On one line: not every reader of CSV takes a quoted line break for a part of its cell.
+    flat = _CONTROLS.sub(" ", cell)
+    return f"'{flat}" if flat.startswith(_FORMULA) else flat
 
 
 def differing(member: Member, row: Member | None, fields: Iterable[Field]) -> Iterator[bytes]:

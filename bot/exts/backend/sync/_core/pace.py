@@ -36,6 +36,14 @@ class PaceLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What somebody has set for a run that is on; None where nothing is."""
+
+    target_s: float | None = None
+    max_items: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """The size of the next request (`items`), and what it was learnt from."""
 
@@ -86,6 +94,18 @@ class Pace:
         """Never again send as many rows as this request had."""
         ceiling = max(1, min(self.ceiling, rows // 2))
         return replace(self, ceiling=ceiling, items=min(self.items, ceiling))
+
+    def tuned(self, tuning: Tuning) -> Pace:
+        """Return the pace with these bounds; what the site said is too large stays so."""
+        limits = self.limits
+        if tuning.target_s is not None:
+            limits = replace(limits, target_s=tuning.target_s)
+        if tuning.max_items is not None:
+            limits = replace(limits, max_items=tuning.max_items)
+        was_lowered = self.ceiling < max(1, self.limits.max_items)
+        ceiling = min(self.ceiling, limits.max_items) if was_lowered else limits.max_items
+        ceiling = max(1, ceiling)
+        return replace(self, limits=limits, ceiling=ceiling, items=min(self.items, ceiling))
 
     def _resized(self, items: int, *, learnt: int, rows: float = 0.0, seconds: float = 0.0) -> Pace:
         bounded = max(self.floor, min(items, self.ceiling))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .attempt import Attempt
     from .history import PastRun
+    from .pace import Tuning
     from .patience import Failure
     from .plan import Cause
     from .run import ParkedRow
@@ -373,25 +374,33 @@ def failure_alert(view: RunView) -> Notice:
     )
 
 
+def tuned(by: str, tuning: Tuning) -> str:
+    """Say who has set what for a run that is on."""
+    parts = []
+    if tuning.target_s is not None:
+        parts.append(f"{tuning.target_s:g} s a request is the target")
+    if tuning.max_items is not None:
+        parts.append(f"at most {tuning.max_items:,} rows a request")
+    return f"Set by {by}: {', '.join(parts)}."
+
+
 def withheld_because(list_: WithheldList) -> str:
     """Say why something is not written that a list withholds, or that is not on an approved one."""
     digest = list_.digest
-    match list_.decision:
-        case Decision.APPROVED:
-            return (
-                f"They are not on list `{digest}`, which {list_.by} approved; the sync after this "
-                "one asks about them."
-            )
-        case Decision.REJECTED:
-            return (
-                f"{list_.by} rejected list `{digest}` {when(list_.decided_at or list_.asked_at)}; "
-                f"asked again {when(list_.until)}."
-            )
-        case Decision.WAITING:
-            return (
-                f"Too many to believe without a moderator, who was asked {when(list_.asked_at)}: "
-                f"`!sync approve {digest}` or `!sync reject {digest}`."
-            )
+    if list_.decision is Decision.APPROVED:
+        return (
+            f"They are not on list `{digest}`, which {list_.by} approved; the sync after this one "
+            "asks about them."
+        )
+    if list_.decision is Decision.REJECTED:
+        return (
+            f"{list_.by} rejected list `{digest}` {when(list_.decided_at or list_.asked_at)}; "
+            f"asked again {when(list_.until)}."
+        )
+    return (
+        f"Too many to believe without a moderator, who was asked {when(list_.asked_at)}: `!sync "
+        f"approve {digest}` or `!sync reject {digest}`."
+    )
 
 
 def carried_out(list_: WithheldList, *, due: int) -> str:

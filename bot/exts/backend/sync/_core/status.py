@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .breaker import AttemptEnding, BreakerState
+from .curve import sparks
 from .report import Notice, Tone, fit, quote, render, span, when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .drift import Drift
     from .history import PastRun
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .state import State
 
 _SHOWN: Final = 20
+_SHOWN_RUNS: Final = 10
 
 
 def status(
@@ -93,6 +95,9 @@ def past(run: PastRun) -> Notice:
         ),
         ("Requests", f"{run.requests:,}"),
     ]
+    if run.curve:
+        slowest = max(seconds for _, seconds in run.curve)
+        fields.append(("Latency", f"`{sparks(run.curve)}` at most {slowest:.2f} s a request"))
     if run.parked:
         fields.append(("Parked", f"{run.parked:,} the site does not take"))
     if run.withheld:
@@ -108,6 +113,29 @@ def past(run: PastRun) -> Notice:
             footer=f"run {run.run_id}",
         )
     )
+
+
+def history(runs: Sequence[PastRun]) -> Notice:
+    """List the runs that have ended, the latest first; `runs` are oldest first."""
+    lines = [
+        f"`{run.run_id}` {when(run.started_at)}: **{run.ending}** after "
+        f"{span(run.ended_at - run.started_at)}, {_written(run):,} of {run.planned:,} changes of "
+        f"{run.what}, {run.trigger}"
+        for run in reversed(runs[-_SHOWN_RUNS:])
+    ]
+    if runs:
+        lines.append("`!sync history <run>` tells more of one.")
+    return fit(
+        Notice(
+            title="Latest runs" if runs else "No run has ended yet",
+            description="\n".join(lines),
+            tone=Tone.RUNNING,
+        )
+    )
+
+
+def _written(run: PastRun) -> int:
+    return run.created + run.updated + run.departed
 
 
 def _nothing_yet() -> Notice:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.pace import Pace, PaceLimits
+from bot.exts.backend.sync._core.pace import Pace, PaceLimits, Tuning
 
 LIMITS = PaceLimits()
 Step = tuple[str, int, float]
@@ -160,3 +160,36 @@ def test_a_steady_site_is_given_requests_of_the_target_time(rate: int, requests:
         pace = pace.applied(rows=pace.items, seconds=pace.items / rate)
 
     assert abs(pace.items - min(max(rate // 2, 10), 1000)) <= 1
+
+
+@given(ANY_LIMITS, STEPS, st.none() | st.integers(1, 2000), st.none() | st.floats(0.05, 10))
+def test_what_somebody_sets_holds_from_then_on(
+    limits: PaceLimits, steps: list[Step], max_items: int | None, target_s: float | None
+) -> None:
+    """At most so many rows, at such a target; set again, it changes nothing."""
+    tuning = Tuning(target_s=target_s, max_items=max_items)
+    pace = Pace.start(limits)
+    for step in steps:
+        pace = after(pace, step).tuned(tuning)
+        assert pace.tuned(tuning) == pace
+        assert 1 <= pace.items <= pace.ceiling
+        assert pace.items <= (max_items if max_items is not None else max(1, limits.max_items))
+        if target_s is not None:
+            assert pace.limits.target_s == target_s
+
+
+def test_nothing_set_is_nothing_changed() -> None:
+    """The pace is what it was."""
+    pace = Pace.start(LIMITS).applied(rows=100, seconds=0.1)
+
+    assert pace.tuned(Tuning()) == pace
+
+
+def test_a_ceiling_can_be_raised_but_not_above_what_the_site_refused() -> None:
+    """An operator knows more than crash memory, and less than the site."""
+    low = Pace.start(PaceLimits(max_items=50))
+    refused = Pace.start(PaceLimits(max_items=200)).too_large(rows=100)
+
+    assert low.tuned(Tuning(max_items=500)).ceiling == 500
+    assert refused.tuned(Tuning(max_items=500)).ceiling == 50
+    assert refused.tuned(Tuning(max_items=20)).ceiling == 20

@@ -12,6 +12,7 @@ from bot.exts.backend.sync._core import alert, attempt, drift, history
 from bot.exts.backend.sync._core.alert import Alert, Told, Topic
 from bot.exts.backend.sync._core.attempt import Attempt, Traces, ending_of_stop
 from bot.exts.backend.sync._core.breaker import AttemptEnding
+from bot.exts.backend.sync._core.buttons import Action, Button
 from bot.exts.backend.sync._core.drift import Drift
 from bot.exts.backend.sync._core.history import PastRun
 from bot.exts.backend.sync._core.models import RoleId, UserId
@@ -43,6 +44,7 @@ ALERT: Final = Alert(
         fields=(("Rows", "5"),),
         footer="alert abc",
         ping=True,
+        buttons=(Button(action=Action.RETRY_PARKED, argument="r1"),),
     ),
 )
 VIEW: Final = RunView(
@@ -75,6 +77,7 @@ PAST: Final = PastRun(
     withheld=6,
     requests=8,
     reason="500",
+    curve=((0.0, 0.25), (1.5, 30.0)),
 )
 Read = Callable[[object], object]
 
@@ -86,7 +89,7 @@ def kept(value: object) -> Any:
 
 def test_a_past_run_is_what_its_last_view_said() -> None:
     """History keeps the figures that mod-log showed at the end."""
-    assert history.past_run(VIEW, AttemptEnding.FAILED, requests=8) == PAST
+    assert history.past_run(VIEW, AttemptEnding.FAILED, requests=8, curve=PAST.curve) == PAST
     well = history.past_run(replace(VIEW, failure=None), AttemptEnding.NEUTRAL, requests=8)
     assert [well.reason, well.ending] == ["", "neutral"]
 
@@ -123,7 +126,13 @@ def test_what_was_kept_comes_back(value: object, written: object, read: Read) ->
         ({"tone": "LOUD"}, alert.from_json, "tone of the alert is 'LOUD', not a tone"),
         ({"fields": "x"}, alert.from_json, "fields of the alert is not a list of pairs of texts"),
         ({"fields": [[1, 2]]}, alert.from_json, "fields of the alert is not a list of pairs"),
+        ({"buttons": None}, alert.from_json, "buttons of the alert is not a list of texts"),
+        ({"buttons": [5]}, alert.from_json, "buttons of the alert is not a list of texts"),
         ({"planned": -1}, history.from_json, "planned of the past run is -1, below 0"),
+        *(
+            ({"curve": curve}, history.from_json, "curve of the past run is not a list of pairs")
+            for curve in (None, [5], [[1]], [["1", 2]], [[1, -2]], [[1, True]], [[1, 1e300]])
+        ),
     ],
 )
 def test_what_is_not_ours_is_refused(written: dict[str, object], read: Read, fault: str) -> None:
@@ -132,6 +141,17 @@ def test_what_is_not_ours_is_refused(written: dict[str, object], read: Read, fau
 
     with pytest.raises(ValueError, match=fault):
         read(kept({**whole, **written}))
+
+
+def test_what_an_older_version_kept_is_read() -> None:
+    """It knew neither buttons nor curves; what a newer one adds to them is left out."""
+    older = kept({k: v for k, v in alert.to_json(ALERT).items() if k != "buttons"})
+    newer = alert.to_json(ALERT) | {"buttons": ["sync:explode:1", "sync:retry:r1"]}
+    past = kept({k: v for k, v in history.to_json(PAST).items() if k != "curve"})
+
+    assert alert.from_json(older).notice.buttons == ()
+    assert alert.from_json(kept(newer)) == ALERT
+    assert history.from_json(past) == replace(PAST, curve=())
 
 
 def test_drift_is_counted_by_cause() -> None:

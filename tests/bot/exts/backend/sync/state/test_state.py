@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from bot.exts.backend.sync._core import state as s
-from bot.exts.backend.sync._core.alert import Told, Topic
+from bot.exts.backend.sync._core.alert import Told, Topic, source_unproven
 from bot.exts.backend.sync._core.attempt import Attempt
 from bot.exts.backend.sync._core.breaker import (
     AttemptEnding,
@@ -251,6 +251,49 @@ def test_a_pause_is_recalled_once_a_day(passed: timedelta, titles: list[str]) ->
     assert [notice.title for notice in notices] == titles
     assert s.reminded(state, now=NOW + passed) == (state, ())
     assert s.reminded(State(), now=NOW) == (State(), ())
+
+
+def test_an_order_to_open_the_breaker_is_recalled_once_a_day() -> None:
+    """Nobody remembers after a week that it was opened for a move of hosts."""
+    state, _ = s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW)
+    day = timedelta(days=1)
+
+    silent = s.reminded(state, now=NOW + day - MINUTE)[1]
+    _, (told,) = s.reminded(state, now=NOW + day)
+
+    assert [silent, told.title] == [(), "Sync breaker opened by hand"]
+    assert "a move" in told.description
+
+
+def test_a_member_list_that_is_whole_again_is_told_once() -> None:
+    """And how long it was not; where nobody was told of trouble, nobody is told of its end."""
+    state, _ = s.tell(State(), (source_unproven("20 of 30", run_id="r1"),), now=NOW)
+    state, (notice,) = s.proven(state, now=NOW + timedelta(hours=2))
+
+    assert notice.title == "Member list proven again"
+    assert "after 2 h" in notice.description
+    assert s.proven(state, now=NOW) == (state, ())
+
+
+def test_the_same_kind_of_failure_pings_once_whatever_its_words() -> None:
+    """A latency in the reason is another at each probe, and no news."""
+    state, now = State(), NOW
+    titles = []
+    for number in range(6):
+        state = begun(state, start=Start.FORCED)
+        state, notices = s.ended(
+            state,
+            AttemptEnding.FAILED,
+            now=now,
+            jitter=0.5,
+            limits=LIMITS,
+            reason=f"bot/users took {number} s",
+            failure=FAILURE,
+            kind="FAILING",
+        )
+        titles += [notice.title for notice in notices]
+
+    assert titles == [FAILURE.title, "Sync breaker opened", "Sync probe failed"]
 
 
 class TestAStartThatIsWithheld:

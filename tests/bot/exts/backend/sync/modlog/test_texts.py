@@ -1,0 +1,127 @@
+"""Texts about runs that have ended, and about what people have done to one."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.exts.backend.sync._core import report
+from bot.exts.backend.sync._core.breaker import AttemptEnding
+from bot.exts.backend.sync._core.buttons import Action, Button
+from bot.exts.backend.sync._core.pace import Tuning
+from bot.exts.backend.sync._core.report import Notice, Tone, ended_late
+from bot.exts.backend.sync._core.status import history, past
+from tests.bot.exts.backend.sync.state.test_kept import ATTEMPT, PAST, VIEW
+
+URL = "https://discord.com/channels/1/2/3"
+
+
+class TestARunThatHasEnded:
+    """What `!sync history` and the Details button tell."""
+
+    def test_in_full(self) -> None:
+        """All figures that are kept, with the reason of a failure and the curve of its requests."""
+        notice = past(PAST)
+
+        assert notice == Notice(
+            title="Run r1 has ended: failed",
+            description="It synced users.",
+            tone=Tone.WARNING,
+            fields=(
+                ("Trigger", "at start-up"),
+                ("Began", "<t:1610452800:R>, took 60 s"),
+                ("Users", "1 created, 2 updated, 3 left, of 9 changes"),
+                ("Requests", "8"),
+                ("Latency", "`▁█` at most 30.00 s a request"),
+                ("Parked", "2 the site does not take"),
+                ("Departures withheld", "6"),
+                ("Reason", "500"),
+            ),
+            footer="run r1",
+        )
+
+    def test_in_short(self) -> None:
+        """One in which nothing happened has no lines about it, and is green if all is well."""
+        notice = past(
+            replace(
+                PAST, parked=0, withheld=0, reason="", curve=(), ending=AttemptEnding.VERIFIED.value
+            )
+        )
+
+        assert [name for name, _ in notice.fields] == ["Trigger", "Began", "Users", "Requests"]
+        assert notice.tone is Tone.GOOD
+
+    def test_among_the_latest(self) -> None:
+        """The latest first, ten at most; where there is none, that is said."""
+        runs = [replace(PAST, run_id=f"r{number}") for number in range(12)]
+        notice = history(runs)
+
+        lines = notice.description.splitlines()
+        assert [line[:5] for line in lines[:3]] == ["`r11`", "`r10`", "`r9` "]
+        assert lines[0] == (
+            "`r11` <t:1610452800:R>: **failed** after 60 s, 6 of 9 changes of users, at start-up"
+        )
+        assert len(lines) == 11
+        assert history([]).title == "No run has ended yet"
+
+
+class TestTheMessageOfAnInterruptedRun:
+    """It names the run that followed it, as soon as there is one."""
+
+    NOTICE = ended_late(what="users", run_id="r1", attempt=ATTEMPT, past=None)
+
+    def test_waits_for_a_link_until_it_has_one(self) -> None:
+        """Also over restarts: its own text tells."""
+        linked = report.followed(self.NOTICE, run_id="r2", url=URL)
+
+        assert report.wants_link(self.NOTICE.title, self.NOTICE.description)
+        assert linked.description.endswith(f"\nFollowed by run `r2`: {URL}")
+        assert not report.wants_link(linked.title, linked.description)
+
+    @pytest.mark.parametrize("title", ["Sync was interrupted", "Sync of users finished"])
+    def test_is_no_other_message(self, title: str) -> None:
+        """Alerts, and runs that ended by themselves, are left as they are."""
+        assert not report.wants_link(title, "")
+
+
+def test_a_message_that_is_followed_by_a_newer_one_links_to_it() -> None:
+    """And does not look as if its run were on, which would betray a lost store later."""
+    notice = report.rolled(VIEW, url=URL)
+
+    assert [notice.title, notice.buttons] == ["Sync of users goes on below", ()]
+    assert URL in notice.description
+
+
+def test_who_pressed_what() -> None:
+    """The line below a notice names the person, the button and what came of it."""
+    button = Button(action=Action.RESET)
+
+    assert report.pressed_by("<@1>", button, "It is closed.") == (
+        "*<@1> pressed Reset.* It is closed."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tuning", "words"),
+    [
+        (Tuning(target_s=2.0), "2 s a request is the target"),
+        (Tuning(max_items=1500), "at most 1,500 rows a request"),
+        (
+            Tuning(target_s=0.25, max_items=10),
+            "0.25 s a request is the target, at most 10 rows a request",
+        ),
+    ],
+)
+def test_who_has_set_what(tuning: Tuning, words: str) -> None:
+    """It stands in the run's message for as long as it holds."""
+    assert report.tuned("<@1>", tuning) == f"Set by <@1>: {words}."
+
+
+def test_a_site_that_answers_in_time_is_not_called_slow() -> None:
+    """The bound is twice the target, where the pace halves; and only of writes."""
+    view = replace(VIEW, ending=None, phase=report.Phase.USERS, target_s=0.5)
+
+    def slow(seconds: float, phase: report.Phase = report.Phase.USERS) -> bool:
+        shown = report.render(replace(view, request_s=seconds, phase=phase))
+        return "The site is slow" in shown.description
+
+    assert [slow(1.0), slow(1.01), slow(9.0, report.Phase.VERIFYING)] == [False, True, False]
