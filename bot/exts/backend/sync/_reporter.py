@@ -37,7 +37,6 @@ _MAX_RETRY_S: Final = 60.0
 _SEARCHED: Final = 100
 _FINISH_S: Final = 30.0
 _MAX_UNSHOWN: Final = 20
-_TOO_MANY_EDITS: Final = 30046  # of a message older than an hour
 
 
 class Keeper(Protocol):
@@ -58,6 +57,15 @@ class _Live:
 
     message: discord.Message
     notice: Notice
+    made_at: float  # by the loop's clock
+
+    def age_s(self) -> float:
+        """Return how old the message is: by that of the two clocks that says more.
+
+        That of this machine may be wrong, and the loop's may stand still while a machine sleeps.
+        """
+        by_id = discord.utils.utcnow() - self.message.created_at
+        return max(by_id.total_seconds(), asyncio.get_running_loop().time() - self.made_at)
 
 
 class DiscordModLog:
@@ -183,16 +191,12 @@ class DiscordModLog:
         """Let a live message say this; return whether that is still to be done by another."""
         if live.notice == notice:
             return True
-        if _age_s(live.message) >= self._roll_after_s:
+        if live.age_s() >= self._roll_after_s:
             return False
         try:
             await live.message.edit(**self._saying(notice))
         except discord.NotFound:
             return False
-        except discord.HTTPException as exc:
-            if exc.code == _TOO_MANY_EDITS:
-                return False
-            raise
         live.notice = notice
         self._unusable = None
         return True
@@ -203,7 +207,8 @@ class DiscordModLog:
         # A message whose answer was lost is not made twice: see `post`.
         nonce = f"{view.run_id}-{'' if before is None else before.message.id % 10**9}"
         message = await self._send(notice, nonce=nonce)
-        self._live[view.run_id] = _Live(message=message, notice=notice)
+        now = asyncio.get_running_loop().time()
+        self._live[view.run_id] = _Live(message=message, notice=notice, made_at=now)
         if before is not None:
             with suppress(discord.HTTPException, OSError):
                 end = rolled(view, url=message.jump_url)
@@ -332,7 +337,3 @@ class DiscordModLog:
         if not isinstance(channel, discord.abc.Messageable):
             raise _UnusableError(f"it is no channel for messages, but a {type(channel).__name__}")
         return channel
-
-
-def _age_s(message: discord.Message) -> float:
-    return (discord.utils.utcnow() - message.created_at).total_seconds()
