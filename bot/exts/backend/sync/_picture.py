@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Final
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 from ._core.listing import File
-
-try:
-    from PIL import Image, ImageDraw, ImageFont
-except ImportError:  # a bot that the extension was dropped into need not have it
-    Image = None
 
 if TYPE_CHECKING:
     from ._core.history import PastRun
 
-AVAILABLE: Final = Image is not None
+# A bot that the extension was dropped into need not have it.
+AVAILABLE: Final = find_spec("PIL") is not None
 _WIDTH, _HEIGHT = 640, 220
 _LEFT, _TOP, _RIGHT, _BOTTOM = 56, 30, 16, 30
 # Discord's own dark background, and the colours of its text and of a run's message.
@@ -33,9 +30,11 @@ def draw(run: PastRun) -> File | None:
     """
     if not AVAILABLE or len(run.curve) < 2:  # noqa: PLR2004 - a line has two ends
         return None
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - see AVAILABLE
+
     image = Image.new("RGB", (_WIDTH, _HEIGHT), _BACKGROUND)
-    pen: Any = ImageDraw.Draw(image)
-    font: Any = ImageFont.load_default(size=13)
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=13)
     end_s = max(at_s for at_s, _ in run.curve) or 1.0
     top_s = max(seconds for _, seconds in run.curve) or 1.0
     width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM

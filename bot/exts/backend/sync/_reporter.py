@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 _ROLL_AFTER_S: Final = 55 * 60.0  # messages older than an hour have a low limit of edits
 _RETRY_S: Final = 2.0
+_FIRST_RETRY_S: Final = 0.5
 _MAX_RETRY_S: Final = 60.0
 _SEARCHED: Final = 100
 _FINISH_S: Final = 30.0
@@ -97,6 +98,7 @@ class DiscordModLog:
         self._turned = asyncio.Event()
         self._tried_at = 0.0
         self._retry_s = 0.0
+        self._nonce = ""
         self._unusable: str | None = None
         self._writing = False
 
@@ -139,7 +141,9 @@ class DiscordModLog:
                 sentry_sdk.capture_exception(exc)
                 written = False
             self._tried_at = asyncio.get_running_loop().time()
-            self._retry_s = 0.0 if written else min(max(_RETRY_S, self._retry_s * 2), _MAX_RETRY_S)
+            self._retry_s = (
+                0.0 if written else min(max(_FIRST_RETRY_S, self._retry_s * 2), _MAX_RETRY_S)
+            )
             if written and self._newest.get(view.run_id) is view:
                 self._settle(view.run_id)
             if not self._newest:
@@ -204,11 +208,14 @@ class DiscordModLog:
     async def _open(self, view: RunView, notice: Notice) -> None:
         """Begin a new live message, and let the one before, if it is still there, link to it."""
         before = self._live.get(view.run_id)
-        # A message whose answer was lost is not made twice: see `post`.
         nonce = f"{view.run_id}-{'' if before is None else before.message.id % 10**9}"
+        again, self._nonce = nonce == self._nonce, nonce
         message = await self._send(notice, nonce=nonce)
         now = asyncio.get_running_loop().time()
-        self._live[view.run_id] = _Live(message=message, notice=notice, made_at=now)
+        live = self._live[view.run_id] = _Live(message=message, notice=notice, made_at=now)
+        if again:
+            # Where only the answer to the first try was lost, this is the message it made.
+            await message.edit(**self._saying(live.notice))
         if before is not None:
             with suppress(discord.HTTPException, OSError):
                 end = rolled(view, url=message.jump_url)
