@@ -608,7 +608,7 @@ HOSTILE_PARTS = [
 ]
 # Never blank, for a name that is blank is told as an id instead.
 HOSTILE = st.lists(
-    st.one_of(st.sampled_from(HOSTILE_PARTS), st.text(st.characters(), max_size=5)), max_size=300
+    st.one_of(st.sampled_from(HOSTILE_PARTS), st.text(st.characters(), max_size=5)), max_size=120
 ).map(lambda parts: "".join(parts) + "x")
 COUNTS = st.integers(0, 10**9)
 
