@@ -9,8 +9,9 @@ it changes, as one of three:
 
 Of each kind the ids keep the order in which they began to wait, and the kind whose oldest id has
 waited longest goes first. Somebody who joins and leaves before either is sent needs nothing: the
-site has no row of them, or one that says they are gone. Ids that are taken to be sent are
-remembered as being on their way until that is over; what fails is put back as the oldest.
+site has no row of them, or one that says they are gone. That is not known of who joined before the
+end of a full sync, which creates whoever it finds. Ids that are taken to be sent are remembered as
+being on their way until that is over; what fails is put back as the oldest.
 
 There is a bound. When more would wait, all are forgotten, for a full sync covers them better.
 """
@@ -52,6 +53,7 @@ class Waiting:
     )
     _fresh: set[UserId] = field(default_factory=set)
     _on_their_way: list[Taken] = field(default_factory=list)
+    _run_is_on: bool = False
 
     def __len__(self) -> int:
         return sum(map(len, self._since.values()))
@@ -81,7 +83,8 @@ class Waiting:
         """Let somebody wait who joined; return whether all still wait."""
         before = self._forget(id_)
         # One on its way may be a row already, or be left out because somebody has come back.
-        if before is None and not any(id_ in taken.since for taken in self._on_their_way):
+        on_its_way = any(id_ in taken.since for taken in self._on_their_way)
+        if before is None and not on_its_way and not self._run_is_on:
             self._fresh.add(id_)
         self._since[Kind.CREATE][id_] = now
         return self._bounded()
@@ -140,6 +143,15 @@ class Waiting:
         if kind is Kind.DEPARTURE:
             return []
         return sorted(id_ for id_ in left_out if id_ not in present and self.kind_of(id_) is None)
+
+    def run_began(self) -> None:
+        """Note that a full sync is on: whoever waits may have become a row when they leave."""
+        self._run_is_on = True
+        self._fresh.clear()
+
+    def run_ended(self) -> None:
+        """Note that it is over, however it ended."""
+        self._run_is_on = False
 
     def settle(self, *, but: AbstractSet[UserId]) -> None:
         """Forget what a full sync has brought to the site: all but departures, and these ids."""

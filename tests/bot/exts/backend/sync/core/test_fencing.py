@@ -126,13 +126,16 @@ class Fencing(RuleBasedStateMachine):
     def full_run(self, troubles: list[Trouble], during: list[Event]) -> None:
         """Compare all rows, write what differs, look again, and settle what waited for that."""
         self.noted.clear()
+        self.waiting.run_began()
         course = self.bring(self.planned().groups, troubles, during)
         self.mark(course.state.left_out)
         if isinstance(course.last, run.Stop):
+            self.waiting.run_ended()
             return
         again = self.bring(self.planned(without=self.noted).groups, [], ())
         assert again.last == run.Done()
         assert self.planned(without=self.noted).total == 0
+        self.waiting.run_ended()
         self.waiting.settle(but=self.noted)
 
     @rule()

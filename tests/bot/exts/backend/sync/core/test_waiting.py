@@ -24,6 +24,10 @@ def waiting_for(*events: str, limit: int = 100) -> Waiting:
                 waiting.changed((ADA,), now=now)
             case "joined":
                 waiting.joined(ADA, now=now)
+            case "run began":
+                waiting.run_began()
+            case "run ended":
+                waiting.run_ended()
             case _:
                 waiting.left(ADA, now=now)
     return waiting
@@ -47,6 +51,11 @@ def waiting_for(*events: str, limit: int = 100) -> Waiting:
         # The site may have a row that says they are there.
         (("left", "joined", "left"), Kind.DEPARTURE),
         (("changed", "joined", "left"), Kind.DEPARTURE),
+        # A full sync creates whoever it finds, also of those who wait.
+        (("joined", "run began", "left"), Kind.DEPARTURE),
+        (("run began", "joined", "left"), Kind.DEPARTURE),
+        (("run began", "joined", "run ended", "left"), Kind.DEPARTURE),
+        (("run began", "run ended", "joined", "left"), None),
     ],
 )
 def test_an_id_waits_once_as_what_its_events_make_it(
