@@ -5,15 +5,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 import pytest_asyncio
 
 from sandbox.__main__ import main
+from sandbox.replay.audit import SiteAudit
 from sandbox.replay.checks import ModLogMessage
+from sandbox.replay.chronicle import Key
 from sandbox.replay.incident import EndedRun, judge
 from sandbox.replay.world import World
 
@@ -103,6 +107,48 @@ async def test_a_deleted_role_differs_in_every_holder(world: World) -> None:
 
     found = [(difference.what, difference.field) for difference in await world.differences()]
     assert found == [("role", "row"), *[("user", "roles")] * 40]
+
+
+async def test_the_audit_tells_each_row_as_it_was_written(world: World) -> None:
+    """Made, changed, deleted, of users and roles alike, once each; but nothing before `begin`."""
+    audit = SiteAudit(database_url=world.tables.database_url)
+    await audit.begin()
+    await audit.begin()
+    first, second, *_ = await world.tables.users()
+    role = (await world.tables.roles())[3]
+    before = datetime.now(UTC)
+    await world.tables.execute("UPDATE api_user SET in_guild = false WHERE id = %s", first.id)
+    await world.tables.execute("DELETE FROM api_role WHERE id = %s", role.id)
+    news = await audit.news()
+    await world.tables.execute("UPDATE api_user SET name = 'eve' WHERE id = %s", second.id)
+    later = await audit.news()
+
+    moments = [before, *(write.at for write in [*news, *later])]
+    assert moments == sorted(moments)
+    assert [(write.key, write.row) for write in news] == [
+        (Key("user", first.id), replace(first, in_guild=False)),
+        (Key("role", role.id), None),
+    ]
+    assert [(write.key, write.row) for write in later] == [
+        (Key("user", second.id), replace(second, name="eve"))
+    ]
+    assert await audit.news() == []
+
+
+async def test_a_write_under_way_is_told_of_once_it_is_there(world: World) -> None:
+    """An open transaction holds back what began after it, so that nothing is ever passed over."""
+    audit = SiteAudit(database_url=world.tables.database_url)
+    await audit.begin()
+    first, second, *_ = await world.tables.users()
+    statement = "UPDATE api_user SET name = 'eve' WHERE id = %s"
+    connection = await psycopg.AsyncConnection.connect(world.tables.database_url)
+    async with connection:
+        await connection.execute(statement, (first.id,))
+        await world.tables.execute(statement, second.id)
+        meanwhile = await audit.news()
+
+    assert meanwhile == []
+    assert {write.key.id for write in await audit.news()} == {first.id, second.id}
 
 
 async def test_a_failed_run_is_a_fault_even_if_all_rows_are_right(world: World) -> None:
