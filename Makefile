@@ -1,6 +1,8 @@
 # `make demo` and `make test` need only Python 3.11 or newer, make and a package index.
 PYTHON ?= python3
 BIN := .venv/bin
+SCENARIOS := role-deleted-live burst partial-chunk ready-mid-chunk ready-mid-run guild-outage \
+  rate-limited-chunk mass-departure site-down-10-min
 
 
 .DEFAULT_GOAL := help
@@ -35,6 +37,11 @@ prove: .venv ## Run what proves more slowly, and write its figures to docs/proof
 	@mkdir -p docs/proofs
 	$(BIN)/python -m sandbox replay --json docs/proofs/replay-80000.json
 	$(BIN)/python -m sandbox replay --members 5000 --json docs/proofs/replay-5000.json
+	@for scenario in $(SCENARIOS); do \
+	  $(BIN)/python -m sandbox replay --scenario $$scenario --json docs/proofs/$$scenario.json || exit 1; \
+	done
+	$(BIN)/python -m sandbox replay --scenario steady --events-per-s 50 --json docs/proofs/steady-50.json
+	$(BIN)/python -m sandbox replay --scenario steady --events-per-s 500 --json docs/proofs/steady-500.json
 
 lint: .venv ## Check style, formatting and the import contracts
 	@$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from sandbox.replay.world import SHARED_ROLE, World
 
 _CHUNK: Final = 1_000  # members in each part of Discord's answer
 _MEMBER_INTERVAL_S: Final = 30.0  # between two requests of all members, by Discord's rule
+_RESTART_S: Final = 8.0
 _SILENCE_S: Final = 20.0
 _OUTAGE_S: Final = 30.0
 _MISSED: Final = 200  # things that happen while nobody tells of them
@@ -82,7 +83,9 @@ async def guild_outage(world: World, *, members: int, screen: Screen) -> Outcome
 async def rate_limited_chunk(world: World, *, members: int, screen: Screen) -> Outcome:
     """Restart the bot within the time in which Discord gives the member list only once."""
     async with _scene(world, screen, members) as on:
-        await on.control.fault("member_interval_s", _MEMBER_INTERVAL_S / 3)
+        # In any case longer than the bot takes to start.
+        interval_s = max(_RESTART_S, wait_s(_MEMBER_INTERVAL_S, members=members))
+        await on.control.fault("member_interval_s", interval_s)
         await on.start_bot_in_step()
         await on.stop_bot()
         await miss_much(on)
