@@ -199,6 +199,13 @@ class Scene:
         async for _ in self._looks(for_s):
             pass
 
+    async def counted(self, name: str, times: int, *, within_s: float = 60.0) -> None:
+        """Wait until this Discord has done something so often in this scene."""
+        async for _ in self._looks(within_s):
+            if (await self.counters()).get(name, 0) >= times:
+                return
+        raise self.bot.failure(f"did not {name} {times} times within {within_s:g} s")
+
     async def counters(self) -> dict[str, int]:
         """Return how often this Discord did each thing that it counts, in this scene."""
         counters = await self.control.counters()

@@ -1,7 +1,8 @@
 """The site's tables by plain SQL: filled, read whole, changed behind the site's back."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -76,6 +77,13 @@ class SiteTables:
                 )
                 async for id_, name, colour, permissions, position in rows
             ]
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Let no user be written while this is entered: whoever tries waits, or gives up."""
+        async with await self._connect() as connection:
+            await connection.execute("LOCK TABLE api_user IN SHARE MODE")
+            yield
 
     async def execute(self, statement: str, *values: object) -> int:
         """Run one statement, each `%s` a value; return how many rows it touched."""
