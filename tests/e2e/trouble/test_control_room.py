@@ -192,8 +192,9 @@ async def test_a_plan_is_attached_as_a_file(stage: Stage, people: People) -> Non
     stage.database.query("UPDATE api_user SET name = '=1+1' WHERE id = %s", ids[5])
     stage.database.query("DELETE FROM api_user WHERE id = %s", ids[6])
     stage.database.query("UPDATE api_role SET name = 'old' WHERE id = %s", ROLE)
-    async with stage.bot(**QUICK, SYNC_AT_START=False) as bot:
-        await stage.until(bot.is_ready)
+    async with stage.bot(**QUICK, SYNC_AT_START=False):
+        # Before it holds the lease it begins nothing; then it says where its state is kept.
+        await stage.until(lambda: bool(stage.embeds()))
         await stage.until(lambda: any(stage.discord.state.commands.values()))
         plan = await people.invoke(people.holder, "sync plan")
         found = (await content_of(plan.files[0])).decode()
