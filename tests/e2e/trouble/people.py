@@ -66,6 +66,12 @@ class People:
         """Return the last answer as it is now."""
         return await self._answer(self.asked)
 
+    async def answer_body(self) -> Json:
+        """Return the body of the last answer as it is now."""
+        answers = await self.stage.control.responses(self.asked)
+        body: Json = next(a["body"] for a in reversed(answers) if "body" in a)
+        return body
+
     async def _answer(self, interaction: int) -> Answer:
         self.asked = interaction
         async with asyncio.timeout(15):

@@ -510,8 +510,7 @@ class Control:
         for warning in self._store.warnings:
             await self.ledger.tell(alert.store_warning(warning))
         if self._store.kept_aside is not None:
-            kept = f"An unreadable state store was kept aside as {self._store.kept_aside}."
-            await self.ledger.tell(alert.store_warning(kept))
+            await self.ledger.tell(alert.store_aside(self._store.kept_aside))
         seen: Sequence[Seen] | None = None
         if not self.ledger.is_trusted:
             seen = await self._mod_log.recent(_LOOK_BACK)

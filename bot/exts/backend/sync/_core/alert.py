@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import buttons
 from .breaker import BreakerState
+from .patience import FailureKind
 from .report import YOU_CAN, Notice, Tone, code, fit, quote, span, when
 from .stored import Stored
 from .withheld import Decision, What
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 REMIND_AFTER: Final = timedelta(days=1)
 _SHOWN_PARKED: Final = 10
 
+INTERRUPTED: Final = "the bot ended in the middle of a sync"
 OPENED: Final = "Sync breaker opened"
 OPENED_BY_HAND: Final = "Sync breaker opened by hand"
 RESET: Final = "Sync breaker reset"
@@ -132,14 +134,17 @@ def opened(event: Opened, *, kind: str, refused: bool) -> Draft:
 
 def _opened_by_failures(event: Opened) -> Notice:
     tries = "1 sync" if event.failures == 1 else f"{event.failures} syncs in a row"
+    look_after = "look after the site."
+    if event.reason == INTERRUPTED:
+        look_after = "find out what ends the bot (its log, its memory), and look after the site."
     return _notice(
         OPENED,
         f"**{tries} failed.** The last one: {quote(event.reason)}",
-        "Nothing is written to the site any more, so that it can recover. Changes in this server "
-        "wait; none is lost.",
+        "The breaker is open: nothing is written to the site now, so that it can recover. Changes "
+        "in this server wait; none is lost.",
         f"**Next:** one small try {when(event.until)}. If it goes well, all that waits follows by "
         "itself.",
-        f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
+        f"{YOU_CAN} {look_after} {_PROBE_OR_RESET}",
         tone=Tone.BAD,
         ping=True,
         pressable=buttons.OF_BREAKER,
@@ -147,11 +152,12 @@ def _opened_by_failures(event: Opened) -> Notice:
 
 
 def _opened_by_refusal(event: Opened) -> Notice:
+    said = event.reason.removeprefix(f"{FailureKind.REFUSED.value}: ")
     return _notice(
         OPENED,
-        f"**The site refuses the bot's token.** It says: {quote(event.reason)}",
-        "Nothing can be written until that is put right. Changes in this server wait; none is "
-        "lost.",
+        f"**The site refuses the bot's token.** It says: {quote(said)}",
+        "The breaker is open: nothing can be written until that is put right. Changes in this "
+        "server wait; none is lost.",
         f"**Next:** one try {when(event.until)}; at once when the bot starts with another token "
         "or URL.",
         f"{YOU_CAN} give the bot the site's token (`SITE_API_TOKEN`) and restart it; **Probe "
@@ -170,7 +176,8 @@ def probe_failed(event: ProbeFailed, *, kind: str) -> Draft:
         notice=_notice(
             PROBE_FAILED,
             f"**The site is not well yet.** The try ended so: {quote(event.reason)}",
-            "Still nothing else is written to it. Changes in this server wait; none is lost.",
+            "The breaker stays open: nothing else is written to it. Changes in this server wait; "
+            "none is lost.",
             f"**Next:** another try {when(event.until)}. You are told again when the reason is "
             "another, when it is over, or in a day.",
             f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
@@ -260,6 +267,7 @@ def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
             "What was written stays. It counts as a failure, since the sync itself may be what "
             "killed the bot or the site; so the next one also sends smaller requests.",
             following,
+            f"{YOU_CAN} find out what ended the bot: its log, its memory, its machine.",
             tone=Tone.WARNING,
             run_id=attempt.run_id,
         ),
@@ -468,7 +476,7 @@ def store_lost(where: str, *, why: str, until: datetime) -> Draft:
 
 
 def store_warning(text: str) -> Draft:
-    """Say that the store is less durable than it must be, or that a file was kept aside."""
+    """Say that the store is less durable than it must be."""
     return Draft(
         topic=Topic.STORE,
         reason=text,
@@ -483,6 +491,24 @@ def store_warning(text: str) -> Draft:
     )
 
 
+def store_aside(path: str) -> Draft:
+    """Say that a file could not be read, where it is now, and what that means."""
+    return Draft(
+        topic=Topic.STORE,
+        reason=f"aside: {path}",
+        notice=_notice(
+            "State store needs a look",
+            f"**The state store could not be read.** It was kept aside as {code(path)}, and a new "
+            "one begun.",
+            "What the old one knew of failures, parked rows and a pause counts no more.",
+            "**Next:** sync works on, with the new one.",
+            f"{YOU_CAN} find out what damaged it, and pause again if it was paused.",
+            tone=Tone.WARNING,
+            ping=True,
+        ),
+    )
+
+
 def store_unreachable(reason: str) -> Notice:
     """Say that the store does not answer, so that nothing is begun."""
     return _notice(
@@ -490,7 +516,7 @@ def store_unreachable(reason: str) -> Notice:
         f"**What the bot knows of earlier failures can't be read:** {quote(reason)}",
         "Whether a sync may run is unknown, so none is begun and nothing is written. Changes in "
         "this server wait; none is lost.",
-        "**Next:** the store is tried again by itself, every half a minute at least.",
+        "**Next:** it is tried again by itself, at least every half minute.",
         f"{YOU_CAN} look after the store (`SYNC_STATE_URL`).",
         tone=Tone.BAD,
         ping=True,

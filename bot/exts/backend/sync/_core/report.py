@@ -53,12 +53,15 @@ _INVISIBLE = re.compile(
 )
 
 
+_LOOK_AFTER: Final = (
+    "look after the site; in its log each request of this run has the run's id (`X-Request-ID`)."
+)
 _ADVICE: Final = {
     FailureKind.REFUSED: "give the bot the site's token (`SITE_API_TOKEN`) and restart it.",
     FailureKind.PROTOCOL: "see what answers at `SITE_API_URL`: a proxy's page, or another version "
     "of the site?",
-    FailureKind.FAILING: "look after the site: its log has this run's id in each request's.",
-    FailureKind.STALLED: "look after the site: its log has this run's id in each request's.",
+    FailureKind.FAILING: _LOOK_AFTER,
+    FailureKind.STALLED: _LOOK_AFTER,
     FailureKind.REJECTED: "see whether the site's rules for these rows have changed.",
     FailureKind.UNVERIFIED: "see whether something else writes the site's users, too.",
     FailureKind.SOURCE: 'see that the bot is in the server and has the "Server Members Intent".',
@@ -207,7 +210,7 @@ def _live(view: RunView) -> Notice:
     if view.causes:
         fields.append(("Cause", _causes(view)))
     if view.chunk_items:
-        pace = f"{view.chunk_items:,} rows a request, {view.request_s:.2f} s each"
+        pace = f"{view.chunk_items:,} rows a request; the last took {view.request_s:.2f} s"
         fields.append(("Pace", f"{pace}\n{view.tuned}" if view.tuned else pace))
     fields.extend(_trouble(view))
     return fit(
@@ -237,9 +240,13 @@ def _summary(view: RunView) -> Notice:
     if cancelled:
         lines.append(f"Stopped at **{view.done:,}** of **{view.planned:,}** changes.")
     elif not view.planned and not view.roles.total:
-        lines.append(f"Nothing to change: {view.rows_read:,} rows agree with the guild.")
-    if view.planned and view.causes:
-        lines.append(f"{view.tally.total:,} of {view.planned:,} changes: {_main_cause(view)}")
+        left = view.withheld + view.withheld_roles
+        agreeing = max(0, view.rows_read - view.withheld)
+        nothing = "Nothing else to change" if left else "Nothing to change"
+        lines.append(f"{nothing}: {agreeing:,} rows agree with the guild.")
+    if view.planned and view.causes and not cancelled:
+        cause = view.causes[0]
+        lines.append(f"{cause.count:,} of {view.planned:,} changes: {_cause(cause, view)}.")
     if not cancelled:
         lines.append(f"**Verified** in {duration(view)}.")
     if view.next_step:
@@ -251,7 +258,7 @@ def _summary(view: RunView) -> Notice:
             title=f"Sync of {view.what} {name}",
             description="\n".join(lines),
             tone=Tone.GOOD if clean and not view.withheld_roles else Tone.WARNING,
-            fields=(*_totals(view), *_more_causes(view), *_trouble(view)),
+            fields=(*_totals(view), *_all_causes(view), *_trouble(view)),
             footer=_footer(view),
             buttons=_of_ended(view),
         )
@@ -286,8 +293,10 @@ def _failed(view: RunView) -> Notice:
         status = f" (HTTP {failure.status})" if failure.status is not None else ""
         lines.append(f"**{_capital(failure.kind.value)}**{status}: {quote(failure.reason)}")
     if view.planned:
+        # Not `done`, which rows that were parked are as well.
+        written = min(view.done, view.tally.total)
         lines.append(
-            f"Stopped at **{view.done:,}** of **{view.planned:,}** changes after {duration(view)}; "
+            f"Stopped at **{written:,}** of **{view.planned:,}** changes after {duration(view)}; "
             "what was written stays, the rest is found again by the next sync."
         )
     else:
@@ -301,7 +310,7 @@ def _failed(view: RunView) -> Notice:
             title=f"Sync of {view.what} failed",
             description="\n".join(lines),
             tone=Tone.BAD,
-            fields=(*_totals(view), *_more_causes(view), *_trouble(view)),
+            fields=(*_totals(view), *_all_causes(view), *_trouble(view)),
             footer=_footer(view),
             buttons=_of_ended(view),
         )
@@ -462,12 +471,10 @@ def _of_ended(view: RunView) -> tuple[Button, ...]:
     return buttons.of_parked(view.run_id) if has_parked else ()
 
 
-def _more_causes(view: RunView) -> tuple[tuple[str, str], ...]:
-    return (("Causes", _causes(view)),) if len(view.causes) > 1 else ()
-
-
-def _main_cause(view: RunView) -> str:
-    return f"{_cause(view.causes[0], view)}."
+def _all_causes(view: RunView) -> tuple[tuple[str, str], ...]:
+    # That of a run that ended well stands above already, if it is but one.
+    told = 1 if view.ending is Ending.VERIFIED else 0
+    return (("Causes", _causes(view)),) if len(view.causes) > told else ()
 
 
 def _causes(view: RunView) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from . import alert, breaker
 from .alert import Told, Topic
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from .attempt import Attempt
     from .breaker import BreakerLimits, Event, Start
     from .report import Notice
-
-INTERRUPTED: Final = "the bot ended in the middle of a sync"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +105,7 @@ def loaded(
         now=now,
         jitter=jitter,
         limits=limits.breaker,
-        reason=INTERRUPTED,
+        reason=alert.INTERRUPTED,
     )
     memory = state.memory.attempt_ended(
         AttemptEnding.INTERRUPTED, full=True, default_items=limits.default_items

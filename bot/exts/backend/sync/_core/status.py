@@ -66,7 +66,7 @@ def parked_list(records: Iterable[ParkedRecord]) -> Notice:
     """List the rows that the site does not take, the latest first."""
     rows = sorted(records, key=lambda row: row.parked_at, reverse=True)
     lines = [
-        f"<@{row.id}> `{row.id}` since {when(row.parked_at)}, tried {row.tries:,} times, again "
+        f"<@{row.id}> `{row.id}` since {when(row.parked_at)}, tried {_times(row.tries)}, again "
         f"{when(row.next_try_at)}: {quote(row.reason)}"
         for row in rows[:_SHOWN]
     ]
@@ -79,6 +79,10 @@ def parked_list(records: Iterable[ParkedRecord]) -> Notice:
             tone=Tone.WARNING if rows else Tone.GOOD,
         )
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def past(run: PastRun) -> Notice:

@@ -104,7 +104,10 @@ STEERING = tuple(
 ABOUT_PARKED = tuple(
     Button(action=action, argument="r1") for action in (Action.RETRY_PARKED, Action.SHOW_PARKED)
 )
-LOOK_AFTER = "**You can** look after the site: its log has this run's id in each request's."
+LOOK_AFTER = (
+    "**You can** look after the site; in its log each request of this run has the run's id "
+    "(`X-Request-ID`)."
+)
 
 
 def notice(title: str, *lines: str, tone: Tone, **more: Any) -> Notice:
@@ -149,7 +152,7 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
                 "**Writing users**, at start-up",
                 "`███████████████░░░░░` 75%",
                 "**60,003** of **80,004** changes, 10,000 a second, about 2.0 s left",
-                fields=(("Cause", CAUSES), ("Pace", "1,000 rows a request, 0.06 s each")),
+                fields=(("Cause", CAUSES), ("Pace", "1,000 rows a request; the last took 0.06 s")),
             ),
         ),
         (
@@ -171,7 +174,7 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
                 "**The site is slow:** 3.2 s a request where 0.5 s is the target, so requests are "
                 "kept small.",
                 tone=Tone.WARNING,
-                fields=(("Pace", "1,000 rows a request, 3.21 s each\nSet by <@1>."),),
+                fields=(("Pace", "1,000 rows a request; the last took 3.21 s\nSet by <@1>."),),
             ),
         ),
         (
@@ -220,7 +223,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             replace(ENDED, ending=Ending.VERIFIED),
             notice(
                 "Sync of roles and users finished",
-                "80,004 of 80,004 changes: role *Developers* removed.",
+                "79,812 of 80,004 changes: role *Developers* removed.",
                 "**Verified** in 24 s.",
                 tone=Tone.GOOD,
                 fields=(*TOTALS, ("Causes", CAUSES)),
@@ -236,6 +239,16 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             ),
         ),
         (
+            replace(START, ending=Ending.VERIFIED, rows_read=100, withheld=7, withheld_reason="So"),
+            notice(
+                "Sync of roles and users finished",
+                "Nothing else to change: 93 rows agree with the guild.",
+                "**Verified** in 24 s.",
+                tone=Tone.WARNING,
+                fields=(("Departures withheld: 7", "So"),),
+            ),
+        ),
+        (
             replace(START, ending=Ending.VERIFIED, roles=RoleTally(updated=1, planned=1)),
             notice(
                 "Sync of roles and users finished",
@@ -248,7 +261,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             replace(TROUBLED, ending=Ending.VERIFIED, causes=(RENAMED,), next_step="More later."),
             notice(
                 "Sync of roles and users finished",
-                "0 of 80,004 changes: renamed.",
+                "192 of 80,004 changes: renamed.",
                 "**Verified** in 24 s.",
                 "More later.",
                 tone=Tone.WARNING,
@@ -377,6 +390,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
     ids=[
         "verified",
         "in step",
+        "in step but for some",
         "roles alone",
         "troubled",
         "approved",
@@ -522,7 +536,7 @@ def test_a_cause_in_words(cause: Cause, names: tuple[tuple[int, str], ...], told
     """Roles by the name that people know, or by id where there is none that shows."""
     view = replace(ENDED, ending=Ending.VERIFIED, causes=(cause,), role_names=names)
 
-    assert render(view).description.splitlines()[0] == f"80,004 of 80,004 changes: {told}."
+    assert render(view).description.splitlines()[0] == f"{cause.count:,} of 80,004 changes: {told}."
 
 
 @pytest.mark.parametrize("others", [0, 4])

@@ -72,6 +72,9 @@ def all_drafts(text: str) -> list[Draft]:
         alert.opened(Opened(reason=text, until=NOW, failures=1), kind="", refused=False),
         alert.opened(Opened(reason=text, until=NOW, failures=3), kind="", refused=False),
         alert.opened(Opened(reason=text, until=NOW, failures=1), kind="", refused=True),
+        alert.opened(
+            Opened(reason=alert.INTERRUPTED, until=NOW, failures=3), kind="", refused=False
+        ),
         alert.probe_failed(ProbeFailed(reason=text, until=NOW, failures=3), kind=""),
         alert.recovered(Recovered(opened_at=NOW, lasted=timedelta(hours=1))),
         alert.works_again(Told(reason=text, since=NOW, at=NOW), now=NOW),
@@ -89,10 +92,11 @@ def all_drafts(text: str) -> list[Draft]:
         alert.source_unproven(text, run_id="r1"),
         alert.source_proven(Told(reason=text, since=NOW, at=NOW), now=NOW),
         *(alert.withheld(list_) for list_ in lists()),
-        *(alert.decided(list_) for list_ in lists()),
+        *(alert.decided(list_) for list_ in lists() if list_.decision is not Decision.WAITING),
         alert.store_new(text),
         alert.store_lost(text, why="it is empty", until=NOW),
         alert.store_warning(text),
+        alert.store_aside(text),
     ]
 
 
