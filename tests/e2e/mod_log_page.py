@@ -478,7 +478,12 @@ def markdown(shot: Shot, numbers: Numbers) -> str:
     text = re.sub(r"<@(\d+)>", "@someone", text).replace(f"<#{GUILD + 900}>", "#mod-log")
     text = re.sub(r"https://discord\.com/channels/\S+", "(link to that message)", text)
     text = re.sub(r"(/[\w.-]+)+/(?=[\w.-]+)", "/", text)
-    text = re.sub(r"127\.0\.0\.1\\?:\d+", "127.0.0.1:6379", text)
+    for of_this_machine, everywhere in (
+        (r"127\.0\.0\.1(\\?:|', )\d+", r"127.0.0.1\g<1>6379"),
+        (r"corrupt-\d+T[\d.]+Z", "corrupt-20260101T120000Z"),
+        (r"\([\w.\\-]+, process \d+\)", "(host, process 7)"),
+    ):
+        text = re.sub(of_this_machine, everywhere, text)
     return re.sub(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{8}\b(?!-)|\b[a-f]{8}\b", numbers, text)
 
 
