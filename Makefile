@@ -24,14 +24,17 @@ help: ## Show this list
 demo: .venv ## Replay the incident of 80,000 differences on this machine
 	@$(BIN)/python -m sandbox replay $(ARGS)
 
-# The core's tests run alone, since they are measured; the others mostly wait for servers, so four
-# at a time take hardly longer than one.
+# The core's tests run alone, since they are measured. Most others wait for servers, so four at a
+# time take hardly longer than one. What plays whole scenarios fills the machine by itself.
+SCENES := tests/sandbox/test_scenarios.py tests/sandbox/test_chaos_programs.py
 test: .venv ## Run every test that CI runs, with coverage of the pure core
 	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest tests/bot/exts $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
-	@$(BIN)/python -m pytest -n 4 --dist worksteal --ignore=tests/bot/exts $(ARGS)
+	@$(BIN)/python -m pytest $(wildcard $(SCENES)) $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal --ignore=tests/bot/exts \
+	  $(addprefix --ignore=,$(SCENES)) $(ARGS)
 
 prove: .venv ## Run what proves more slowly, and write its figures to docs/proofs/
 	@mkdir -p docs/proofs
