@@ -183,7 +183,10 @@ class FullSync:
         with structlog.contextvars.bound_contextvars(run_id=self.view.run_id):
             self._parts.telemetry.run_started(self.view, probe=self.probe)
             self._dirty.noted.clear()
-            self._dirty.waiting.run_began()
+            # Only what plans from the guild makes rows of whoever has joined meanwhile.
+            plans = self.scope in {Scope.ALL, Scope.USERS} and not self.dry
+            if plans:
+                self._dirty.waiting.run_began()
             self._show()
             try:
                 await self._phases()
@@ -205,7 +208,8 @@ class FullSync:
                 failure = Failure(kind=FailureKind.INTERNAL, reason=f"{type(exc).__name__}: {exc}")
                 self._end(Ending.FAILED, failure=failure)
             finally:
-                self._dirty.waiting.run_ended()
+                if plans:
+                    self._dirty.waiting.run_ended()
                 self._return_changes()
                 self._parts.telemetry.run_finished(self.view, self._runner.figures)
             return self.view
