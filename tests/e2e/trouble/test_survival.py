@@ -295,6 +295,31 @@ async def test_a_second_process_waits_and_takes_over(stage: Stage, tmp_path: Pat
     assert titles(stage) == ["Sync waits for its turn"]
 
 
+async def test_a_write_of_a_killed_bot_that_commits_late_is_made_good(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """It comes after the next start's sync has looked: that one looks again a while later."""
+    ids = await guild(stage)
+    stage.site.fault = held = Held()
+    settings = {"SYNC_FIRST_RETRY_S": 0.1, "SYNC_DOUBTFUL_RECHECK_S": 2}
+    async with program(stage, tmp_path, **settings) as bot:
+        await asyncio.wait_for(held.reached.wait(), 20)
+        late = next(call for call in stage.site.calls if call.writes_users)
+        bot.kill()
+        stage.site.fault = _well
+        await stage.control.rename(GUILD, ids[3], "newer name")
+        await bot.start()
+        finished = await bot.wait_for_event("sync.run.finished")
+        old = {row["id"]: row for row in late.rows}[ids[3]]
+        stage.database.query(
+            "UPDATE api_user SET name = %s WHERE id = %s", old["name"], ids[3]
+        )  # as the site does with what it had accepted
+        due = await stage.rows_due()
+        await stage.until(lambda: stage.database.stored() == due)
+
+    assert finished["ending"] == "verified"
+
+
 async def test_an_alert_that_discord_did_not_take_comes_later_and_once(stage: Stage) -> None:
     """However often it was refused, and though one refusal came after the message was made."""
     await guild(stage)

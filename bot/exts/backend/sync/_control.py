@@ -146,6 +146,7 @@ class Control:
         self._free.set()
         self._changes_held_until = utc_now()
         self._check_at: datetime | None = None
+        self._follows_another = False
         self._plan_check()
         self._nudged = asyncio.Event()
         self.trouble = "it has just started and has not read its state yet"
@@ -520,6 +521,7 @@ class Control:
                 await self.ledger.trust()
         if self._settings.sync_at_start:
             await self.ledger.withhold_start()
+        self._follows_another = True
         self._lead_now(leading=True)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._end_orphans(seen))
@@ -541,6 +543,7 @@ class Control:
                 due = None
             elif due is None and check is not None:
                 if check <= now:
+                    self._follows_another = False
                     trigger = "to see whether anything has drifted"
                     self._launch(Scope.ALL, trigger, Start.AUTOMATIC, drift=True)
                 else:
@@ -572,10 +575,17 @@ class Control:
         return None if held or self._sync is not None or self._stopping else self._check_at
 
     def _plan_check(self) -> None:
-        """Look for drift a while after the last full sync, never at the same time everywhere."""
+        """Look for drift a while after the last full sync, never at the same time everywhere.
+
+        The first time soon: what the process before this one had in flight when it died may commit
+        after the first sync has looked, and nobody else remembers that it is in doubt.
+        """
         every_s = self._settings.sync_drift_every_s
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
-        self._check_at = utc_now() + timedelta(seconds=every_s * spread) if every_s else None
+        waits = [every_s * spread] if every_s else []
+        if self._follows_another:
+            waits.append(self._settings.sync_doubtful_recheck_s)
+        self._check_at = utc_now() + timedelta(seconds=min(waits)) if waits else None
 
     def _trigger(self) -> str:
         wish, self._wish = self._wish, None
