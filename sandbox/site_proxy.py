@@ -113,7 +113,10 @@ class SiteProxy:
 
     async def _answer(self, request: web.Request) -> Answer:
         at = datetime.now(UTC)
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionError:  # its sender was killed
+            return web.Response()
         rows = json.loads(body) if body else []
         call = Call(
             at=at,
