@@ -1,0 +1,1 @@
+"""Faults at random moments, on real servers, and what must hold after them."""
