@@ -45,6 +45,7 @@ prove: .venv ## Run what proves more slowly, and write its figures to docs/proof
 	done
 	$(BIN)/python -m sandbox replay --scenario steady --events-per-s 50 --json docs/proofs/steady-50.json
 	$(BIN)/python -m sandbox replay --scenario steady --events-per-s 500 --json docs/proofs/steady-500.json
+	$(BIN)/python -m sandbox replay --scenario restart-loop --json docs/proofs/restart-loop.json
 
 lint: .venv ## Check style, formatting and the import contracts
 	@$(BIN)/ruff check .

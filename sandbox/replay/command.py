@@ -20,6 +20,7 @@ from sandbox.discord.client import ControlError
 from sandbox.replay import departures, downtime, gateway, live
 from sandbox.replay.incident import incident
 from sandbox.replay.outcome import Outcome, summary
+from sandbox.replay.restart_loop import RESTARTS, restart_loop
 from sandbox.replay.screen import Screen, formatted
 from sandbox.replay.world import World
 from sandbox.servers import ServerError
@@ -43,8 +44,10 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "guild-outage": gateway.guild_outage,
     "mass-departure": departures.mass_departure,
     "site-down-10-min": downtime.site_down_10_min,
+    "restart-loop": restart_loop,
 }
 _TIMEOUT_S: Final = 600.0
+_RESTART_TIMEOUT_S: Final = 20.0
 _CANCELLED: Final = 130
 _EXPECTED = (ServerError, ControlError, aiohttp.ClientError, psycopg.Error, OSError, LookupError)
 
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"Stopped; every server has ended. Logs: {directory}", soft_wrap=True)
         return _CANCELLED
     except TimeoutError:
-        return _failed(console, f"did not end within {_TIMEOUT_S:g} s", directory)
+        return _failed(console, f"did not end within {_timeout_s(options):g} s", directory)
     except _EXPECTED as exc:
         return _failed(console, str(exc) or repr(exc), directory)
     if not console.is_terminal:  # on one, the messages stand above as they ended
@@ -88,7 +91,7 @@ async def _replay(options: argparse.Namespace, directory: Path, console: Console
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, replay.cancel)
-    async with asyncio.timeout(_TIMEOUT_S):
+    async with asyncio.timeout(_timeout_s(options)):
         with Screen(console) as screen:
             screen.say("starting PostgreSQL, the local Discord and the website")
             async with World(directory, seed=options.seed) as world:
@@ -96,9 +99,16 @@ async def _replay(options: argparse.Namespace, directory: Path, console: Console
     return outcome
 
 
+def _timeout_s(options: argparse.Namespace) -> float:
+    restarts = options.restarts if options.scenario == "restart-loop" else 0
+    return _TIMEOUT_S + restarts * _RESTART_TIMEOUT_S
+
+
 def _scenario(options: argparse.Namespace) -> Scenario:
     if options.scenario == "steady":
         return functools.partial(live.steady, events_per_s=options.events_per_s)
+    if options.scenario == "restart-loop":
+        return functools.partial(restart_loop, restarts=options.restarts)
     return SCENARIOS[options.scenario]
 
 
@@ -123,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--events-per-s", type=_at_least_one, default=50, metavar="N", help="of steady; %(default)s"
+    )
+    parser.add_argument(
+        "--restarts",
+        type=_at_least_one,
+        default=RESTARTS,
+        metavar="N",
+        help="of the bot, in restart-loop; %(default)s",
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the members' names and roles")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures are written")
