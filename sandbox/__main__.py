@@ -4,10 +4,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sandbox.chaos.command import chaos, rivals
 from sandbox.replay import command as replay
 
 COMMANDS: Final[dict[str, tuple[Callable[[Sequence[str]], int], str]]] = {
     "replay": (replay.main, "replay the incident on real servers, and check every row"),
+    "chaos": (chaos, "let everything go wrong at random moments, and check what is left"),
+    "rivals": (rivals, "start and kill two bots on one guild, and check that one works at a time"),
 }
 
 

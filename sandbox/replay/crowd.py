@@ -35,6 +35,11 @@ class Crowd:
         """Return who is there."""
         return tuple(self._here)
 
+    def spare(self, ids: Iterable[int]) -> None:
+        """Leave these people as they are from now on."""
+        spared = set(ids)
+        self._here = [id_ for id_ in self._here if id_ not in spared]
+
     def forget_role(self, role_id: int) -> None:
         """Give a role to nobody any more."""
         self._roles = [role for role in self._roles if role != role_id]
