@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from .rest import Rest
     from .state import Change, Guild, Json, Message, State
 
-_SWITCHES: Final = frozenset({"refuse_connections", "member_interval_s", "max_edit_age_s"})
+_SWITCHES: Final = frozenset(
+    {"refuse_connections", "member_interval_s", "max_edit_age_s", "hold_after_chunks"}
+)
 _COUNTED: Final = frozenset(
     {
         "refuse_resume",

@@ -37,6 +37,7 @@ class Faults:
     refuse_connections: bool = False
     member_interval_s: float = 30.0
     max_edit_age_s: float = 3600.0
+    hold_after_chunks: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     rest: list[RestFault] = field(default_factory=list)
 

@@ -31,6 +31,7 @@ _LOST_SESSIONS: Final = 8
 _ENDED_BY_CLIENT: Final = frozenset({1000, 1001})
 _INBOUND, _INBOUND_WINDOW_S = 120, 60.0
 _CLOSE_S: Final = 1.0
+_HOLD_LOOK_S: Final = 0.01
 _BOT_ALONE_ABOVE: Final = 75_000
 
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT = 0, 1, 2, 6, 7
@@ -390,6 +391,10 @@ class Gateway:
             self._send_chunk(session, guild, here, nonce=nonce, index=index, count=count)
             await session.all_but(2)
             await asyncio.sleep(0)  # others have their turn between two chunks
+            while (  # noqa: ASYNC110  a fault is a number that may be set at any time
+                0 < self._faults.hold_after_chunks <= index + 1 and not session.over
+            ):
+                await asyncio.sleep(_HOLD_LOOK_S)
             if session.over:
                 return
 

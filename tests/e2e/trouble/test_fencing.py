@@ -1,5 +1,7 @@
 """An older value never wins: not over an event in the middle of a run, not by committing late."""
 
+from typing import Any
+
 import pytest
 
 from tests.e2e.trouble.faulty_site import Answer, Call, Forward, first, lose
@@ -40,7 +42,10 @@ async def test_who_leaves_and_returns_in_the_middle_of_a_run_ends_as_a_member(
 
     async def with_events(call: Call, forward: Forward) -> Answer:
         member = {"id": ids[3], "name": "back again"}
-        there_and_back = [{"op": "leave", "id": ids[3]}, {"op": "put", "member": member}]
+        there_and_back: list[dict[str, Any]] = [
+            {"op": "leave", "id": ids[3]},
+            {"op": "put", "member": member},
+        ]
         await stage.control.operations(GUILD, there_and_back)
         return await forward(call)
 

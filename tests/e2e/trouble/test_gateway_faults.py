@@ -76,6 +76,25 @@ async def test_a_silence_while_the_connection_is_down_is_none(stage: Stage) -> N
     assert counters["identify"] == 2
 
 
+async def test_who_returns_while_the_members_are_read_is_there(stage: Stage) -> None:
+    """They left during an outage, so discord.py still has them, and the answer names them not."""
+    ids = await stage.guild(2500)
+    await stage.fill_site()
+    await stage.control.fault("member_interval_s", 0)
+    async with stage.bot():
+        await stage.run_end()
+        await stage.control.outage(GUILD, begin=True)
+        await stage.control.leave(GUILD, ids[3])
+        await stage.control.fault("hold_after_chunks", 1)
+        asked = stage.discord.gateway.counters["member_requests"]
+        await stage.control.outage(GUILD, begin=False)
+        await stage.until(lambda: stage.discord.gateway.counters["member_requests"] > asked)
+        await stage.control.join(GUILD, {"id": ids[3], "name": "back again"})
+        await stage.control.fault("hold_after_chunks", 0)
+        due = await stage.rows_due()
+        await stage.until(lambda: stage.database.stored() == due)
+
+
 async def test_what_happened_between_two_sessions_is_found(stage: Stage) -> None:
     """A session that can't be resumed has missed events: a sync by itself makes up for them."""
     ids = await stage.guild(50)

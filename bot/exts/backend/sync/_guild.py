@@ -212,27 +212,26 @@ class DiscordGuild:
             await self._changed.wait()
 
     async def _request_all(self, guild: discord.Guild) -> Proof:
-        before = dict(guild._members)
-        epoch = self._epoch
-        request = await self._ask(
-            guild, absorb=True, idle_s=self._idle_s, query="", limit=0, user_ids=None
-        )
-        if self._epoch != epoch:
-            return Proof(complete=False, reason="a new epoch began", members=0)
-        if request is None:
-            log.warning("sync.members.lost", idle_s=self._idle_s)
-            return await self._read_all(guild)
-        removed = 0
-        for id_, member in before.items():
-            if id_ not in request.seen and guild._members.get(id_) is member:
-                guild._remove_member(member)
-                removed += 1
-        return _judge(guild, corrected=request.corrected + removed, source="the gateway")
+        """Ask for all members, and correct the cache by the answer and what came meanwhile."""
+        self._touched = touched = set[int]()
+        try:
+            epoch = self._epoch
+            request = await self._ask(
+                guild, absorb=True, idle_s=self._idle_s, query="", limit=0, user_ids=None
+            )
+            if self._epoch != epoch:
+                return Proof(complete=False, reason="a new epoch began", members=0)
+            if request is None:
+                log.warning("sync.members.lost", idle_s=self._idle_s)
+                return await self._read_all(guild, touched)
+            corrected = request.corrected + _remove_others(guild, request.seen | touched)
+            return _judge(guild, corrected=corrected, source="the gateway")
+        finally:
+            self._touched = None
 
-    async def _read_all(self, guild: discord.Guild) -> Proof:
+    async def _read_all(self, guild: discord.Guild, touched: set[int]) -> Proof:
         """Read all members by REST: the independent check when the gateway's answer was lost."""
-        before = dict(guild._members)
-        self._touched = set()
+        touched.clear()
         seen: set[int] = set()
         corrected = 0
         after: int | None = None
@@ -246,7 +245,7 @@ class DiscordGuild:
                     seen.add(id_)
                     after = max(after or 0, id_)
                     # An event since then is newer than this page, which has no place in its order.
-                    if id_ not in self._touched:
+                    if id_ not in touched:
                         corrected += _absorb(guild, row)
                 if len(rows) < _REST_PAGE or self._guild() is not guild:
                     break
@@ -256,12 +255,7 @@ class DiscordGuild:
         except (OSError, TimeoutError) as exc:
             reason = f"neither the gateway nor REST gave the members: {type(exc).__name__}"
             return Proof(complete=False, reason=reason, members=len(guild._members))
-        finally:
-            touched, self._touched = self._touched, None
-        for id_, member in before.items():
-            if id_ not in seen and id_ not in touched and guild._members.get(id_) is member:
-                guild._remove_member(member)
-                corrected += 1
+        corrected += _remove_others(guild, seen | touched)
         return _judge(guild, corrected=corrected, source="REST")
 
     async def departed(self, ids: Sequence[UserId]) -> frozenset[UserId] | None:
@@ -507,6 +501,18 @@ def _absorb(guild: discord.Guild, row: Any) -> bool:
     cached._update(row)
     user_changed = cached._update_inner_user(row["user"]) is not None
     return user_changed or before != (cached.nick, tuple(cached._roles))
+
+
+def _remove_others(guild: discord.Guild, ids: set[int]) -> int:
+    """Take everybody else out of the cache; return how many that were.
+
+    `ids` have to hold whom events spoke of since the request: an answer made before somebody joined
+    doesn't name them, and discord.py keeps the object of whom it still had cached.
+    """
+    others = [member for id_, member in guild._members.items() if id_ not in ids]
+    for member in others:
+        guild._remove_member(member)
+    return len(others)
 
 
 def _judge(guild: discord.Guild, *, corrected: int, source: str) -> Proof:

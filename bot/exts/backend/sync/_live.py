@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RUN_ABOVE: Final = 1000  # ids: more of them are a run, with an attempt and a live message
-_PAUSE_S: Final = 0.26  # behind a write: fewer than four a second
+_PAUSE_S: Final = 0.26  # from one write to the next: fewer than four a second
 _BUSY_PAUSE_S: Final = 0.51
 _BUSY_IDS: Final = 250  # sent within `_BUSY_S`: more of them make it busy
 _BUSY_S: Final = 2.0
@@ -131,7 +131,7 @@ class LiveUpdates:
         self._begin_run = begin_run
         self._give_up = give_up
         self._doubted = doubted
-        self._wrote_s = float("-inf")
+        self._wrote = (float("-inf"), 0.0)  # when the latest write began, and how long it took
         self._sent: deque[tuple[float, int]] = deque()
         self._behind = False
 
@@ -165,7 +165,9 @@ class LiveUpdates:
         # While it is behind, larger requests have yet to be learnt; till then more of them go.
         busy = sum(ids for _, ids in self._sent) > _BUSY_IDS and not self._behind
         pause_s = _BUSY_PAUSE_S if busy else _PAUSE_S
-        return max(0.0, self._wrote_s + pause_s - now)
+        began, took = self._wrote
+        # From one beginning to the next; a slow site has as long to itself as a write took.
+        return max(0.0, began + max(pause_s, 2 * took) - now)
 
     async def _drain(self) -> None:
         """Bring some of what waits to the site: roles first, then what has waited longest."""
@@ -216,6 +218,7 @@ class LiveUpdates:
         await runner.prove()
         held = await self._parking.held()
         ids = tuple(id_ for id_ in taken.ids if id_ not in held)
+        began = _now_s()
         try:
             delivery = await runner.deliver(
                 run.start(
@@ -228,8 +231,8 @@ class LiveUpdates:
             )
         finally:
             self._doubted(doubtful)
-            self._wrote_s = _now_s()
-            self._sent.append((self._wrote_s, len(ids)))
+            self._wrote = (began, _now_s() - began)
+            self._sent.append((began, len(ids)))
         refused = {row.id for row in delivery.parked}
         written = [id_ for id_ in ids if id_ not in refused and id_ not in {*delivery.left_out}]
         await self._parking.settle(delivery.parked, taken=written, run_id=run_id)

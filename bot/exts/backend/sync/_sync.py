@@ -367,6 +367,9 @@ class FullSync:
             reason = "Discord did not answer who has left; the next sync asks again."
             self._show(withheld=len(absent), withheld_reason=reason)
             return
+        if not self.dry:
+            # Here after all, though the cache did not have them when they were compared.
+            self._dirty.mark({UserId(id_) for id_ in believed.ids} - gone)
         self._show_approved(self.withholding.carry_out(believed, gone))
         planner.add_departures(sorted(gone))
 
