@@ -107,6 +107,12 @@ class ModLogMessage:
         return self.states[-1][1].get("embeds") or ()
 
     @property
+    def buttons(self) -> list[Mapping[str, Any]]:
+        """Return the buttons that people see."""
+        rows = self.states[-1][1].get("components") or ()
+        return [button for row in rows for button in row["components"]]
+
+    @property
     def title(self) -> str:
         """Return the title of its first embed, if it has any."""
         return next((embed.get("title") or "" for embed in self.embeds), "")

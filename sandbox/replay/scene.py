@@ -49,6 +49,7 @@ class Scene:
         self.withheld: frozenset[int] = frozenset()
         self._audit = SiteAudit(database_url=world.tables.database_url)
         self._counters_before: dict[str, int] = {}
+        self._owner = 0
         self._heard = 0
         self.began_at = datetime.now(UTC)
         self._requests_before = 0
@@ -67,6 +68,7 @@ class Scene:
         await self._audit.begin()
         await self.control.record(self.guild)
         members = [member async for member in self.control.members(self.guild)]
+        self._owner = members[0]["id"]
         roles = await self.control.roles(self.guild)
         rows: list[Row] = [
             *(checks.expected_user(member, self.guild) for member in members),
@@ -76,7 +78,7 @@ class Scene:
         self.crowd = Crowd(
             members,
             [role["id"] for role in roles if role["id"] != self.guild],
-            owner=members[0]["id"],
+            owner=self._owner,
             seed=self.world.seed,
         )
 
@@ -171,6 +173,19 @@ class Scene:
             if any(message.title == title for message in messages):
                 return
         raise self.bot.failure(f"did not tell {title!r} within {within_s:g} s")
+
+    async def press(self, label: str) -> None:
+        """Press the newest button of this label in mod-log, as the guild's owner."""
+        found = [
+            (message.id, button["custom_id"])
+            for message in await self.world.mod_log()
+            for button in message.buttons
+            if button["label"] == label
+        ]
+        if not found:
+            raise self.bot.failure(f"shows no button {label!r} in mod-log")
+        channel = self.world.ids.mod_log_channel
+        await self.control.press(channel, found[-1][0], self._owner, found[-1][1])
 
     async def written(self, rows: int, *, within_s: float = 120.0) -> None:
         """Wait until no more than so many rows differ."""
