@@ -261,6 +261,13 @@ class DiscordControl:
         body = {"member_id": member_id, "name": name, "options": options or {}}
         return int((await self._call("POST", f"channels/{channel_id}/commands", **body))["id"])
 
+    async def complete(
+        self, channel_id: int, member_id: int, name: str, option: str, typed: str
+    ) -> int:
+        """Type into an option of a slash command as a member; return the interaction's id."""
+        body = {"member_id": member_id, "name": name, "options": {option: typed}, "focused": option}
+        return int((await self._call("POST", f"channels/{channel_id}/commands", **body))["id"])
+
     async def press(self, channel_id: int, message_id: int, member_id: int, custom_id: str) -> int:
         """Press a message's button as a member; return the interaction's id."""
         path = f"channels/{channel_id}/messages/{message_id}/press"

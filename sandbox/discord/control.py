@@ -356,8 +356,15 @@ class _Control:
         guild, channel = self._place(request)
         body = await _body(request)
         member = self._known(guild, body["member_id"])
-        options = body.get("options") or {}
-        return {"id": self._interactions.invoke(guild, channel, member, body["name"], options)}
+        id_ = self._interactions.invoke(
+            guild,
+            channel,
+            member,
+            body["name"],
+            body.get("options") or {},
+            focused=body.get("focused"),
+        )
+        return {"id": id_}
 
     async def press(self, request: web.Request) -> Json:
         guild, channel = self._place(request)

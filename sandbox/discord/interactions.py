@@ -56,9 +56,19 @@ class Interactions:
         return [_answer(each) if isinstance(each, Message) else each for each in answers]
 
     def invoke(
-        self, guild: Guild, channel: Channel, member: Member, name: str, options: Json
+        self,
+        guild: Guild,
+        channel: Channel,
+        member: Member,
+        name: str,
+        options: Json,
+        *,
+        focused: str | None = None,
     ) -> int:
-        """Send a slash command; its group and subcommand stand in `name` after blanks."""
+        """Send a slash command; its group and subcommand stand in `name` after blanks.
+
+        With `focused` it is not sent yet: the option of that name is being typed.
+        """
         root, *subs = name.split()
         command = next(
             (
@@ -72,6 +82,9 @@ class Interactions:
         if command is None:
             raise KeyError(f"no command named {root} is registered")
         values, resolved = self._options(guild, options)
+        for value in values:
+            if value["name"] == focused:
+                value["focused"] = True
         payload: Json = {
             "id": command["id"],
             "name": root,
@@ -81,7 +94,8 @@ class Interactions:
         }
         if resolved:
             payload["resolved"] = resolved
-        return self._send(COMMAND, guild, channel, member, data=payload)
+        kind = COMMAND if focused is None else AUTOCOMPLETE
+        return self._send(kind, guild, channel, member, data=payload)
 
     def press(
         self, guild: Guild, channel: Channel, message: Message, member: Member, custom_id: str

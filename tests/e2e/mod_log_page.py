@@ -108,6 +108,12 @@ def program(stage: Stage, directory: Path, **settings: object) -> Bot:
     return Bot(directory, given)
 
 
+def ready(bot: Bot) -> bool:
+    """Tell whether a bot that was started anew leads, and hears commands."""
+    events = ("bot.commands.synced", "sync.lease.held")
+    return all(bot.events(event, latest_start=True) for event in events)
+
+
 async def guild(camera: Camera, members: int = 1000) -> list[int]:
     """Make a guild whose members may be asked for at each start."""
     await camera.stage.control.fault("member_interval_s", 0)
@@ -262,9 +268,7 @@ async def restart_loop(camera: Camera, directory: Path) -> None:
 
             stage.site.fault = hold_the_second
             if kill:
-                await bot.wait_for_event("bot.ready")
-                await stage.until(lambda: any(stage.discord.state.commands.values()))
-                await asyncio.sleep(1)
+                await stage.until(lambda: ready(bot))
                 await stage.control.invoke(stage.mod_log, owner(stage), "sync all")
             await asyncio.wait_for(held.reached.wait(), 30)
             if not kill:

@@ -62,6 +62,16 @@ class People:
         given = await self.stage.control.invoke(self.stage.mod_log, person, command, options)
         return await self._answer(given)
 
+    async def complete(self, person: int, command: str, option: str, typed: str) -> list[str]:
+        """Type into an option of a slash command; return what is offered."""
+        channel = self.stage.mod_log
+        asked = await self.stage.control.complete(channel, person, command, option, typed)
+        async with asyncio.timeout(15):
+            while True:
+                for answer in await self.stage.control.responses(asked):
+                    return [choice["value"] for choice in answer["data"]["choices"]]
+                await asyncio.sleep(0.02)
+
     async def answer_again(self) -> Answer:
         """Return the last answer as it is now."""
         return await self._answer(self.asked)

@@ -1,17 +1,30 @@
 """Every button of mod-log, pressed by who may and by who may not, before and after a restart."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from sandbox.servers import Bot
 from tests.e2e.trouble.faulty_site import Answer, Call, Fault, Forward
-from tests.e2e.trouble.harness import GUILD, Stage
+from tests.e2e.trouble.harness import GUILD, Stage, variables
 from tests.e2e.trouble.people import REFUSAL, ROLE, People
 from tests.e2e.trouble.test_commands import Held
 
 PARKED, OPEN = "Rows parked", "Sync breaker opened"
 QUICK = {"SYNC_COMMAND_ROLE_IDS": ROLE, "SYNC_EDIT_INTERVAL_S": 0.05}
+
+
+def program(stage: Stage, directory: Path, **settings: object) -> Bot:
+    """Return the bot's program, which keeps its state in `directory`."""
+    given = variables(stage.discord, stage.website, site_url=stage.site.api_url, **settings)
+    return Bot(directory, given)
+
+
+def description(stage: Stage, title: str) -> str:
+    """Return what the first message of this title says."""
+    return next(str(e["description"]) for e in stage.embeds() if e["title"] == title)
 
 
 async def refuse_writes(call: Call, forward: Forward) -> Answer:
@@ -238,3 +251,65 @@ async def test_a_pause_is_ended_by_the_button_of_its_notice(stage: Stage, people
         True,
     ]
     assert GUILD in stage.site_roles()
+
+
+async def test_a_killed_runs_message_loses_its_buttons_and_gains_a_link(
+    stage: Stage, people: People, tmp_path: Path
+) -> None:
+    """The next start ends it; the next run, however it began, is linked from there."""
+    stage.site.fault = held = Held()
+    settings = {**QUICK, "SYNC_FIRST_ITEMS": 10, "SYNC_MAX_ITEMS": 10}
+    async with program(stage, tmp_path, **settings) as bot:
+        await asyncio.wait_for(held.reached.wait(), 20)
+        await stage.until(lambda: "Pause" in people.buttons("Syncing"))
+        bot.kill()
+        held.opened.set()
+        stage.site.fault = well
+        await bot.start()
+        ended = "Sync of roles and users interrupted"
+        await stage.until(lambda: any(e["title"] == ended for e in stage.embeds()))
+        between = [people.buttons(ended), description(stage, ended)]
+        # Killed once more before any run could follow: what it waits for stands in its own text.
+        await stage.until(lambda: bool(bot.events("bot.commands.synced", latest_start=True)))
+        bot.kill()
+        await bot.start()
+        await stage.until(lambda: bool(bot.events("bot.commands.synced", latest_start=True)))
+        async with asyncio.timeout(20):
+            while (
+                "has started" not in (answer := await people.invoke(people.holder, "sync all")).text
+            ):
+                pass
+        await stage.until(lambda: "Followed by run" in description(stage, ended))
+
+    run_id = answer.text.partition("`")[2][:8]
+    assert between[0] == []
+    assert "Followed by" not in between[1]
+    assert f"Followed by run `{run_id}`: https://discord.com/channels/{GUILD}/" in description(
+        stage, ended
+    )
+
+
+async def test_only_the_process_that_leads_answers_a_press(
+    stage: Stage, people: People, tmp_path: Path
+) -> None:
+    """Another one hears it too, and keeps silent: no press is carried out twice."""
+    await stage.fill_site()
+    shared = {**QUICK, "SYNC_STATE_URL": f"sqlite:///{tmp_path}/shared.db"}
+    async with (
+        program(stage, tmp_path / "a", **shared) as first,
+        program(stage, tmp_path / "b", **shared) as second,
+    ):
+        await stage.run_end()
+        leader, other = (first, second) if first.events("sync.lease.held") else (second, first)
+        await other.wait_for_event("sync.lease.waiting")
+        await other.wait_for_event("bot.ready")
+        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await people.invoke(people.holder, "sync pause")
+        await stage.until(lambda: any(e["title"] == "Sync is paused" for e in stage.alerts()))
+        resumed = await people.press(people.holder, "Sync is paused", "Resume")
+        answers = await stage.control.responses(people.asked)
+        pressed = await leader.wait_for_event("sync.button.pressed")
+        silent = other.events("sync.button.pressed") + other.events("sync.button.unanswered")
+
+    assert [resumed.text, len(answers), silent] == ["Sync\nSync goes on.", 1, []]
+    assert [pressed["action"], pressed["user_id"]] == ["resume", people.holder]

@@ -246,3 +246,19 @@ async def test_the_pace_of_a_run_is_set_while_it_is_on(stage: Stage, people: Peo
     assert [rows.private, "2.5 s a request is the target" in target.text] == [False, True]
     assert [len(call.rows) for call in stage.site.writes()] == [10, *[3] * 7]
     assert stage.database.stored() == await stage.rows_due()
+
+
+async def test_ids_are_completed_while_they_are_typed(stage: Stage, people: People) -> None:
+    """Runs that are kept, the latest first, for whoever may use the command; nothing to others."""
+    async with stage.bot(**QUICK):
+        await ready(stage)
+        await people.invoke(people.holder, "sync all")
+        await stage.run_end(2)
+        ids = [embed["footer"]["text"].removeprefix("run ") for embed in reversed(stage.ended())]
+        offered = await people.complete(people.holder, "sync history", "run", "")
+        fitting = await people.complete(people.holder, "sync history", "run", ids[1][:7].upper())
+        lists = await people.complete(people.holder, "sync approve", "list_id", "")
+        rejectable = await people.complete(people.holder, "sync reject", "list_id", "")
+        nothing = await people.complete(people.stranger, "sync history", "run", "")
+
+    assert [offered, fitting, lists, rejectable, nothing] == [ids, [ids[1]], [], [], []]

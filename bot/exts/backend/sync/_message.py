@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import discord
+
+from ._core.report import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,11 +40,19 @@ def to_embed(notice: Notice, *, prefix: str) -> discord.Embed:
     def named(text: str) -> str:
         return text.replace(_NAMED, f"`{prefix}sync")
 
+    # Fitted once more: a prefix may be long, a mention or a word.
+    notice = fit(
+        replace(
+            notice,
+            description=named(notice.description),
+            fields=tuple((name, named(value)) for name, value in notice.fields),
+        )
+    )
     embed = discord.Embed(
-        title=notice.title, description=named(notice.description), colour=notice.tone.value
+        title=notice.title, description=notice.description, colour=notice.tone.value
     )
     for name, value in notice.fields:
-        embed.add_field(name=name, value=named(value), inline=False)
+        embed.add_field(name=name, value=value, inline=False)
     if notice.footer:
         embed.set_footer(text=notice.footer)
     return embed
