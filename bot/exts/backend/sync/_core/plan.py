@@ -66,6 +66,27 @@ class Cause:
     count: int
 
 
+@dataclass(slots=True)
+class Causes:
+    """The causes of several plans, counted together."""
+
+    _counts: Counter[tuple[Reason, RoleId | None]] = field(default_factory=Counter)
+
+    def add(self, causes: Iterable[Cause]) -> None:
+        for cause in causes:
+            self.count(cause.reason, cause.role_id, cause.count)
+
+    def count(self, reason: Reason, role_id: RoleId | None, members: int = 1) -> None:
+        """Note that so many members differ for this reason."""
+        self._counts[reason, role_id] += members
+
+    def largest_first(self) -> tuple[Cause, ...]:
+        return tuple(
+            Cause(reason=reason, role_id=role_id, count=count)
+            for (reason, role_id), count in self._counts.most_common()
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All changes of users, the largest group first within a kind: creates, updates, departures.
@@ -112,7 +133,7 @@ class Planner:
     _updates: dict[tuple[Field, ...], list[UserId]] = field(default_factory=dict)
     _creates: list[UserId] = field(default_factory=list)
     _departures: list[UserId] = field(default_factory=list)
-    _causes: Counter[tuple[Reason, RoleId | None]] = field(default_factory=Counter)
+    _causes: Causes = field(default_factory=Causes)
 
     def add_rows(self, rows: Iterable[Member], guild: Mapping[UserId, Member]) -> int:
         """Compare rows with the members of the same ids, and return how many rows were new.
@@ -142,13 +163,13 @@ class Planner:
         self._updates.setdefault(fields, []).append(row.id)
         for changed in fields:
             if changed is not Field.ROLES:
-                self._causes[_FIELD_REASONS[changed], None] += 1
+                self._causes.count(_FIELD_REASONS[changed], None)
                 continue
             held, kept = set(member.roles), set(row.roles)
             for role_id in kept - held:
-                self._causes[Reason.ROLE_REMOVED, role_id] += 1
+                self._causes.count(Reason.ROLE_REMOVED, role_id)
             for role_id in held - kept:
-                self._causes[Reason.ROLE_ADDED, role_id] += 1
+                self._causes.count(Reason.ROLE_ADDED, role_id)
 
     def add_missing(self, ids: Iterable[UserId]) -> None:
         """Plan the creation of those guild members whose row was not read."""
@@ -156,13 +177,13 @@ class Planner:
             if id_ not in self.seen:
                 self.seen.add(id_)
                 self._creates.append(id_)
-                self._causes[Reason.JOINED, None] += 1
+                self._causes.count(Reason.JOINED, None)
 
     def add_departures(self, ids: Iterable[UserId]) -> None:
         """Plan the departure of ids that the guild was asked about and does not have."""
         for id_ in ids:
             self._departures.append(id_)
-            self._causes[Reason.LEFT, None] += 1
+            self._causes.count(Reason.LEFT, None)
 
     def plan(self, *, without: AbstractSet[UserId] = frozenset()) -> Plan:
         """Return the plan of what was added so far, but for these ids."""
@@ -179,10 +200,7 @@ class Planner:
         groups.sort(key=lambda group: (_KIND_ORDER[group.kind], -len(group.ids)))
         return Plan(
             groups=tuple(group for group in groups if group.ids),
-            causes=tuple(
-                Cause(reason=reason, role_id=role_id, count=count)
-                for (reason, role_id), count in self._causes.most_common()
-            ),
+            causes=self._causes.largest_first(),
             rows=len(self.seen) - len(self._creates),
             in_guild_rows=self.in_guild_rows,
         )

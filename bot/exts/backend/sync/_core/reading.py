@@ -43,6 +43,21 @@ class Cursor:
         expected = self.offset // self.size + 2
         return replace(self, offset=self.offset + self.size) if page.next == expected else None
 
+    def from_a_page_before(self) -> Cursor:
+        """Return the cursor from which rows are read again that were read from here on.
+
+        By number they may have moved a little towards the first page, where rows were deleted. Past
+        the end of the reading there may be rows by now.
+        """
+        offset = self.offset if self.by_id else max(0, self.offset - self.size)
+        return replace(self, offset=offset, ended=False)
+
+    def passing_to(self, id_: int) -> Cursor:
+        """Return the cursor that passes over rows below `id_`, where the site offers that."""
+        if not self.by_id or id_ <= self.after:
+            return self
+        return replace(self, after=id_ - 1)
+
     def smaller(self) -> Cursor:
         """Return the cursor for the same place in pages of half the size."""
         halvable = self.size % 2 == 0 and self.size // 2 >= _MIN_ITEMS

@@ -11,6 +11,7 @@ from bot.exts.backend.sync._core.diff import differing_fields
 from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, RoleId, UserId
 from bot.exts.backend.sync._core.plan import (
     Cause,
+    Causes,
     Group,
     Kind,
     Plan,
@@ -228,6 +229,27 @@ def test_every_change_has_a_cause(guild: list[Member], rows: list[Member]) -> No
     counted[Reason.JOINED, None] = len(known.keys() - {row.id for row in rows})
     counted[Reason.LEFT, None] = sum(row.in_guild for row in rows if row.id not in known)
     assert {(cause.reason, cause.role_id): cause.count for cause in causes} == dict(+counted)
+
+
+@given(parts=st.lists(SIDE, max_size=4), known=SIDE)
+def test_causes_of_several_plans_are_counted_together(
+    parts: list[list[Member]], known: list[Member]
+) -> None:
+    """As if all had been planned at once, the largest first."""
+    guild = guild_of(*known)
+    counted: Counter[tuple[Reason, RoleId | None]] = Counter()
+    causes = Causes()
+    for part in parts:
+        planner = Planner()
+        planner.add_rows(part, guild)
+        planner.add_missing(guild)
+        plan = planner.plan()
+        causes.add(plan.causes)
+        counted.update({(cause.reason, cause.role_id): cause.count for cause in plan.causes})
+
+    found = causes.largest_first()
+    assert {(cause.reason, cause.role_id): cause.count for cause in found} == dict(counted)
+    assert sorted((cause.count for cause in found), reverse=True) == [c.count for c in found]
 
 
 @pytest.mark.parametrize(

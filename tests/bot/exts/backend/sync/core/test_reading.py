@@ -1,5 +1,7 @@
 """Reading all users, page after page, while the site fails, shrinks its pages or contradicts."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +68,38 @@ def test_what_follows_a_page(cursor: Cursor, following: int | None, after: Curso
 def test_pages_are_halved_down_to_fifty_rows(size: int, halved: int) -> None:
     """An odd size can't be halved: the rows read so far would be no whole number of pages."""
     assert Cursor(size=size, by_id=False).smaller() == Cursor(size=halved, by_id=False)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "before"),
+    [
+        (BY_NUMBER, BY_NUMBER),
+        (THIRD, Cursor(size=100, by_id=False, offset=100)),
+        (
+            Cursor(size=50, by_id=True, after=7919, ended=True),
+            Cursor(size=50, by_id=True, after=7919),
+        ),
+        (Cursor(size=100, by_id=False, offset=200, ended=True), replace(THIRD, offset=100)),
+    ],
+)
+def test_rows_are_read_again_from_a_page_before(cursor: Cursor, before: Cursor) -> None:
+    """By number they may have moved towards the first page; by id they can't."""
+    assert cursor.from_a_page_before() == before
+
+
+@pytest.mark.parametrize(
+    ("cursor", "id_", "after"),
+    [
+        (THIRD, 9000, THIRD),
+        (BY_ID, 9000, Cursor(size=100, by_id=True, after=8999)),
+        (BY_ID, 1, BY_ID),
+        (Cursor(size=100, by_id=True, after=8999), 9000, Cursor(size=100, by_id=True, after=8999)),
+        (Cursor(size=100, by_id=True, after=9500), 9000, Cursor(size=100, by_id=True, after=9500)),
+    ],
+)
+def test_rows_that_are_not_needed_are_passed_over(cursor: Cursor, id_: int, after: Cursor) -> None:
+    """Where the site has pages by id, the next one begins with the row that is needed."""
+    assert cursor.passing_to(id_) == after
 
 
 @given(
