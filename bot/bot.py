@@ -50,12 +50,19 @@ class Bot(commands.Bot):
             # makes it itself, under its own deadline and compared with the cache; discord.py's
             # at start-up would use it up and cannot be told from one that was cut short.
             chunk_guilds_at_startup=False,
+            # Without them a member costs nothing, and the sync reads them by pages.
+            member_cache_flags=(
+                discord.MemberCacheFlags.from_intents(intents)
+                if settings.sync_member_cache
+                else discord.MemberCacheFlags.none()
+            ),
             max_messages=100,  # commands look at the message in hand only
         )
         self.loop_watch = LoopWatch()
         self._token = settings.bot_token.get_secret_value()
         self._api_url = settings.discord_api_url
         self._heap = HeapKeeper()
+        self._caches_members = settings.sync_member_cache
         self._synced_commands: str | None = None
         self._sync_task: asyncio.Task[None] | None = None
         self._close_task: asyncio.Task[None] | None = None
@@ -103,7 +110,8 @@ class Bot(commands.Bot):
         """Watch the loop from the first READY on, and keep the heap frozen."""
         if event_type == "READY":
             self.loop_watch.start()
-        self._heap.on_gateway_event(event_type, asyncio.get_running_loop().time())
+        if self._caches_members or event_type != "GUILD_MEMBERS_CHUNK":
+            self._heap.on_gateway_event(event_type, asyncio.get_running_loop().time())
 
     async def on_ready(self) -> None:
         """Register the slash commands, beside whatever else begins at READY."""

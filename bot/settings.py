@@ -46,6 +46,9 @@ class BotSettings(BaseSettings):
     site_api_token: SecretStr | None = None
     sync_state_url: SecretStr | None = None
 
+    # The extension's, read here too because it decides how the client is built.
+    sync_member_cache: bool = True
+
     @field_validator("bot_token")
     @classmethod
     def _token_is_bare(cls, token: SecretStr) -> SecretStr:

@@ -18,6 +18,20 @@ from tests.e2e.trouble.harness import TOKEN, Stage
 from tests.website.harness import Database
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests that are marked so with a bot that caches members, and with one without."""
+    if metafunc.definition.get_closest_marker("cached_or_not"):
+        metafunc.parametrize(
+            "member_cache", ["on", "off"], indirect=True, ids=["cached", "uncached"]
+        )
+
+
+@pytest.fixture
+def member_cache(request: pytest.FixtureRequest) -> str:
+    """Say whether the bot caches members, as its setting has it."""
+    return str(getattr(request, "param", "on"))
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def website(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Website]:
     """Run the website as its own process, on SQLite."""
@@ -29,12 +43,13 @@ async def website(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Web
 
 @pytest.fixture
 async def stage(
-    website: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    website: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member_cache: str
 ) -> AsyncIterator[Stage]:
     """Set the stage: an empty Discord, an empty site, and the way to it."""
     database = Database(vendor="sqlite", url=website.settings["DATABASE_URL"])
     database.query("DELETE FROM api_user")
     database.query("DELETE FROM api_role")
+    monkeypatch.setenv("SYNC_MEMBER_CACHE", member_cache)
     monkeypatch.chdir(tmp_path)  # where the bot finds no .env, and keeps its state
     async with (
         DiscordServer(token=TOKEN) as discord,

@@ -1,8 +1,11 @@
 """A quiet check finds what no event told of, repairs it, and counts it."""
 
 import prometheus_client
+import pytest
 
 from tests.e2e.trouble.harness import GUILD, Stage
+
+pytestmark = pytest.mark.cached_or_not
 
 EVERY = {"SYNC_DRIFT_EVERY_S": 0.5}
 

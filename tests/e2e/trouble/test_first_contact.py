@@ -1,6 +1,10 @@
 """The first meeting of a guild and a site, and departures found by comparing the two."""
 
+import pytest
+
 from tests.e2e.trouble.harness import GUILD, Stage, fields
+
+pytestmark = pytest.mark.cached_or_not
 
 
 async def test_an_empty_site_is_filled(stage: Stage) -> None:

@@ -3,10 +3,13 @@
 import asyncio
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from tests.e2e.trouble.faulty_site import Answer, Call, Forward, first
 from tests.e2e.trouble.harness import GUILD, Stage
+
+pytestmark = pytest.mark.cached_or_not
 
 
 async def test_live_changes_reach_the_site(stage: Stage) -> None:

@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from tests.e2e.trouble.harness import GUILD, Stage, fields
+
+pytestmark = pytest.mark.cached_or_not
 
 MAX_ID = 2**63 - 1
 ASTRAL = "\U0001f9d1" * 32  # 32 characters, 128 bytes, 64 UTF-16 units

@@ -17,12 +17,12 @@ from ._core.alert import LIVE
 from ._core.models import RoleId, UserId
 from ._core.report import MAX_DESCRIPTION, pressed_by
 from ._core.withheld import Decision
-from ._guild import DiscordGuild
 from ._message import mentions, prefix_of, to_embed, to_file, to_view
 from ._orders import Orders, Reply, said
 from ._reporter import DiscordModLog
 from ._site import HttpSite
 from ._store import open_store
+from ._stream import StreamedGuild, open_guild
 from ._sync import Scope
 from ._telemetry import Telemetry
 
@@ -57,17 +57,18 @@ class Sync(commands.Cog):
         self._bot = bot
         self._settings = settings
         self._telemetry = Telemetry()
+        self._guild = open_guild(
+            bot,
+            settings.guild_id,
+            cached=settings.sync_member_cache,
+            idle_s=settings.sync_member_timeout_s,
+            renewed=lambda: self._control.want("because Discord began a new session"),
+        )
         self._site = HttpSite(
             base_url=settings.api_url,
             token=settings.site_api_token.get_secret_value(),
             deadline_s=settings.sync_deadline_s,
             max_answer_bytes=settings.sync_max_answer_bytes,
-        )
-        self._guild = DiscordGuild(
-            bot,
-            settings.guild_id,
-            idle_s=settings.sync_member_timeout_s,
-            renewed=lambda: self._control.want("because Discord began a new session"),
         )
         self._mod_log = DiscordModLog(
             bot,
@@ -90,6 +91,8 @@ class Sync(commands.Cog):
         self._mod_log.keeper = self._control.ledger
         self._orders = Orders(self._control, settings)
         self._button = hearing(self._press)
+        if isinstance(self._guild, StreamedGuild):
+            self._guild.changed = self._mark
         self._reporting: asyncio.Task[None] | None = None
 
     # -- lifetime ---------------------------------------------------------------------------------
@@ -132,6 +135,10 @@ class Sync(commands.Cog):
         """Mark a member whose nick or roles changed."""
         if after.guild.id == self._settings.guild_id:
             self._control.dirty.mark((UserId(after.id),))
+
+    def _mark(self, id_: UserId) -> None:
+        """Mark a member who was updated; discord.py tells of no update of an uncached one."""
+        self._control.dirty.mark((id_,))
 
     @commands.Cog.listener()
     async def on_user_update(self, _before: discord.User, after: discord.User) -> None:

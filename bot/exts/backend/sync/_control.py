@@ -12,6 +12,7 @@ import random
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import sentry_sdk
@@ -41,9 +42,11 @@ from ._gate import Gate
 from ._ledger import Ledger, utc_now
 from ._live import RUN_ABOVE, Dirty, LiveUpdates
 from ._parking import Parking
+from ._round import RoundSync
 from ._runner import Parts
 from ._single import Single
 from ._spool import Spool
+from ._stream import StreamedGuild
 from ._sync import FullSync, Scope
 
 if TYPE_CHECKING:
@@ -313,7 +316,9 @@ class Control:
         async def begin() -> None:
             await self._begin(sync, how, full=full)
 
-        sync = FullSync(
+        guild = self._parts.guild
+        make = partial(RoundSync, guild=guild) if isinstance(guild, StreamedGuild) else FullSync
+        sync = make(
             self._parts,
             run_id=new_run_id(),
             scope=scope,
@@ -390,16 +395,17 @@ class Control:
             kind = f"{view.failure.kind.name} {view.failure.status or ''}".strip()
             reason = f"{view.failure.kind.value}: {view.failure.reason}"
         if not sync.attempted:
-            await self._never_asked(sync, kind)
+            await self._tell_of_failure(sync, kind)
             return
         ending = _ending(sync)
+        tells = view.ending is Ending.FAILED and not _is_discords(view)
         if view.ending is Ending.CANCELLED and ending is AttemptEnding.INTERRUPTED:
             reason = "a sync was stopped while the site was in trouble"
         await self.ledger.end(
             ending,
             reason=reason,
             refused=view.failure is not None and view.failure.kind is FailureKind.REFUSED,
-            failure=failure_alert(view) if view.ending is Ending.FAILED else None,
+            failure=failure_alert(view) if tells else None,
             kind=kind,
             past=past_run(view, ending, requests=sync.requests, curve=sync.curve)
             if sync.is_shown
@@ -408,12 +414,9 @@ class Control:
         if sync.found is not None:
             await self.ledger.note_drift(sync.found)
         if ending is AttemptEnding.VERIFIED:
-            self._verified += full
-            if full:
-                # What was marked before it began was compared, or written, and seen again.
-                self.dirty.waiting.settle(but=self.dirty.noted)
-            for what in sync.withholding.used:
-                await self.ledger.withhold_no_longer(what)
+            await self._note_verified(sync, full=full)
+        elif _is_discords(view):
+            await self._tell_of_failure(sync, kind)
         elif view.ending is Ending.FAILED:
             sync.say_next(alert.next_step(self.ledger.state.breaker))
         elif ending is AttemptEnding.INTERRUPTED:
@@ -422,14 +425,22 @@ class Control:
                 f"{alert.next_step(self.ledger.state.breaker)}"
             )
 
-    async def _never_asked(self, sync: FullSync, kind: str) -> None:
-        """Tell of a run that failed before it asked the site for anything; it is no attempt."""
+    async def _note_verified(self, sync: FullSync, *, full: bool) -> None:
+        self._verified += full
+        if full:
+            # What was marked before it began was compared, or written, and seen again.
+            self.dirty.waiting.settle(but=self.dirty.noted)
+        for what in sync.withholding.used:
+            await self.ledger.withhold_no_longer(what)
+
+    async def _tell_of_failure(self, sync: FullSync, kind: str) -> None:
+        """Tell of a run that failed through no fault of the site, which the breaker won't count."""
         view = sync.view
         if view.ending is not Ending.FAILED:
             return
         notice = failure_alert(view)
         await self.ledger.tell(Draft(topic=Topic.RUN, reason=kind, notice=notice))
-        if view.failure is not None and view.failure.kind is FailureKind.SOURCE:
+        if _is_discords(view):
             at = utc_now() + _SOURCE_RETRY
             self.want("again, after Discord's members could not be read", at=at)
             sync.say_next(f"**Next:** it is tried again {when(at)}.")
@@ -720,8 +731,15 @@ def _ending(sync: FullSync) -> AttemptEnding:
             return AttemptEnding.VERIFIED
         case Ending.CANCELLED:
             return ending_of_stop(sync.traces)
+        case Ending.FAILED if _is_discords(sync.view):
+            return ending_of_stop(sync.traces)
         case _:
             return AttemptEnding.FAILED
+
+
+def _is_discords(view: RunView) -> bool:
+    """Say whether a run failed because Discord, not the site, did not answer well."""
+    return view.failure is not None and view.failure.kind is FailureKind.SOURCE
 
 
 def _first(error: BaseException) -> BaseException:

@@ -144,6 +144,9 @@ class DiscordGuild:
                 found[id_] = to_member(member, known)
         return found
 
+    async def look_up(self, ids: Iterable[UserId]) -> None:
+        """Do nothing: the cache knows them."""
+
     def member_ids(self) -> Sequence[UserId]:
         """Return the ids of all cached members."""
         return [UserId(id_) for id_ in self._proven_guild()._members]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from ._core import alert, attempt, breaker, drift, history, memory, state, withheld
+from ._core import alert, attempt, breaker, drift, history, memory, rounds, state, withheld
 from ._core.alert import Alert
 from ._core.state import State
 from ._errors import StoreUnreachableError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._core.memory import ParkedRecord
     from ._core.models import UserId
     from ._core.report import Notice
+    from ._core.rounds import Bookmark
     from ._core.state import Moved, StateLimits
     from ._core.withheld import Decision, What, WithheldList
     from ._ports import Json, Store
@@ -103,6 +104,7 @@ class Ledger:
             attempt=read("attempt", attempt.from_json, None),
             pause=read("pause", state.pause_from_json, None),
             told=read("told", alert.told_from_json, {}),
+            bookmark=read("bookmark", rounds.from_json, None),
         )
         self.drift = read("drift", drift.from_json, None)
         parked = (read(key, memory.parked_from_json, None) for key in kept if _is(key, _PARKED))
@@ -226,6 +228,10 @@ class Ledger:
             await self._move(
                 lambda _: (replace(self.state, memory=self.state.memory.recorded(items)), ())
             )
+
+    async def put_bookmark(self, bookmark: Bookmark | None) -> None:
+        """Keep where a round has come to; None when it came round."""
+        await self._move(lambda _: (replace(self.state, bookmark=bookmark), ()))
 
     # -- what people order, and what live writes meet ---------------------------------------------
 
@@ -408,13 +414,14 @@ class Ledger:
 
 
 def _texts(moved: State) -> dict[str, Json | None]:
-    open_, held = moved.attempt, moved.pause
+    open_, held, place = moved.attempt, moved.pause, moved.bookmark
     return {
         "breaker": _json(breaker.to_json(moved.breaker)),
         "crash-memory": _json(memory.crash_memory_to_json(moved.memory)),
         "attempt": None if open_ is None else _json(attempt.to_json(open_)),
         "pause": None if held is None else _json(state.pause_to_json(held)),
         "told": _json(alert.told_to_json(moved.told)),
+        "bookmark": None if place is None else _json(rounds.to_json(place)),
     }
 
 

@@ -30,9 +30,16 @@ class Parking:
         """The ids that are parked, due or not."""
         return frozenset(self._ledger.parked)
 
-    async def held(self) -> frozenset[UserId]:
-        """Return the ids that are parked, unchanged, and not yet to be tried again."""
-        records = self._ledger.parked
+    async def held(self, among: Collection[UserId] | None = None) -> frozenset[UserId]:
+        """Return the ids that are parked, unchanged, and not yet to be tried again.
+
+        Of all that are parked, or only `among` these.
+        """
+        records = {
+            id_: record
+            for id_, record in self._ledger.parked.items()
+            if among is None or id_ in among
+        }
         if not records:
             return frozenset()
         members = await self._guild.members(records)

@@ -27,7 +27,7 @@ class Site(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """Whether the cache was shown to be whole; `corrected` counts members it had wrong."""
+    """Whether the members were shown to be whole; `corrected` counts those a cache had wrong."""
 
     complete: bool
     reason: str
@@ -36,7 +36,7 @@ class Proof:
 
 
 class Guild(Protocol):
-    """The configured guild, as its cache shows it.
+    """The configured guild, as a cache of its members or Discord itself shows it.
 
     A READY or an outage begins a new epoch, in which nothing may be read until it is proven.
     """
@@ -53,8 +53,15 @@ class Guild(Protocol):
         """Wait for the guild, request all its members and compare; return at once if proven."""
         ...
 
+    async def look_up(self, ids: Iterable[UserId]) -> None:
+        """Wait until `members` can answer about these ids at once."""
+        ...
+
     async def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
-        """Return those of these ids who are known to be members, with their values of now."""
+        """Return those of these ids who are known to be members, with their values of now.
+
+        Raise `RunStoppedError` where Discord has to be asked and does not answer.
+        """
         ...
 
     def member_ids(self) -> Sequence[UserId]:

@@ -107,6 +107,10 @@ class Runner:
             if not proof.members:
                 raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
 
+    async def wait(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Wait for what Discord has to say, which is none of the site's delay, or for a cancel."""
+        return await self._or_cancelled(work)
+
     async def _or_cancelled(
         self, work: Coroutine[Any, Any, _T], *, undo: Callable[[], object] | None = None
     ) -> _T:
@@ -131,10 +135,15 @@ class Runner:
             waited = timedelta(seconds=asyncio.get_running_loop().time() - since)
             self.patience = self.patience.waited(waited)
 
+    @property
+    def _as(self) -> str | None:
+        """As whom it passes the gate."""
+        return self._run_id if self._attempt else None
+
     @contextlib.asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
         """Hold the gate for one write, once it may go and the guild may be read."""
-        gate, run_id = self._parts.gate, self._run_id if self._attempt else None
+        gate, run_id = self._parts.gate, self._as
         while True:
             await self.prove()
             if not gate.admits(run_id):
@@ -272,10 +281,15 @@ class Runner:
         return outcome
 
     async def _send(self, delivery: run.Delivery, step: run.Send) -> run.Delivery:
+        # Without a cache Discord is asked, which may take long: others may write meanwhile.
+        await self.wait(self._parts.guild.look_up(step.batch.ids))
         async with self._admitted():
             # Read inside the gate and not before: what another write waited for may have changed.
-            members = await self._parts.guild.members(step.batch.ids)
+            members = await self.wait(self._parts.guild.members(step.batch.ids))
             sent, body = compose(step.batch, members, max_bytes=step.max_bytes)
+            if not self._parts.gate.admits(self._as):
+                # Discord had to be asked once more, and somebody has paused it since.
+                sent, body = run.Sent(batch=step.batch, ids=(), unsent=step.batch.ids), None
             outcome: Outcome | None = None
             if body is not None:
                 if self._attempt:

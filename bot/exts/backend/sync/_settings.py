@@ -64,6 +64,7 @@ class SyncSettings(BaseSettings):
     sync_stall_s: _Seconds = 600
     sync_backoff_s: _Seconds = 1
     sync_edit_interval_s: _Seconds = 5
+    sync_member_cache: bool = True
     sync_member_timeout_s: _Seconds = 20
     sync_parked_min: Annotated[int, Field(ge=0)] = 20
     sync_parked_part: Annotated[float, Field(ge=0, le=1)] = 0.1

@@ -106,6 +106,8 @@ class FullSync:
         self._departing: frozenset[UserId] = frozenset()
         self._mod_log = mod_log
         self._pace = pace
+        self._pace_now: Pace | None = None
+        self._known_parked = parking.known
         self._page_items = page_items
         self.dry = dry
         self.withholding = Withholding(parts.ledger, run_id, dry=dry)
@@ -218,11 +220,7 @@ class FullSync:
         proof = await self._runner.prove()
         if not proof.members:
             raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
-        if proof.complete:
-            await self._parts.ledger.proven()
-        else:
-            draft = alert.source_unproven(proof.reason, run_id=self.view.run_id)
-            await self._parts.ledger.tell(draft)
+        await self._tell_of_source(proof)
         # Not before: what waits for Discord has not asked the site for anything yet.
         await self._begin()
         self.attempted = True
@@ -246,6 +244,19 @@ class FullSync:
         self._show(roles=RoleTally(planned=role_diff.total))
         names = {role.id: role.name for role in site_roles}
         names |= {id_: role.name for id_, role in self._guild.roles().items()}
+        await self._carry_out(role_diff, names, proof)
+
+    async def _tell_of_source(self, proof: Proof) -> None:
+        if proof.complete:
+            await self._parts.ledger.proven()
+        else:
+            draft = alert.source_unproven(proof.reason, run_id=self.view.run_id)
+            await self._parts.ledger.tell(draft)
+
+    async def _carry_out(
+        self, role_diff: RoleDiff, names: Mapping[RoleId, str], proof: Proof
+    ) -> None:
+        """Compare the users, and write all that differs."""
         plan, witness = None, None
         if self.scope is not Scope.ROLES:
             planner = await self._read_users()
@@ -253,16 +264,13 @@ class FullSync:
             held = await self._parking.held()
             plan, witness = planner.plan(without=held), planner.witness
             if self._drift:
-                self._note_drift(planner, held)
+                unexplained = self._unexplained(planner, held)
+                self._note_drift(unexplained.total, unexplained.causes)
             self._show(
                 planned=plan.total,
                 still_parked=len(held),
                 causes=plan.causes,
-                role_names=tuple(
-                    (cause.role_id, names.get(cause.role_id, ""))
-                    for cause in plan.causes
-                    if cause.role_id is not None
-                ),
+                role_names=role_names(plan.causes, names),
             )
         self._due = bool(self.view.planned or role_diff.total)
         log.info("sync.plan.made", users=self.view.planned, roles=role_diff.total)
@@ -306,7 +314,7 @@ class FullSync:
         async for page in self._pages():
             new = await self._compare(planner, page.rows)
             if page.rows and not new and page.next is not None:
-                raise _protocol(f"the page before {page.next} repeats rows already read")
+                raise protocol_failure(f"the page before {page.next} repeats rows already read")
             self._show(rows_read=len(planner.seen))
         await self._runner.prove()
         planner.add_missing(self._guild.member_ids())
@@ -315,24 +323,30 @@ class FullSync:
     async def _pages(self) -> AsyncIterator[Page]:
         cursor = Cursor(size=self._page_items, by_id=self._offers.pages_by_id)
         while not cursor.ended:
-
-            def make(tries: int) -> Request:
-                nonlocal cursor
-                if tries:
-                    cursor = cursor.smaller()
-                return cursor.request()
-
-            outcome = await self._runner.ask(make)
-            if isinstance(outcome, NotFound):
-                return  # rows were deleted meanwhile, and with them the last page
-            if not isinstance(outcome, Applied) or not isinstance(outcome.value, Page):
-                raise _unexpected("GET bot/users", outcome)
-            page = outcome.value
+            page, cursor = await self._page(cursor)
             yield page
-            following = cursor.past(page)
-            if following is None:
-                raise _protocol(f"the site says that page {page.next} comes next")
-            cursor = following
+            cursor = past(cursor, page)
+
+    async def _page(self, cursor: Cursor) -> tuple[Page, Cursor]:
+        """Read the page at a cursor, and return the cursor as it came to be asked for."""
+
+        def make(tries: int) -> Request:
+            nonlocal cursor
+            if tries:
+                cursor = cursor.smaller()
+            return cursor.request()
+
+        outcome = await self._runner.ask(make)
+        if isinstance(outcome, NotFound):
+            # Rows were deleted meanwhile, and with them the last page.
+            return Page(rows=(), next=None), cursor
+        if isinstance(outcome, Applied) and isinstance(outcome.value, Page):
+            return outcome.value, cursor
+        raise _unexpected("GET bot/users", outcome)
+
+    def _pages_of(self, _ids: Collection[UserId]) -> AsyncIterator[Page]:
+        """Return pages that hold the rows of all these ids, and maybe others."""
+        return self._pages()
 
     async def _compare(self, planner: Planner, rows: Iterable[Member]) -> int:
         new = 0
@@ -362,7 +376,7 @@ class FullSync:
         if not believed.ids:
             return
         await self._runner.prove()
-        gone = await self._guild.departed([UserId(id_) for id_ in believed.ids])
+        gone = await self._runner.wait(self._guild.departed([UserId(id_) for id_ in believed.ids]))
         if gone is None:
             reason = "Discord did not answer who has left; the next sync asks again."
             self._show(withheld=len(absent), withheld_reason=reason)
@@ -389,12 +403,14 @@ class FullSync:
         if line is not None:
             self._show(approved=(*self.view.approved, line))
 
-    def _note_drift(self, planner: Planner, held: frozenset[UserId]) -> None:
-        """Count what differs although no event since the last sync can explain it."""
-        unexplained = planner.plan(without=held | self._dirty.noted | self._dirty.users)
+    def _unexplained(self, planner: Planner, held: frozenset[UserId]) -> Plan:
+        """Return what differs although no event since the last sync can explain it."""
+        plan = planner.plan(without=held | self._dirty.noted | self._dirty.users)
         # A cause counts all its members; where none is unexplained, none of them is.
-        causes = unexplained.causes if unexplained.total else ()
-        self.found = Drift(at=utc_now(), rows=unexplained.total, causes=causes)
+        return plan if plan.total else replace(plan, causes=())
+
+    def _note_drift(self, rows: int, causes: tuple[Cause, ...]) -> None:
+        self.found = Drift(at=utc_now(), rows=rows, causes=causes)
         self._parts.telemetry.drifted(self.found)
 
     async def _complete(
@@ -467,15 +483,25 @@ class FullSync:
         )
         loop = asyncio.get_running_loop()
         self._writing_since = loop.time()
-        delivery = delivering.start(
-            plan.groups,
-            pace=Pace.start(self._pace),
-            patience=self._runner.patience,
-            witness=witness,
-            known_parked=self._parking.known,
+        self._done_before = self.view.done
+        before = self.view.parked
+        # What this run has planned, written and parked until now counts: it may write in parts.
+        delivery = replace(
+            delivering.start(
+                plan.groups,
+                pace=self._pace_now or Pace.start(self._pace),
+                patience=self._runner.patience,
+                witness=witness,
+                known_parked=self._known_parked,
+            ),
+            planned=self.view.planned,
+            tally=self.view.tally,
+            parked=before,
+            doubtful=self.doubtful,
         )
         try:
             delivery = await self._runner.deliver(delivery)
+            self._pace_now = delivery.pace
             self._writing_since = None
             self._show(phase=Phase.VERIFYING)
             taken = await self._verify(plan, delivery)
@@ -484,9 +510,15 @@ class FullSync:
                 # The data or the contract is wrong: thousands of rows must not wait for it.
                 self._show(parked=())
             # What else it found out about single rows is true however it ended.
-            await self._parking.settle(self.view.parked, taken=(), run_id=self.view.run_id)
+            await self._settle(before, taken=())
             raise
-        await self._parking.settle(self.view.parked, taken=taken, run_id=self.view.run_id)
+        await self._settle(before, taken=taken)
+
+    async def _settle(
+        self, before: Collection[delivering.ParkedRow], *, taken: Collection[UserId]
+    ) -> None:
+        rows = self.view.parked[len(before) :]
+        await self._parking.settle(rows, taken=taken, run_id=self.view.run_id)
 
     async def _verify(self, plan: Plan, delivery: delivering.Delivery) -> frozenset[UserId]:
         """Look again at what was written; send what differs once more; park what differs then.
@@ -516,7 +548,7 @@ class FullSync:
                 ),
                 doubtful=delivery.doubtful,
                 parked=delivery.parked,
-                planned=plan.total,
+                planned=delivery.planned,
             )
         )
         touched = {id_ for group in differing.groups for id_ in group.ids}
@@ -553,7 +585,7 @@ class FullSync:
                 if isinstance(outcome, Applied) and isinstance(outcome.value, Member):
                     await self._compare(planner, (outcome.value,))
         else:
-            async for page in self._pages():
+            async for page in self._pages_of(ids):
                 await self._compare(planner, (row for row in page.rows if row.id in ids))
         await self._runner.prove()
         planner.add_missing(await self._guild.members(ids - planner.seen))
@@ -571,7 +603,7 @@ class FullSync:
         rate = 0.0
         if self._writing_since is not None:
             seconds = asyncio.get_running_loop().time() - self._writing_since
-            rate = done / seconds if seconds > 0 else 0.0
+            rate = (done - self._done_before) / seconds if seconds > 0 else 0.0
         self._show(
             done=done,
             tally=delivery.tally,
@@ -611,9 +643,29 @@ def _same(request: Request, _tries: int) -> Request:
     return request
 
 
-def _protocol(reason: str) -> RunStoppedError:
+def role_names(
+    causes: Iterable[Cause], names: Mapping[RoleId, str]
+) -> tuple[tuple[RoleId, str], ...]:
+    """Return the names of those roles that causes speak of."""
+    return tuple(
+        (cause.role_id, names.get(cause.role_id, ""))
+        for cause in causes
+        if cause.role_id is not None
+    )
+
+
+def past(cursor: Cursor, page: Page) -> Cursor:
+    """Return the cursor behind a page, or raise `RunStoppedError` if the site contradicts it."""
+    following = cursor.past(page)
+    if following is None:
+        raise protocol_failure(f"the site says that page {page.next} comes next")
+    return following
+
+
+def protocol_failure(reason: str) -> RunStoppedError:
+    """Return what stops a run because the site's answer is not its contract's."""
     return RunStoppedError(Failure(kind=FailureKind.PROTOCOL, reason=reason))
 
 
 def _unexpected(request: str, outcome: object) -> RunStoppedError:
-    return _protocol(f"{request}: {type(outcome).__name__}")
+    return protocol_failure(f"{request}: {type(outcome).__name__}")

@@ -76,6 +76,8 @@ class Phase(StrEnum):
 
     GUILD = "reading the guild"
     SITE = "reading the site"
+    COMPARING = "comparing members and rows"
+    ASKING = "asking Discord who has left"
     ROLES = "writing roles"
     USERS = "writing users"
     VERIFYING = "looking again at what was written"
@@ -138,6 +140,8 @@ class RunView:
     `planned` counts changes of users, `done` those of them that need no more; `rate` is in rows a
     second of the writing alone; `chunk_items` and `request_s` are of the latest write, which should
     take `target_s`; `tuned` says who set that otherwise for this run.
+    Where the members are read while changes are written, `compared` counts those read so far, and
+    more may yet be `planned`.
     `role_names` holds the names of the roles that `causes` speak of. `parked` are the rows that
     this run parked, `still_parked` counts those of earlier runs that it did not try again.
     `paused_by` is the person who holds its writes now; `approved` tells of what was withheld before
@@ -152,6 +156,7 @@ class RunView:
     now: datetime
     members: int = 0
     rows_read: int = 0
+    compared: int | None = None
     planned: int = 0
     done: int = 0
     tally: Tally = Tally()
@@ -191,10 +196,15 @@ def render(view: RunView) -> Notice:
 
 def _live(view: RunView) -> Notice:
     lines = [f"**{_capital(view.phase.value)}**, {view.trigger}"]
-    if view.phase is Phase.SITE and view.members:
+    if view.compared is not None:
+        lines.append(_bar(view.compared, max(view.members, view.compared)))
+        lines.append(f"{view.compared:,} of {view.members:,} members compared{_time_left(view)}")
+        found = f"**{view.done:,}** of **{view.planned:,}** changes found so far are written"
+        lines.append(found if view.planned else "Nothing differs so far")
+    elif view.phase is Phase.SITE and view.members:
         lines.append(_bar(view.rows_read, max(view.members, view.rows_read)))
         lines.append(f"{view.rows_read:,} rows read, {view.members:,} members in the guild")
-    if view.planned and view.phase is not Phase.SITE:
+    elif view.planned and view.phase is not Phase.SITE:
         lines.append(_bar(view.done, view.planned))
         lines.append(f"**{view.done:,}** of **{view.planned:,}** changes{_eta(view)}")
     if view.paused_by is not None:
@@ -502,6 +512,15 @@ def _eta(view: RunView) -> str:
     # At a rate next to nothing the time is beyond what a timedelta holds, and nobody's business.
     left = f", about {span(timedelta(seconds=left_s))} left" if left_s < _LONGEST_ETA_S else ""
     return f", {view.rate:,.0f} a second{left}"
+
+
+def _time_left(view: RunView) -> str:
+    compared = view.compared or 0
+    if compared * 100 < view.members or compared >= view.members:
+        return ""
+    taken = (view.now - view.started_at).total_seconds()
+    left = timedelta(seconds=taken * (view.members - compared) / compared)
+    return f", about {span(left)} left"
 
 
 def _bar(done: int, total: int) -> str:

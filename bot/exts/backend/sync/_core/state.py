@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .attempt import Attempt
     from .breaker import BreakerLimits, Event, Start
     from .report import Notice
+    from .rounds import Bookmark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +54,17 @@ class StateLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What the store holds of one guild, apart from its lists; `told` is per topic, the latest."""
+    """What the store holds of one guild, apart from its lists; `told` is per topic, the latest.
+
+    `bookmark` is where the next round through a guild without a member cache begins.
+    """
 
     breaker: Breaker = field(default_factory=Breaker)
     memory: CrashMemory = field(default_factory=CrashMemory)
     attempt: Attempt | None = None
     pause: Pause | None = None
     told: Mapping[Topic, Told] = field(default_factory=dict)
+    bookmark: Bookmark | None = None
 
 
 Moved: TypeAlias = "tuple[State, tuple[Notice, ...]]"

@@ -156,6 +156,33 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
             ),
         ),
         (
+            replace(READING, phase=Phase.COMPARING, compared=799),
+            live(
+                "**Comparing members and rows**, at start-up",
+                "`░░░░░░░░░░░░░░░░░░░░` 0%",
+                "799 of 80,000 members compared",
+                "Nothing differs so far",
+            ),
+        ),
+        (
+            replace(READING, compared=20_000, planned=1_010, done=9),
+            live(
+                "**Reading the site**, at start-up",
+                "`█████░░░░░░░░░░░░░░░` 25%",
+                "20,000 of 80,000 members compared, about 72 s left",
+                "**9** of **1,010** changes found so far are written",
+            ),
+        ),
+        (
+            replace(WRITING, causes=(), chunk_items=0, compared=80_001),
+            live(
+                "**Writing users**, at start-up",
+                "`████████████████████` 100%",
+                "80,001 of 80,000 members compared",
+                "**60,003** of **80,004** changes found so far are written",
+            ),
+        ),
+        (
             replace(WRITING, causes=(), chunk_items=0, done=80_003, slow="the site is *over*"),
             live(
                 "**Writing users**, at start-up",
@@ -205,6 +232,9 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
         "members unknown",
         "roles",
         "users",
+        "the first hundredth compared",
+        "a quarter compared",
+        "all compared",
         "waiting",
         "slow",
         "paused",
