@@ -8,7 +8,7 @@ for it, unless it is made silently, as if the gateway had missed it.
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -236,14 +236,24 @@ class Guild:
 
     def after(self, id_: int, limit: int) -> list[Member]:
         """Return up to `limit` members whose ids are above `id_`, ascending."""
-        if self._order is None or len(self._order) != len(self.members):
+        if self._order is None:
             self._order = sorted(self.members)
         start = bisect_right(self._order, id_)
-        ids = self._order[start : start + limit]
-        if not all(found in self.members for found in ids):
-            self._order = None
-            return self.after(id_, limit)
-        return [self.members[found] for found in ids]
+        return [self.members[found] for found in self._order[start : start + limit]]
+
+    def put(self, member: Member) -> bool:
+        """Add a member, or replace the one of that id; return whether there was one."""
+        known = member.id in self.members
+        self.members[member.id] = member
+        if self._order is not None and not known:
+            insort(self._order, member.id)
+        return known
+
+    def remove(self, id_: int) -> Member:
+        """Take a member out."""
+        if self._order is not None:
+            del self._order[bisect_left(self._order, id_)]
+        return self.members.pop(id_)
 
     def payload(self, members: Iterable[Member], *, large: bool = True) -> Json:
         return {
@@ -401,13 +411,12 @@ class State:
 
     def put_member(self, guild: Guild, member: Member, *, silent: bool = False) -> None:
         """Let somebody join, or change who is there."""
-        event = "GUILD_MEMBER_UPDATE" if member.id in guild.members else "GUILD_MEMBER_ADD"
-        guild.members[member.id] = member
+        event = "GUILD_MEMBER_UPDATE" if guild.put(member) else "GUILD_MEMBER_ADD"
         payload = None if silent else member.payload()
         self._done(guild, "put", member.id, member.row(), event=event, payload=payload)
 
     def remove_member(self, guild: Guild, member_id: int, *, silent: bool = False) -> None:
-        member = guild.members.pop(member_id)
+        member = guild.remove(member_id)
         payload = None if silent else {"user": member.user()}
         self._done(guild, "leave", member_id, None, event="GUILD_MEMBER_REMOVE", payload=payload)
 
