@@ -27,7 +27,7 @@ demo: .venv ## Replay the incident of 80,000 differences on this machine
 # The core's tests run alone, since they are measured. Most others wait for servers, so four at a
 # time take hardly longer than one. What plays whole scenarios fills the machine by itself.
 SCENES := tests/sandbox/test_scenarios.py tests/sandbox/test_chaos_programs.py \
-  tests/sandbox/test_chaos_seen_to_fail.py
+  tests/sandbox/test_chaos_seen_to_fail.py tests/sandbox/test_streaming.py
 test: .venv ## Run every test that CI runs, with coverage of the pure core
 	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m coverage run -m pytest tests/bot/exts $(ARGS)
@@ -49,6 +49,7 @@ prove: .venv ## Run what proves more slowly, and write its figures to docs/proof
 	$(BIN)/python -m sandbox replay --scenario restart-loop --json docs/proofs/restart-loop.json
 	$(BIN)/python -m sandbox chaos --rounds 20 --seed 1 --json docs/proofs/chaos.json
 	$(BIN)/python -m sandbox rivals --starts 20 --json docs/proofs/rivals.json
+	$(BIN)/python -m sandbox replay --scenario streaming --members 1000000 --json docs/proofs/streaming-1000000.json
 
 lint: .venv ## Check style, formatting and the import contracts
 	@$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from sandbox.replay.incident import incident
 from sandbox.replay.outcome import Outcome, summary
 from sandbox.replay.restart_loop import RESTARTS, restart_loop
 from sandbox.replay.screen import Screen, formatted
+from sandbox.replay.streaming import streaming
 from sandbox.replay.world import World
 from sandbox.servers import ServerError
 
@@ -45,9 +46,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "mass-departure": departures.mass_departure,
     "site-down-10-min": downtime.site_down_10_min,
     "restart-loop": restart_loop,
+    "streaming": streaming,
 }
 _TIMEOUT_S: Final = 600.0
 _RESTART_TIMEOUT_S: Final = 20.0
+_MEMBERS_A_SECOND: Final = 1_000  # what a replay may take for a large guild, beyond that
 _CANCELLED: Final = 130
 _EXPECTED = (ServerError, ControlError, aiohttp.ClientError, psycopg.Error, OSError, LookupError)
 
@@ -101,7 +104,8 @@ async def _replay(options: argparse.Namespace, directory: Path, console: Console
 
 def _timeout_s(options: argparse.Namespace) -> float:
     restarts = options.restarts if options.scenario == "restart-loop" else 0
-    return _TIMEOUT_S + restarts * _RESTART_TIMEOUT_S
+    filling_s: float = options.members / _MEMBERS_A_SECOND
+    return _TIMEOUT_S + filling_s + restarts * _RESTART_TIMEOUT_S
 
 
 def _scenario(options: argparse.Namespace) -> Scenario:
@@ -109,6 +113,8 @@ def _scenario(options: argparse.Namespace) -> Scenario:
         return functools.partial(live.steady, events_per_s=options.events_per_s)
     if options.scenario == "restart-loop":
         return functools.partial(restart_loop, restarts=options.restarts)
+    if options.scenario == "streaming":
+        return functools.partial(streaming, events=options.events)
     return SCENARIOS[options.scenario]
 
 
@@ -140,6 +146,9 @@ def _parser() -> argparse.ArgumentParser:
         default=RESTARTS,
         metavar="N",
         help="of the bot, in restart-loop; %(default)s",
+    )
+    parser.add_argument(
+        "--events", type=_at_least_one, default=1_000, metavar="N", help="of streaming; %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the members' names and roles")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures are written")

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 
 from sandbox.replay.checks import RoleRow, UserRow
 
@@ -84,6 +85,13 @@ class SiteTables:
         async with await self._connect() as connection:
             await connection.execute("LOCK TABLE api_user IN SHARE MODE")
             yield
+
+    async def count(self, table: str) -> int:
+        """Return how many rows a table has."""
+        async with await self._connect() as connection:
+            query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+            row = await (await connection.execute(query)).fetchone()
+            return int(row[0]) if row is not None else 0
 
     async def execute(self, statement: str, *values: object) -> int:
         """Run one statement, each `%s` a value; return how many rows it touched."""
