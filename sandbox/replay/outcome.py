@@ -29,6 +29,10 @@ class Figures:
     `requests` are all that the site answered to the bot, reads included; `largest_request_s` is
     what the bot saw. Memory is the peak in MiB, `site_rss_idle_mb` that after a page read and a
     patch of ten rows.
+
+    In a scenario of a living guild all but memory counts from the first thing that happens:
+    `changes` are the users whom that touched, `seconds` run until the last row was right, and
+    `largest_request_s` is what the site's log tells.
     """
 
     members: int
@@ -52,12 +56,14 @@ class Figures:
 class Outcome:
     """A scenario's figures, how many rows were compared, and each thing that was wrong.
 
-    `further` are figures that only this scenario has; they are written behind the others.
+    `span` says of what `seconds` is the time. `further` are figures that only this scenario has;
+    they are written behind the others.
     """
 
     figures: Figures
     rows_checked: int
     faults: Sequence[str]
+    span: str = "from the bot's start to mod-log's last word"
     further: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def summary(outcome: Outcome) -> Table:
             "Converged",
             f"{'yes' if figures.converged else 'NO'}: {outcome.rows_checked:,} rows compared",
         ),
-        ("Time", f"{figures.seconds:.1f} s from the bot's start to mod-log's last word"),
+        ("Time", f"{figures.seconds:.1f} s {outcome.span}"),
         ("Requests", f"{figures.requests:,}, the longest {figures.largest_request_s:.2f} s"),
         (
             "Rows a write",
@@ -109,6 +115,24 @@ def summary(outcome: Outcome) -> Table:
         ),
         ("Bot's memory", f"{figures.bot_rss_peak_mb:.0f} MB at most"),
         ("Bot's longest stall", f"{figures.loop_stall_max_ms:.0f} ms"),
+        *((_words(name), _shown(value)) for name, value in outcome.further.items()),
     ):
         table.add_row(name, value)
     return table
+
+
+def _words(name: str) -> str:
+    """Return a figure's name as people read it; its unit stands behind the value."""
+    return name.removesuffix("_s").replace("_", " ").capitalize()
+
+
+def _shown(value: object) -> str:
+    match value:
+        case bool() | None:
+            return {True: "yes", False: "no", None: "-"}[value]
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.2f}"
+        case _:
+            return str(value)

@@ -289,6 +289,7 @@ class Scene:
             figures=figures,
             rows_checked=rows_checked,
             faults=faults,
+            span="until the last row was right",
             further={"events": self.chronicle.events, **latency_figures(found), **further},
         )
 

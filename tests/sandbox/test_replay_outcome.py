@@ -37,6 +37,10 @@ SUMMARY = (
     "67 MB idle, 69 MB at most",
     "162 MB at most",
     "34 ms",
+    "Events              │ 10,000",
+    "Event to site p99   │ 0.93",
+    "First               │ -",
+    "Told                │ yes",
 )
 
 
@@ -81,7 +85,12 @@ def test_no_writes_have_no_sizes() -> None:
 def test_the_summary_tells_every_figure() -> None:
     """People see what the JSON holds, with units."""
     text = io.StringIO()
-    outcome = Outcome(figures=FIGURES, rows_checked=80_022, faults=[])
+    outcome = Outcome(
+        figures=FIGURES,
+        rows_checked=80_022,
+        faults=[],
+        further={"events": 10_000, "event_to_site_p99_s": 0.934, "first_s": None, "told": True},
+    )
     Console(file=text, width=80, color_system=None).print(summary(outcome))
 
     assert [words for words in SUMMARY if words not in text.getvalue()] == []
