@@ -184,6 +184,29 @@ async def test_a_member_whom_the_site_refuses_is_parked(stage: Stage, people: Pe
     assert str(ids[5]) in parked.text
 
 
+async def test_a_member_whom_the_site_does_not_keep_so_is_told(
+    stage: Stage, people: People
+) -> None:
+    """An answer of 200 is no proof: the row is read back."""
+    ids = sorted(await stage.rows_due())
+
+    async def pretend(call: Call, forward: Forward) -> Answer:
+        return web.json_response([]) if call.writes_users else await forward(call)
+
+    async with stage.bot(**QUICK):
+        await ready(stage)
+        stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[5])
+        stage.site.fault = pretend
+        answer = await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
+        async with asyncio.timeout(10):
+            while "**not written**" not in answer.text:
+                answer = await people.answer_again()
+
+    assert answer.text.splitlines()[2] == (
+        "1 field differs: **not written**. The site took it, but still differs in name."
+    )
+
+
 async def test_a_plan_is_attached_as_a_file(stage: Stage, people: People) -> None:
     """Every difference with both values, no cell a formula; and nothing is written."""
     ids = sorted(await stage.rows_due())

@@ -55,12 +55,14 @@ class Decision(StrEnum):
 class WithheldList:
     """The ids that a run withheld, ascending, of `total` that the site has.
 
-    `names` are those that the site gives them, of the first `KEPT_NAMES` at most. `by` is the
-    person who decided, at `decided_at`.
+    `digest` is what people call the list by: it changes with any id. `names` are those that the
+    site gives them, of the first `KEPT_NAMES` at most. `by` is the person who decided, at
+    `decided_at`.
     """
 
     what: What
     ids: tuple[int, ...]
+    digest: str
     total: int
     run_id: str
     asked_at: datetime
@@ -68,12 +70,6 @@ class WithheldList:
     decision: Decision = Decision.WAITING
     by: str | None = None
     decided_at: datetime | None = None
-
-    @property
-    def digest(self) -> str:
-        """Return what people call the list by: it changes with any id."""
-        text = f"{self.what.value} {' '.join(map(str, self.ids))}"
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def until(self) -> datetime:
@@ -95,11 +91,17 @@ def withheld(
     return WithheldList(
         what=what,
         ids=kept,
+        digest=_digest(what, kept),
         total=total,
         run_id=run_id,
         asked_at=now,
         names={id_: names[id_] for id_ in kept[:KEPT_NAMES] if id_ in names},
     )
+
+
+def _digest(what: What, ids: Iterable[int]) -> str:
+    text = f"{what.value} {' '.join(map(str, ids))}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def too_many(what: What, count: int, total: int) -> bool:
@@ -165,6 +167,7 @@ def from_json(value: object) -> WithheldList:
     list_ = WithheldList(
         what=What(what),
         ids=tuple(ids),
+        digest=_digest(What(what), ids),
         total=record.integer("total"),
         run_id=record.text("run_id"),
         asked_at=record.time("asked_at"),

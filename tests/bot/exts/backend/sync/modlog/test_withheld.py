@@ -28,6 +28,7 @@ def test_a_list_keeps_what_was_found() -> None:
         WithheldList(
             what=What.DEPARTURES,
             ids=(7, 8, 9),
+            digest="27a6ee9a",
             total=10,
             run_id="r1",
             asked_at=NOW,
