@@ -46,6 +46,7 @@ async def people(stage: Stage) -> People:
     return people
 
 
+@pytest.mark.cached_or_not
 async def test_departures_are_written_when_somebody_approves_them(
     stage: Stage, people: People
 ) -> None:
