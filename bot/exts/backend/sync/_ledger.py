@@ -19,7 +19,7 @@ from ._core.state import State
 from ._errors import StoreUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
     from ._core.alert import Draft
     from ._core.attempt import Attempt
@@ -74,9 +74,12 @@ class Ledger:
         self.died: Attempt | None = None
         self.drift: Drift | None = None
 
-    async def changed(self) -> None:
-        """Wait until something is moved."""
-        await self._changed.wait()
+    def changed(self) -> Coroutine[Any, Any, object]:
+        """Wait until something is moved after this call, even if it is awaited only later.
+
+        A task made of it starts behind those that are ready already, and must not miss their moves.
+        """
+        return self._changed.wait()
 
     # -- the beginning ----------------------------------------------------------------------------
 
