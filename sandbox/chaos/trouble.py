@@ -74,12 +74,13 @@ class Trouble:
         self.late: set[str] = set()
         self.being_killed: Server | None = None
         proxy.fault = self._answer
-        # What meets the bot's requests, and how many of them at most.
+        # What meets the bot's requests, and how many of them at most. Never three that fail in a
+        # row: one whose row is alone would be rightly blamed, and parked until its next try.
         self._strikes: dict[Fault, tuple[Strike, int]] = {
-            Fault.CONNECTION_RESET: (_reset, 3),
+            Fault.CONNECTION_RESET: (_reset, 2),
             Fault.TOO_MANY_REQUESTS: (_too_many, 2),
             Fault.UNAVAILABLE: (_unavailable, 2),
-            Fault.HTML_500: (_html, 3),
+            Fault.HTML_500: (_html, 2),
             Fault.ANSWER_LOST: (self._lose_answer, 2),
             Fault.ONE_BYTE_A_SECOND: (self._trickle, 1),
             Fault.LATE_COMMIT: (self._hold, 1),
