@@ -693,7 +693,7 @@ class Control:
             if not isinstance(may, Withheld):
                 break
             await self.ledger.changed()
-        if len(self.dirty.waiting) <= RUN_ABOVE:
+        if self.dirty.waiting.most <= RUN_ABOVE:
             return
         trigger = f"because {len(self.dirty.waiting):,} members changed at once"
         changes = self.dirty.waiting.take_all()

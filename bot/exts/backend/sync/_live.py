@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-RUN_ABOVE: Final = 1000  # ids: more of them are a run, with an attempt and a live message
+RUN_ABOVE: Final = 1000  # ids in one drain: more are a run, with an attempt and a live message
 _PAUSE_S: Final = 0.26  # from one write to the next: fewer than four a second
 _BUSY_PAUSE_S: Final = 0.51
 _BUSY_IDS: Final = 250  # sent within `_BUSY_S`: more of them make it busy
@@ -179,7 +179,7 @@ class LiveUpdates:
         if self._dirty.roles:
             await self._bring_roles()
             return
-        if len(waiting) > RUN_ABOVE:
+        if waiting.most > RUN_ABOVE:
             await self._begin_run()
             return
         kind = waiting.next()

@@ -64,6 +64,11 @@ class Waiting:
         waiting = (id_ for ids in self._since.values() for id_ in ids)
         return frozenset(waiting).union(*(taken.since for taken in self._on_their_way))
 
+    @property
+    def most(self) -> int:
+        """How many there are of the kind of which most wait."""
+        return max(map(len, self._since.values()))
+
     def count(self, kind: Kind) -> int:
         """Return how many wait as this."""
         return len(self._since[kind])

@@ -66,6 +66,7 @@ def test_an_id_waits_once_as_what_its_events_make_it(
 
     assert (waiting.kind_of(ADA), len(waiting)) == (kind, 0 if kind is None else 1)
     assert [waiting.count(each) for each in Kind] == [int(each is kind) for each in Kind]
+    assert waiting.most == len(waiting)
     assert shown(waiting) == ({} if kind is None else {kind: (ADA,)})
 
 
@@ -97,6 +98,15 @@ def test_the_kind_that_has_waited_longest_is_next() -> None:
         (Kind.UPDATE, (ADA,)),
         (Kind.CREATE, (EVE,)),
     ]
+
+
+def test_the_kind_of_which_most_wait_counts() -> None:
+    """One request is of one kind: how many it would hold is what makes a run of it."""
+    waiting = Waiting(limit=100)
+    waiting.changed((ADA, EVE), now=0)
+    waiting.left(JOE, now=0)
+
+    assert (waiting.most, len(waiting)) == (2, 3)
 
 
 def test_the_oldest_are_taken_first_and_a_second_mark_does_not_move_them() -> None:
