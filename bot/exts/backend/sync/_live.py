@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RUN_ABOVE: Final = 1000  # ids in one drain: more are a run, with an attempt and a live message
-_PAUSE_S: Final = 0.26  # from one write to the next: fewer than four a second
-_BUSY_PAUSE_S: Final = 0.51
+_PAUSE_S: Final = 0.27  # from one write to the next: fewer than four a second
+_BUSY_PAUSE_S: Final = 0.6
 _BUSY_IDS: Final = 250  # sent within `_BUSY_S`: more of them make it busy
 _BUSY_S: Final = 2.0
 _BACKOFFS: Final = 5  # of a run's first one, behind each failure in a row
