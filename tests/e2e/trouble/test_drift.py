@@ -1,8 +1,13 @@
 """A quiet check finds what no event told of, repairs it, and counts it."""
 
+import asyncio
+from typing import Any
+
 import prometheus_client
 import pytest
 
+from sandbox.servers import until
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward
 from tests.e2e.trouble.harness import GUILD, Stage
 
 pytestmark = pytest.mark.cached_or_not
@@ -40,6 +45,37 @@ async def test_a_check_that_finds_nothing_is_not_shown(stage: Stage) -> None:
 
     assert [len(stage.ended()), stage.alerts(), counted] == [1, [], 0]
     assert all("Syncing" not in embed["title"] for embed in stage.embeds())
+
+
+async def test_a_change_that_is_written_while_rows_are_read_is_no_drift(stage: Stage) -> None:
+    """Its event came before the check began, its write after the check has read the old row."""
+    ids = await stage.guild()
+    reached, opened = asyncio.Event(), asyncio.Event()
+    checked = asyncio.Event()
+    async with stage.bot(**EVERY) as bot:
+        await stage.run_end()
+        cog: Any = bot.get_cog("Sync")
+
+        async def cross(call: Call, forward: Forward) -> Answer:
+            if call.writes_users and not reached.is_set():
+                reached.set()
+                await opened.wait()
+            elif call.path == "bot/users" and not call.writes and reached.is_set():
+                answer = await forward(call)
+                opened.set()
+                await until(lambda: not cog._control.dirty.users, timeout_s=10)
+                checked.set()
+                return answer
+            return await forward(call)
+
+        stage.site.fault = cross
+        await stage.control.rename(GUILD, ids[3], "renamed")
+        await stage.until(checked.is_set)
+        asked = len(stage.site.calls)
+        await stage.until(lambda: len(stage.site.calls) > asked + 3)
+        counted = drift("renamed")
+
+    assert counted == 0
 
 
 async def test_a_live_change_is_no_drift(stage: Stage) -> None:

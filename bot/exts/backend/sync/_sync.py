@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Mapping,
         Sequence,
     )
+    from collections.abc import Set as AbstractSet
 
     from ._core.attempt import Traces
     from ._core.listing import File
@@ -104,6 +105,7 @@ class FullSync:
         self._dirty = dirty
         self._changes = changes
         self._departing: frozenset[UserId] = frozenset()
+        self._marked_before: AbstractSet[UserId] = frozenset()
         self._mod_log = mod_log
         self._pace = pace
         self._pace_now: Pace | None = None
@@ -185,6 +187,7 @@ class FullSync:
         with structlog.contextvars.bound_contextvars(run_id=self.view.run_id):
             self._parts.telemetry.run_started(self.view, probe=self.probe)
             self._dirty.noted.clear()
+            self._marked_before = self._dirty.users
             # Only what plans from the guild makes rows of whoever has joined meanwhile.
             plans = self.scope in {Scope.ALL, Scope.USERS} and not self.dry
             if plans:
@@ -405,7 +408,7 @@ class FullSync:
 
     def _unexplained(self, planner: Planner, held: frozenset[UserId]) -> Plan:
         """Return what differs although no event since the last sync can explain it."""
-        plan = planner.plan(without=held | self._dirty.noted | self._dirty.users)
+        plan = planner.plan(without=held | self._marked_before | self._dirty.noted)
         # A cause counts all its members; where none is unexplained, none of them is.
         return plan if plan.total else replace(plan, causes=())
 
