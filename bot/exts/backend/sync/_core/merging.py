@@ -57,7 +57,7 @@ class Side:
         if any(one.id >= other.id for one, other in pairwise(page)):
             raise DisorderError("a page is not in the order of its ids")
         has_news = bool(page) and page[-1].id > self.through
-        new = page[bisect_right(page, max(self.through, above), key=_id) :]
+        new = page[bisect_right(page, above, key=_id) :]
         through = LAST if ended else page[-1].id if has_news else self.through
         return Side(
             through=through,
@@ -115,11 +115,11 @@ class Merge:
         return not self.ended and self.site.through <= self.after
 
     def with_members(self, page: Sequence[Member], *, ended: bool) -> Merge:
-        """Take the guild's next page; raise `DisorderError` if it is not in order."""
+        """Take the guild's next page, once it is wanted; raise `DisorderError` if disordered."""
         return replace(self, guild=self.guild.read(page, above=self.after, ended=ended))
 
     def with_rows(self, page: Sequence[Member], *, ended: bool) -> Merge:
-        """Take the site's next page; raise `DisorderError` if it is not in order."""
+        """Take the site's next page, once it is wanted; raise `DisorderError` if disordered."""
         return replace(self, site=self.site.read(page, above=self.after, ended=ended))
 
     def window(self) -> tuple[Window, Merge]:
