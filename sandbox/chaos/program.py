@@ -84,7 +84,8 @@ def at_least_one(text: str) -> int:
 async def _until_signalled(playing: Awaitable[Outcome]) -> Outcome:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  asyncio.run made it
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT as well: whoever starts this in the background may have let it be ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await playing
 

@@ -92,7 +92,8 @@ async def _replay(options: argparse.Namespace, directory: Path, console: Console
     replay = asyncio.current_task()
     assert replay is not None  # noqa: S101  asyncio.run made it
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT as well: whoever starts this in the background may have let it be ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, replay.cancel)
     async with asyncio.timeout(_timeout_s(options)):
         with Screen(console) as screen:
