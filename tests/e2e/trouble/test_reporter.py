@@ -11,6 +11,7 @@ from typing import Any
 
 import discord
 
+from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.report import Ending, Phase, RunView
 from bot.exts.backend.sync._reporter import DiscordModLog
 from tests.e2e.trouble.harness import BOT, Stage
@@ -35,7 +36,9 @@ async def reporting(stage: Stage, **settings: Any) -> AsyncIterator[DiscordModLo
     await stage.guild()
     async with stage.bot(BOT_EXTENSIONS="bot.exts.backend.error_handler") as bot:
         mod_log = DiscordModLog(
-            bot, **({"channel_id": stage.mod_log, "alert_role_id": None} | settings)
+            bot,
+            clock=SystemClock(),
+            **({"channel_id": stage.mod_log, "alert_role_id": None} | settings),
         )
         writing = asyncio.create_task(mod_log.run_forever())
         await bot.wait_until_ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -12,6 +13,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from ._buttons import hearing
+from ._clock import SystemClock
 from ._control import Control
 from ._core.alert import LIVE
 from ._core.models import RoleId, UserId
@@ -56,11 +58,13 @@ class Sync(commands.Cog):
     def __init__(self, bot: commands.Bot, settings: SyncSettings) -> None:
         self._bot = bot
         self._settings = settings
+        clock = SystemClock()
         self._telemetry = Telemetry()
         self._guild = open_guild(
             bot,
             settings.guild_id,
             cached=settings.sync_member_cache,
+            clock=clock,
             idle_s=settings.sync_member_timeout_s,
             renewed=lambda: self._control.want("because Discord began a new session"),
         )
@@ -69,18 +73,23 @@ class Sync(commands.Cog):
             token=settings.site_api_token.get_secret_value(),
             deadline_s=settings.sync_deadline_s,
             max_answer_bytes=settings.sync_max_answer_bytes,
+            clock=clock,
         )
         self._mod_log = DiscordModLog(
             bot,
             channel_id=settings.mod_log_channel_id,
             alert_role_id=settings.alert_role_id,
             interval_s=settings.sync_edit_interval_s,
+            clock=clock,
         )
         self._control = Control(
+            clock=clock,
+            chance=random.SystemRandom(),
             store=open_store(
                 settings.sync_state_url.get_secret_value(),
                 guild_id=settings.guild_id,
                 lease_s=settings.sync_lease_s,
+                clock=clock,
             ),
             site=self._site,
             guild=self._guild,

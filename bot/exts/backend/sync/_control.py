@@ -8,8 +8,6 @@ full sync when it does; until then it marks nothing, answers nothing and writes 
 from __future__ import annotations
 
 import asyncio
-import random
-import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import sentry_sdk
 import structlog
 
+from ._clock import wait_first
 from ._core import alert
 from ._core.alert import Draft, Topic
 from ._core.attempt import Attempt, ending_of_stop
@@ -39,7 +38,7 @@ from ._core.schedule import next_start
 from ._core.withheld import Decision
 from ._errors import RunStoppedError, StoreError
 from ._gate import Gate
-from ._ledger import Ledger, utc_now
+from ._ledger import Ledger
 from ._live import RUN_ABOVE, Dirty, LiveUpdates
 from ._parking import Parking
 from ._round import RoundSync
@@ -50,6 +49,7 @@ from ._stream import StreamedGuild
 from ._sync import FullSync, Scope
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Collection, Coroutine, Mapping, Sequence
     from datetime import datetime
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ._core.report import RunView
     from ._core.waiting import Taken
     from ._core.withheld import WithheldList
-    from ._ports import Guild, ModLog, Seen, Site, Store
+    from ._ports import Clock, Guild, ModLog, Seen, Site, Store
     from ._settings import SyncSettings
     from ._telemetry import Telemetry
 
@@ -73,11 +73,6 @@ _SOURCE_RETRY: Final = timedelta(minutes=1)
 _AFTER_CANCEL: Final = timedelta(minutes=1)
 _LOST: Final = "it is empty, but this channel shows an unfinished sync or an open breaker"
 _KEEPS_FAILING: Final = "because live changes kept failing"
-
-
-def new_run_id() -> str:
-    """Return an id that stands in every trace of a run: short enough to be read out."""
-    return secrets.token_hex(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +96,8 @@ class Control:
     def __init__(
         self,
         *,
+        clock: Clock,
+        chance: random.Random,
         store: Store,
         site: Site,
         guild: Guild,
@@ -108,21 +105,28 @@ class Control:
         telemetry: Telemetry,
         settings: SyncSettings,
     ) -> None:
+        self.clock = clock
+        self._chance = chance
         self.dirty = Dirty(
+            clock=clock,
             limit=settings.sync_max_waiting,
             overflow=lambda: self.want("because live changes were too many to follow"),
         )
         self.last: RunView | None = None
         self.ledger = Ledger(
             store,
+            clock=clock,
+            chance=chance,
             limits=settings.state,
             secret=f"{settings.api_url} {settings.site_api_token.get_secret_value()}",
         )
         self._store = store
         self._mod_log = mod_log
         self._settings = settings
-        self._spool = Spool(self.ledger, mod_log)
+        self._spool = Spool(self.ledger, mod_log, clock)
         self._parts = Parts(
+            clock=clock,
+            chance=chance,
             site=site,
             guild=guild,
             telemetry=telemetry,
@@ -130,12 +134,12 @@ class Control:
             gate=Gate(self.ledger, store, deadline_s=settings.sync_deadline_s),
             patience=settings.patience,
         )
-        self._parking = Parking(self.ledger, guild)
+        self._parking = Parking(self.ledger, guild, clock)
         self._live = LiveUpdates(
             self._parts,
             self.dirty,
             pace=settings.pace,
-            new_run_id=new_run_id,
+            new_run_id=self._new_run_id,
             parking=self._parking,
             begin_run=self._begin_changes,
             give_up=self._until_verified,
@@ -147,7 +151,7 @@ class Control:
         self._verified = 0
         self._free = asyncio.Event()
         self._free.set()
-        self._changes_held_until = utc_now()
+        self._changes_held_until = self.clock.now()
         self._check_at: datetime | None = None
         self._follows_another = False
         self._plan_check()
@@ -177,11 +181,10 @@ class Control:
         self._stopping = True
         self._wish = None
         self.cancel("The bot was stopped; the next start goes on from here.")
-        if self._task is not None:
-            _, pending = await asyncio.wait({self._task}, timeout=within_s)
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+        task = self._task
+        if task and not await wait_first({task}, clock=self.clock, within_s=within_s):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         background = tuple(self._tasks)
         for one in background:
             one.cancel()
@@ -221,7 +224,7 @@ class Control:
         return Single(
             self._parts,
             id_,
-            run_id=new_run_id(),
+            run_id=self._new_run_id(),
             pace=self._settings.pace,
             parking=self._parking,
         )
@@ -289,7 +292,7 @@ class Control:
             return Refusal(
                 reason=f"Sync is paused by {state.pause.by}; `!sync resume` lets it go on."
             )
-        may = permit(state.breaker, start=how, full=full, now=utc_now())
+        may = permit(state.breaker, start=how, full=full, now=self.clock.now())
         if isinstance(may, Withheld):
             until = "" if may.until is None else f" It is tried again {when(may.until)}."
             ways = "`!sync breaker reset` closes it."
@@ -310,7 +313,7 @@ class Control:
     ) -> FullSync:
         full = scope is Scope.ALL and not dry
         probe = isinstance(
-            permit(self.ledger.state.breaker, start=how, full=full, now=utc_now()), Probe
+            permit(self.ledger.state.breaker, start=how, full=full, now=self.clock.now()), Probe
         )
 
         async def begin() -> None:
@@ -320,7 +323,7 @@ class Control:
         make = partial(RoundSync, guild=guild) if isinstance(guild, StreamedGuild) else FullSync
         sync = make(
             self._parts,
-            run_id=new_run_id(),
+            run_id=self._new_run_id(),
             scope=scope,
             trigger=f"{trigger}, as a probe of the site" if probe else trigger,
             probe=probe,
@@ -346,7 +349,7 @@ class Control:
     async def _begin(self, sync: FullSync, how: Start, *, full: bool) -> None:
         """Write the attempt down, before its first request to the site."""
         view = sync.view
-        may = permit(self.ledger.state.breaker, start=how, full=full, now=utc_now())
+        may = permit(self.ledger.state.breaker, start=how, full=full, now=self.clock.now())
         if isinstance(may, Withheld) or isinstance(may, Probe) is not sync.probe:
             # The breaker moved while this waited for Discord.
             raise RunStoppedError(Failure(kind=FailureKind.HELD, reason="its state has changed"))
@@ -379,7 +382,7 @@ class Control:
         finally:
             self.last = view = sync.view
             if sync.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
-                self._changes_held_until = utc_now() + _AFTER_CANCEL
+                self._changes_held_until = self.clock.now() + _AFTER_CANCEL
             self._sync = None
             self._free.set()
             self._nudged.set()
@@ -441,7 +444,7 @@ class Control:
         notice = failure_alert(view)
         await self.ledger.tell(Draft(topic=Topic.RUN, reason=kind, notice=notice))
         if _is_discords(view):
-            at = utc_now() + _SOURCE_RETRY
+            at = self.clock.now() + _SOURCE_RETRY
             self.want("again, after Discord's members could not be read", at=at)
             sync.say_next(f"**Next:** it is tried again {when(at)}.")
 
@@ -471,7 +474,7 @@ class Control:
                 await self._drop_run()
                 self.ledger.forget()
                 await self._store.close()
-            await asyncio.sleep(wait_s)
+            await self.clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_POLL_S)
 
     def _lead_now(self, *, leading: bool) -> None:
@@ -488,7 +491,7 @@ class Control:
                 log.info("sync.lease.waiting", holder=self._store.holder())
                 self._spool.say(alert.waiting_for(self._store.holder()))
             self._store_answers()
-            await asyncio.sleep(_POLL_S)
+            await self.clock.sleep(_POLL_S)
         self.is_standby = False
         await self.ledger.load()
         self._store_answers()
@@ -507,7 +510,7 @@ class Control:
     async def _renew(self) -> None:
         every_s = min(_RENEW_S, self._settings.sync_lease_s / 6)
         while True:
-            await asyncio.sleep(every_s)
+            await self.clock.sleep(every_s)
             try:
                 is_ours = await self._store.renew()
             except StoreError:
@@ -547,7 +550,7 @@ class Control:
             self._nudged.clear()
             changed = asyncio.ensure_future(self.ledger.changed())
             nudged = asyncio.ensure_future(self._nudged.wait())
-            now = utc_now()
+            now = self.clock.now()
             due, check = self._due(), self._check_due()
             if due is not None and due <= now:
                 self._launch(Scope.ALL, self._trigger(), Start.AUTOMATIC)
@@ -560,10 +563,10 @@ class Control:
                 else:
                     due = check
             try:
-                await asyncio.wait(
+                await wait_first(
                     {changed, nudged},
-                    timeout=None if due is None else (due - now).total_seconds(),
-                    return_when=asyncio.FIRST_COMPLETED,
+                    clock=self.clock,
+                    within_s=None if due is None else (due - now).total_seconds(),
                 )
             finally:
                 changed.cancel()
@@ -572,7 +575,7 @@ class Control:
     def _due(self) -> datetime | None:
         if self._sync is not None or self._stopping:
             return None
-        state, now, wish = self.ledger.state, utc_now(), self._wish
+        state, now, wish = self.ledger.state, self.clock.now(), self._wish
         wanted = wish is not None and (wish.at is None or wish.at <= now)
         due = next_start(state.breaker, wanted=wanted, paused=state.pause is not None, now=now)
         if due is None and wish is not None and not wanted and state.pause is None:
@@ -592,11 +595,11 @@ class Control:
         after the first sync has looked, and nobody else remembers that it is in doubt.
         """
         every_s = self._settings.sync_drift_every_s
-        spread = random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
+        spread = self._chance.uniform(0.9, 1.1)
         waits = [every_s * spread] if every_s else []
         if self._follows_another:
             waits.append(self._settings.sync_doubtful_recheck_s)
-        self._check_at = utc_now() + timedelta(seconds=min(waits)) if waits else None
+        self._check_at = self.clock.now() + timedelta(seconds=min(waits)) if waits else None
 
     def _trigger(self) -> str:
         wish, self._wish = self._wish, None
@@ -616,7 +619,7 @@ class Control:
     async def _remind(self) -> None:
         while True:
             await self.ledger.remind()
-            await asyncio.sleep(_REMIND_S)
+            await self.clock.sleep(_REMIND_S)
 
     async def _end_orphans(self, seen: Sequence[Seen] | None) -> None:
         """End the live messages that a process which died has left open; link what follows them."""
@@ -664,18 +667,18 @@ class Control:
         if self._task is None or self._task.done():
             return
         self.cancel("The lease on this server was lost.")
-        await asyncio.wait({self._task})
+        await wait_first({self._task}, clock=self.clock)
 
     def _say_trouble(self, reason: str) -> None:
         self.trouble = reason
         log.warning("sync.store.unreachable", error=reason)
         if self._trouble_since is None:
-            self._trouble_since = utc_now()
+            self._trouble_since = self.clock.now()
             self._spool.say(alert.store_unreachable(reason))
 
     def _store_answers(self) -> None:
         if self._trouble_since is not None:
-            self._spool.say(alert.store_back(lasted=utc_now() - self._trouble_since))
+            self._spool.say(alert.store_back(lasted=self.clock.now() - self._trouble_since))
             self._trouble_since = None
 
     # -- live changes -----------------------------------------------------------------------------
@@ -685,10 +688,10 @@ class Control:
 
         After a person cancelled one the next waits, or the cancel would be for nothing.
         """
-        await asyncio.sleep((self._changes_held_until - utc_now()).total_seconds())
+        await self.clock.sleep((self._changes_held_until - self.clock.now()).total_seconds())
         while True:
             await self._free.wait()
-            breaker, now = self.ledger.state.breaker, utc_now()
+            breaker, now = self.ledger.state.breaker, self.clock.now()
             may = permit(breaker, start=Start.AUTOMATIC, full=False, now=now)
             if not isinstance(may, Withheld):
                 break
@@ -709,8 +712,15 @@ class Control:
     def _doubt(self, ids: Collection[UserId]) -> None:
         """Write ids again later whose answer was lost: the lost request may commit until then."""
         if ids:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._settings.sync_doubtful_recheck_s, self.dirty.mark, tuple(ids))
+            self._spawn(self._mark_later(tuple(ids)))
+
+    async def _mark_later(self, ids: Collection[UserId]) -> None:
+        await self.clock.sleep(self._settings.sync_doubtful_recheck_s)
+        self.dirty.mark(ids)
+
+    def _new_run_id(self) -> str:
+        """Return an id that stands in every trace of a run: short enough to be read out."""
+        return f"{self._chance.getrandbits(32):08x}"
 
     # -- tasks ------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 import structlog
 
+from ._clock import give_way, wait_first
 from ._core.models import Member, Role, RoleId, UserId
 from ._core.patience import Failure, FailureKind
 from ._errors import RunStoppedError
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from discord.ext import commands
+
+    from ._ports import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +71,15 @@ class DiscordGuild:
     """
 
     def __init__(
-        self, bot: commands.Bot, guild_id: int, *, idle_s: float, renewed: Callable[[], None]
+        self,
+        bot: commands.Bot,
+        guild_id: int,
+        *,
+        clock: Clock,
+        idle_s: float,
+        renewed: Callable[[], None],
     ) -> None:
+        self._clock = clock
         self._bot = bot
         self._id = guild_id
         self._idle_s = idle_s
@@ -131,7 +141,7 @@ class DiscordGuild:
         guild = self._guild()
         if guild is None or guild is not self._proven:
             return None
-        return self._proof if asyncio.get_running_loop().time() < self._proof_until else None
+        return self._proof if self._clock.monotonic() < self._proof_until else None
 
     async def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
         """Return those of these ids whom the cache has, with their values of now."""
@@ -190,7 +200,7 @@ class DiscordGuild:
                     if renews and (proof.complete or proof.corrected):
                         self._renewed()
                     lasts_s = float("inf") if proof.complete else _UNPROVEN_S
-                    self._proof_until = asyncio.get_running_loop().time() + lasts_s
+                    self._proof_until = self._clock.monotonic() + lasts_s
                     log.info(
                         "sync.guild.proven" if proof.complete else "sync.guild.unproven",
                         members=proof.members,
@@ -297,13 +307,12 @@ class DiscordGuild:
 
     async def _query_turn(self) -> None:
         """Wait until one more query is within what a minute may have."""
-        loop = asyncio.get_running_loop()
         while len(self._queried_at) == _QUERIES_A_MINUTE:
-            wait_s = self._queried_at[0] + _MINUTE_S - loop.time()
+            wait_s = self._queried_at[0] + _MINUTE_S - self._clock.monotonic()
             if wait_s <= 0:
                 break
-            await asyncio.sleep(wait_s)
-        self._queried_at.append(loop.time())
+            await self._clock.sleep(wait_s)
+        self._queried_at.append(self._clock.monotonic())
 
     async def _ask(
         self,
@@ -317,9 +326,8 @@ class DiscordGuild:
     ) -> _Request | None:
         """Send a member request until Discord takes it; None when no answer came in time."""
         epoch = self._epoch
-        loop = asyncio.get_running_loop()
         while True:
-            request = _Request(nonce=os.urandom(16).hex(), done=loop.create_future(), absorb=absorb)
+            request = _Request(nonce=os.urandom(16).hex(), done=asyncio.Future(), absorb=absorb)
             self._requests[request.nonce] = request
             try:
                 await self._while_linked(request)
@@ -333,7 +341,7 @@ class DiscordGuild:
                         guild.id, query=query, limit=limit, user_ids=user_ids, nonce=request.nonce
                     )
                     # Not before: discord.py holds requests back that would be too many.
-                    request.heard_at = loop.time()
+                    request.heard_at = self._clock.monotonic()
                     retry_after = await self._answered(request, idle_s)
             except (discord.ConnectionClosed, ConnectionError, TimeoutError):
                 return None
@@ -341,7 +349,7 @@ class DiscordGuild:
                 del self._requests[request.nonce]
             if retry_after is not None:
                 log.info("sync.members.rate_limited", retry_after_s=retry_after)
-                await asyncio.sleep(retry_after)
+                await self._clock.sleep(retry_after)
             if self._epoch != epoch:
                 return None
             if retry_after is None:
@@ -352,13 +360,12 @@ class DiscordGuild:
 
         A silence while the connection is down is none.
         """
-        loop = asyncio.get_running_loop()
         while not request.done.done():
             await self._while_linked(request)
-            left = request.heard_at + idle_s - loop.time()
+            left = request.heard_at + idle_s - self._clock.monotonic()
             if left <= 0:
                 raise TimeoutError
-            await asyncio.wait({request.done}, timeout=left)
+            await wait_first({request.done}, clock=self._clock, within_s=left)
         return request.done.result()
 
     async def _while_linked(self, request: _Request) -> None:
@@ -366,12 +373,11 @@ class DiscordGuild:
         if self._linked.is_set() or request.done.done():
             return
         linked = asyncio.ensure_future(self._linked.wait())
-        ends: set[asyncio.Future[Any]] = {linked, request.done}
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await wait_first({linked, request.done}, clock=self._clock)
         finally:
             linked.cancel()
-        request.heard_at = asyncio.get_running_loop().time()
+        request.heard_at = self._clock.monotonic()
 
     # -- what the gateway says --------------------------------------------------------------------
 
@@ -396,7 +402,7 @@ class DiscordGuild:
 
     def _on_resumed(self, _payload: Any) -> bool:
         self._linked.set()
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         for request in self._requests.values():
             request.heard_at = now
         return True
@@ -408,7 +414,7 @@ class DiscordGuild:
         if int(payload["id"]) == self._id:
             self._renew()
             # discord.py has yet to parse it: whoever waits looks again after that.
-            asyncio.get_running_loop().call_soon(self._changed.set)
+            asyncio.get_running_loop().call_soon(self._changed.set)  # noqa: TID251 - it schedules, and reads no clock
         return True
 
     def _on_rate_limited(self, payload: Any) -> bool:
@@ -443,7 +449,7 @@ class DiscordGuild:
         guild = self._bot.get_guild(self._id)
         if guild is None or request.done.done():
             return False
-        request.heard_at = asyncio.get_running_loop().time()
+        request.heard_at = self._clock.monotonic()
         request.chunks.add(int(payload.get("chunk_index", 0)))
         for row in payload.get("members", ()):
             request.seen.add(int(row["user"]["id"]))
@@ -467,7 +473,7 @@ def _in_turns(websocket: Any) -> Iterator[None]:
     poll_event = websocket.poll_event
 
     async def poll_event_in_turn() -> None:
-        await asyncio.sleep(0)
+        await give_way()
         await poll_event()
 
     websocket.poll_event = poll_event_in_turn

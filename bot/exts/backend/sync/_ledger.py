@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import random
-import secrets
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
@@ -19,7 +16,9 @@ from ._core.state import State
 from ._errors import StoreUnreachableError
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Collection, Coroutine, Mapping
+    from datetime import datetime
 
     from ._core.alert import Draft
     from ._core.attempt import Attempt
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from ._core.rounds import Bookmark
     from ._core.state import Moved, StateLimits
     from ._core.withheld import Decision, What, WithheldList
-    from ._ports import Json, Store
+    from ._ports import Clock, Json, Store
 
     _T = TypeVar("_T")
 
@@ -46,19 +45,24 @@ _HISTORY: Final = "history/"
 _WITHHELD: Final = "withheld/"
 
 
-def utc_now() -> datetime:
-    """Return the present, aware."""
-    return datetime.now(UTC)
-
-
 class Ledger:
     """What the store holds, as this process knows it; only the holder of the lease may move it.
 
     Every move raises `StoreError` where it could not be kept, and then nothing has moved here.
     """
 
-    def __init__(self, store: Store, *, limits: StateLimits, secret: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        chance: random.Random,
+        limits: StateLimits,
+        secret: str,
+    ) -> None:
         self._store = store
+        self._clock = clock
+        self._chance = chance
         self._limits = limits
         self._secret = secret
         self._moving = asyncio.Lock()
@@ -119,19 +123,19 @@ class Ledger:
         self._past = sorted(key for key in kept if _is(key, _HISTORY))
         self._kept = {key: value for key, value in kept.items() if key not in unreadable}
         salt = kept.get("salt")
-        self._salt = salt if isinstance(salt, str) else secrets.token_hex(16)
+        self._salt = salt if isinstance(salt, str) else f"{self._chance.getrandbits(128):032x}"
         self.is_trusted = "born" in kept
         self.died = self.state.attempt
         aside: dict[str, Json | None] = {"salt": self._salt}
         for key, fault in unreadable.items():
             log.error("sync.store.unreadable", key=key, fault=fault)
-            aside |= {f"unreadable/{utc_now().isoformat()}/{key}": kept[key], key: None}
+            aside |= {f"unreadable/{self._clock.now().isoformat()}/{key}": kept[key], key: None}
         await self._move(
             lambda now: state.loaded(
                 self.state,
                 credentials=self.credentials,
                 now=now,
-                jitter=random.random(),  # noqa: S311 - not a secret
+                jitter=self._chance.random(),
                 limits=self._limits,
             ),
             aside,
@@ -150,7 +154,7 @@ class Ledger:
         """Note that the store is known to be kept from now on, and say where it is."""
         await self._move(
             lambda now: state.tell(self.state, (alert.store_new(self._store.where),), now=now),
-            {"born": utc_now().isoformat()},
+            {"born": self._clock.now().isoformat()},
         )
         self.is_trusted = True
 
@@ -160,7 +164,7 @@ class Ledger:
             lambda now: state.lost(
                 self.state, where=self._store.where, why=why, now=now, limits=self._limits
             ),
-            {"born": utc_now().isoformat()},
+            {"born": self._clock.now().isoformat()},
         )
         self.is_trusted = True
 
@@ -197,7 +201,7 @@ class Ledger:
                 self.state,
                 ending,
                 now=now,
-                jitter=random.random(),  # noqa: S311 - not a secret
+                jitter=self._chance.random(),
                 limits=self._limits,
                 reason=reason,
                 refused=self.credentials if refused else None,
@@ -289,7 +293,7 @@ class Ledger:
     async def withhold(self, list_: WithheldList) -> WithheldList:
         """Keep a list and ask people about it, unless one of its kind stands; return what does."""
         standing = self.withheld.get(list_.what)
-        if standing is not None and withheld.holds(standing, now=utc_now()):
+        if standing is not None and withheld.holds(standing, now=self._clock.now()):
             return standing
         await self._keep_list(list_, alert.withheld(list_))
         log.info(
@@ -299,7 +303,7 @@ class Ledger:
 
     async def decide(self, list_: WithheldList, decision: Decision, *, by: str) -> None:
         """Keep what somebody decided about a list, and tell everybody."""
-        decided = withheld.decided(list_, decision, by=by, now=utc_now())
+        decided = withheld.decided(list_, decision, by=by, now=self._clock.now())
         await self._keep_list(decided, alert.decided(decided))
         log.info("sync.list.decided", list=list_.digest, decision=decision.value, by=by)
 
@@ -343,7 +347,7 @@ class Ledger:
 
     async def retry_parked(self) -> None:
         """Make every parked record due at once."""
-        now = utc_now()
+        now = self._clock.now()
         await self.park([memory.retried_now(row, now=now) for row in self.parked.values()])
 
     # -- alerts and history -----------------------------------------------------------------------
@@ -371,9 +375,9 @@ class Ledger:
         further: Mapping[str, Json | None] | None = None,
     ) -> None:
         async with self._moving:
-            now = utc_now()
+            now = self._clock.now()
             moved, notices = move(now)
-            alerts = [stamped(notice, now) for notice in notices]
+            alerts = [self.stamped(notice, now) for notice in notices]
             wanted: dict[str, Json | None] = {**_texts(moved), **(further or {})}
             wanted |= {f"{_ALERT}{one.id}": _json(alert.to_json(one)) for one in alerts}
             changes = {key: value for key, value in wanted.items() if value != self._kept.get(key)}
@@ -399,17 +403,23 @@ class Ledger:
 
     async def _put(self, changes: Mapping[str, Json | None]) -> None:
         """Put, for a short while again and again: a store that restarts must not end a run."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + _PUT_S
+        give_up = self._clock.monotonic() + _PUT_S
         while True:
             try:
                 await self._store.put(changes)
             except StoreUnreachableError:
-                if loop.time() > give_up:
+                if self._clock.monotonic() > give_up:
                     raise
-                await asyncio.sleep(_PUT_AGAIN_S)
+                await self._clock.sleep(_PUT_AGAIN_S)
             else:
                 return
+
+    def stamped(self, notice: Notice, now: datetime | None = None) -> Alert:
+        """Make an alert of a notice: its id is new, and stands in its footer."""
+        id_ = f"{self._chance.getrandbits(48):012x}"
+        footer = f"{notice.footer} · alert {id_}" if notice.footer else f"alert {id_}"
+        notice = replace(notice, footer=footer)
+        return Alert(id=id_, created_at=now or self._clock.now(), notice=notice)
 
     def _notify(self) -> None:
         self._changed.set()
@@ -426,13 +436,6 @@ def _texts(moved: State) -> dict[str, Json | None]:
         "told": _json(alert.told_to_json(moved.told)),
         "bookmark": None if place is None else _json(rounds.to_json(place)),
     }
-
-
-def stamped(notice: Notice, now: datetime) -> Alert:
-    """Make an alert of a notice: its id is new, and stands in its footer."""
-    id_ = secrets.token_hex(6)
-    footer = f"{notice.footer} · alert {id_}" if notice.footer else f"alert {id_}"
-    return Alert(id=id_, created_at=now, notice=replace(notice, footer=footer))
 
 
 def _json(value: dict[str, object]) -> Any:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ._core.pace import PaceLimits
     from ._core.waiting import Taken
     from ._parking import Parking
-    from ._ports import Guild
+    from ._ports import Clock, Guild
     from ._runner import Parts
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,8 @@ class Dirty:
     as when more than `limit` ids would have waited.
     """
 
-    def __init__(self, *, limit: int, overflow: Callable[[], None]) -> None:
+    def __init__(self, *, clock: Clock, limit: int, overflow: Callable[[], None]) -> None:
+        self._clock = clock
         self.waiting = Waiting(limit=limit)
         self.roles: set[RoleId] = set()
         self.noted: set[UserId] = set()
@@ -71,17 +72,17 @@ class Dirty:
         """Mark members whose values changed, or whose state is not known."""
         ids = tuple(ids)
         self.noted.update(ids)
-        self._note(all_wait=self.waiting.changed(ids, now=_now_s()))
+        self._note(all_wait=self.waiting.changed(ids, now=self._clock.monotonic()))
 
     def mark_joined(self, id_: UserId) -> None:
         """Mark a member whom the site may not know yet."""
         self.noted.add(id_)
-        self._note(all_wait=self.waiting.joined(id_, now=_now_s()))
+        self._note(all_wait=self.waiting.joined(id_, now=self._clock.monotonic()))
 
     def mark_left(self, id_: UserId) -> None:
         """Mark a member who was seen leaving."""
         self.noted.add(id_)
-        self._note(all_wait=self.waiting.left(id_, now=_now_s()))
+        self._note(all_wait=self.waiting.left(id_, now=self._clock.monotonic()))
 
     def mark_role(self, id_: RoleId) -> None:
         """Mark a role that was created or changed."""
@@ -124,6 +125,7 @@ class LiveUpdates:
         doubted: Callable[[Collection[UserId]], None],
     ) -> None:
         self._parts = parts
+        self._clock = parts.clock
         self._dirty = dirty
         self._pace = Pace.start(pace)
         self._new_run_id = new_run_id
@@ -140,7 +142,7 @@ class LiveUpdates:
         failures = 0
         while True:
             await self._dirty.wait()
-            await asyncio.sleep(self._pause_left_s())
+            await self._clock.sleep(self._pause_left_s())
             try:
                 await self._drain()
             except RunStoppedError as exc:
@@ -152,14 +154,14 @@ class LiveUpdates:
                     await self._give_up()
                     failures = 0
                 backoff_s = self._parts.patience.backoff.total_seconds()
-                await asyncio.sleep(_BACKOFFS * backoff_s * failures)
+                await self._clock.sleep(_BACKOFFS * backoff_s * failures)
             else:
                 failures = 0
             self._parts.telemetry.dirty.set(len(self._dirty))
 
     def _pause_left_s(self) -> float:
         """Return for how long no live change may be written yet."""
-        now = _now_s()
+        now = self._clock.monotonic()
         while self._sent and self._sent[0][0] < now - _BUSY_S:
             self._sent.popleft()
         # While it is behind, larger requests have yet to be learnt; till then more of them go.
@@ -218,7 +220,7 @@ class LiveUpdates:
         await runner.prove()
         held = await self._parking.held()
         ids = tuple(id_ for id_ in taken.ids if id_ not in held)
-        began = _now_s()
+        began = self._clock.monotonic()
         try:
             delivery = await runner.deliver(
                 run.start(
@@ -231,7 +233,7 @@ class LiveUpdates:
             )
         finally:
             self._doubted(doubtful)
-            self._wrote = (began, _now_s() - began)
+            self._wrote = (began, self._clock.monotonic() - began)
             self._sent.append((began, len(ids)))
         refused = {row.id for row in delivery.parked}
         written = [id_ for id_ in ids if id_ not in refused and id_ not in {*delivery.left_out}]
@@ -287,7 +289,3 @@ def group_of(kind: Kind, ids: tuple[UserId, ...]) -> Group:
     """Return ids as a delivery takes them: whatever changed, all that is known goes with it."""
     fields = (Field.IN_GUILD,) if kind is Kind.DEPARTURE else ALL_FIELDS
     return Group(kind=kind, fields=fields, ids=ids)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()

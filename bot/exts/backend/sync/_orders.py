@@ -19,7 +19,6 @@ from ._core.single import told
 from ._core.status import history, parked_list, past, status
 from ._core.withheld import Decision, holds
 from ._errors import RunStoppedError, StoreError
-from ._ledger import utc_now
 from ._picture import draw
 from ._sync import Scope
 
@@ -228,7 +227,7 @@ class Orders:
         )
 
     def _lists(self) -> list[WithheldList]:
-        now = utc_now()
+        now = self._control.clock.now()
         return [one for one in self._control.ledger.withheld.values() if holds(one, now=now)]
 
     def _list(self, digest: str) -> WithheldList | None:

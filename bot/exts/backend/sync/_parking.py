@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ._core import alert, wire
 from ._core.memory import due, hash_of, parked_again
-from ._ledger import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -15,14 +14,15 @@ if TYPE_CHECKING:
     from ._core.models import Member, UserId
     from ._core.run import ParkedRow
     from ._ledger import Ledger
-    from ._ports import Guild
+    from ._ports import Clock, Guild
 
 
 class Parking:
     """The parked records of the ledger, held against what would be sent now."""
 
-    def __init__(self, ledger: Ledger, guild: Guild) -> None:
+    def __init__(self, ledger: Ledger, guild: Guild, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._guild = guild
 
     @property
@@ -43,7 +43,7 @@ class Parking:
         if not records:
             return frozenset()
         members = await self._guild.members(records)
-        now = utc_now()
+        now = self._clock.now()
         return frozenset(
             id_
             for id_, record in records.items()
@@ -60,7 +60,7 @@ class Parking:
         rows = tuple(rows)
         before = dict(self._ledger.parked)
         members = await self._guild.members(row.id for row in rows)
-        now = utc_now()
+        now = self._clock.now()
         records = [
             parked_again(
                 before.get(row.id),

@@ -1,4 +1,4 @@
-"""The seams: what the runner needs of the site, the guild and the mod-log."""
+"""The seams: what orchestration asks of time, the site, the guild, mod-log and the store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from ._core.alert import Alert
     from ._core.models import Member, Role, RoleId, UserId
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
     from ._core.requests import Request
 
 Json: TypeAlias = "dict[str, Json | None] | list[Json | None] | str | int | float | bool"
+
+
+class Clock(Protocol):
+    """What time it is, and how it passes."""
+
+    def now(self) -> datetime:
+        """Return the present, aware, in UTC: for people, and for what outlives the process."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since any moment, which never go back: for waits in this process."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many of those seconds; at once if there are none."""
+        ...
 
 
 class Site(Protocol):

@@ -16,6 +16,7 @@ import discord
 import sentry_sdk
 import structlog
 
+from ._clock import deadline, happens
 from ._core.report import render, rolled
 from ._errors import StoreError
 from ._message import mentions, prefix_of, to_embed, to_view
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ._core.alert import Alert
     from ._core.report import Notice, RunView
+    from ._ports import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -58,15 +60,15 @@ class _Live:
 
     message: discord.Message
     notice: Notice
-    made_at: float  # by the loop's clock
+    made_at: float  # by the monotonic clock
 
-    def age_s(self) -> float:
+    def age_s(self, clock: Clock) -> float:
         """Return how old the message is: by that of the two clocks that says more.
 
-        That of this machine may be wrong, and the loop's may stand still while a machine sleeps.
+        The wall clock may be wrong, and the monotonic one may stand still while a machine sleeps.
         """
-        by_id = discord.utils.utcnow() - self.message.created_at
-        return max(by_id.total_seconds(), asyncio.get_running_loop().time() - self.made_at)
+        by_id = clock.now() - self.message.created_at
+        return max(by_id.total_seconds(), clock.monotonic() - self.made_at)
 
 
 class DiscordModLog:
@@ -82,9 +84,11 @@ class DiscordModLog:
         channel_id: int,
         alert_role_id: int | None,
         interval_s: float,
+        clock: Clock,
         roll_after_s: float = _ROLL_AFTER_S,
     ) -> None:
         self.keeper: Keeper | None = None
+        self._clock = clock
         self._bot = bot
         self._channel_id = channel_id
         self._alert_role_id = alert_role_id
@@ -118,7 +122,7 @@ class DiscordModLog:
             return
         self._hurry.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FINISH_S):
+            async with deadline(self._clock, _FINISH_S):
                 while self._newest.get(view.run_id) is view and self._unusable is None:
                     await self._turned.wait()
 
@@ -140,7 +144,7 @@ class DiscordModLog:
                 log.exception("sync.mod_log.broke")
                 sentry_sdk.capture_exception(exc)
                 written = False
-            self._tried_at = asyncio.get_running_loop().time()
+            self._tried_at = self._clock.monotonic()
             self._retry_s = (
                 0.0 if written else min(max(_FIRST_RETRY_S, self._retry_s * 2), _MAX_RETRY_S)
             )
@@ -153,15 +157,13 @@ class DiscordModLog:
 
     async def _interval(self) -> None:
         """Wait until the next edit may come; a run's last one need not wait, but for Discord."""
-        loop = asyncio.get_running_loop()
-        wait_s = self._tried_at + (self._retry_s or self._interval_s) - loop.time()
+        wait_s = self._tried_at + (self._retry_s or self._interval_s) - self._clock.monotonic()
         if wait_s <= 0:
             return
         if self._retry_s:
-            await asyncio.sleep(wait_s)
+            await self._clock.sleep(wait_s)
             return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), wait_s)
+        await happens(self._hurry, clock=self._clock, within_s=wait_s)
 
     def _next(self) -> RunView:
         """Return the state to be written now: that of a run that has ended before all others."""
@@ -195,7 +197,7 @@ class DiscordModLog:
         """Let a live message say this; return whether that is still to be done by another."""
         if live.notice == notice:
             return True
-        if live.age_s() >= self._roll_after_s:
+        if live.age_s(self._clock) >= self._roll_after_s:
             return False
         try:
             await live.message.edit(**self._saying(notice))
@@ -211,7 +213,7 @@ class DiscordModLog:
         nonce = f"{view.run_id}-{'' if before is None else before.message.id % 10**9}"
         again, self._nonce = nonce == self._nonce, nonce
         message = await self._send(notice, nonce=nonce)
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         live = self._live[view.run_id] = _Live(message=message, notice=notice, made_at=now)
         if again:
             # Where only the answer to the first try was lost, this is the message it made.
@@ -282,7 +284,7 @@ class DiscordModLog:
                 self._note(exc)
                 if isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
                     return None
-            await asyncio.sleep(wait_s)
+            await self._clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_RETRY_S)
 
     async def _read(self, count: int) -> list[Seen]:

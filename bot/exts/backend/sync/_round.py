@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from ._clock import give_way
 from ._core.merging import NONE, DisorderError, Stretch
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Causes, Planner
@@ -16,7 +17,6 @@ from ._core.reading import Cursor
 from ._core.report import Ending, Phase
 from ._core.rounds import Bookmark, Round, is_whole
 from ._errors import RunStoppedError
-from ._ledger import utc_now
 from ._parking import Parking
 from ._ports import Proof
 from ._stream import Shown
@@ -51,7 +51,8 @@ class RoundSync(FullSync):
         self._streamed = guild
         self._shown = Shown(guild)
         parts = replace(parts, guild=self._shown)
-        super().__init__(parts, **common | {"parking": Parking(parts.ledger, self._shown)})
+        parking = Parking(parts.ledger, self._shown, parts.clock)
+        super().__init__(parts, **common | {"parking": parking})
         self._names: Mapping[RoleId, str] = {}
         self._causes = Causes()
         self._drifted = Causes()
@@ -93,7 +94,7 @@ class RoundSync(FullSync):
 
     def _bookmarked(self) -> UserId:
         bookmark = self._parts.ledger.state.bookmark
-        return bookmark.through if bookmark and bookmark.is_fresh(utc_now()) else NONE
+        return bookmark.through if bookmark and bookmark.is_fresh(self._clock.now()) else NONE
 
     def _begin_round(self, after: UserId) -> Round:
         self._begun += 1
@@ -120,7 +121,7 @@ class RoundSync(FullSync):
             await self._bring(stretch)
             round_.passed(stretch)
             if not self.dry:
-                place = Bookmark(through=round_.after, at=utc_now())
+                place = Bookmark(through=round_.after, at=self._clock.now())
                 await self._parts.ledger.put_bookmark(place)
         if self._guild.epoch == round_.epoch:
             return round_
@@ -145,7 +146,7 @@ class RoundSync(FullSync):
                 compared=round_.members + stretch.read,
                 rows_read=self.view.rows_read + len(window.rows),
             )
-            await asyncio.sleep(0)
+            await give_way()
         return merge, cursor, stretch
 
     def _note(self, window: Window) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
+from ._clock import happens, wait_first
 from ._core import requests, run
 from ._core.attempt import Traces
 from ._core.models import role_faults
@@ -27,10 +27,10 @@ from ._core.pace import Tuning
 from ._core.patience import Failure, FailureKind, Patience, PatienceLimits, fatal
 from ._core.payload import compose
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
-from ._ledger import utc_now
 from ._telemetry import RunFigures
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
     from ._core.models import Role, RoleId
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ._core.requests import Request
     from ._gate import Gate
     from ._ledger import Ledger
-    from ._ports import Guild, Proof, Site
+    from ._ports import Clock, Guild, Proof, Site
     from ._telemetry import Telemetry
 
     _T = TypeVar("_T")
@@ -50,6 +50,8 @@ _GRACE_S: Final = 5.0  # how long a request may go on after its run was told to 
 class Parts:
     """What every run of a process shares."""
 
+    clock: Clock
+    chance: random.Random
     site: Site
     guild: Guild
     telemetry: Telemetry
@@ -81,8 +83,9 @@ class Runner:
         self._latest_s = 0.0
         self.figures = RunFigures()
         self.tuning = Tuning()
-        self._began_s = asyncio.get_running_loop().time()
-        self.patience = Patience(limits=parts.patience, progress_at=utc_now())
+        self._clock = parts.clock
+        self._began_s = self._clock.monotonic()
+        self.patience = Patience(limits=parts.patience, progress_at=self._clock.now())
 
     def cancel(self) -> None:
         """Stop before the next request."""
@@ -120,9 +123,9 @@ class Runner:
         """
         working = asyncio.ensure_future(work)
         cancelled = asyncio.ensure_future(self._cancelled.wait())
-        since = asyncio.get_running_loop().time()
+        since = self._clock.monotonic()
         try:
-            await asyncio.wait({working, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            await wait_first({working, cancelled}, clock=self._clock)
             self._check_cancelled()
             return working.result()
         except (CancelledByPersonError, asyncio.CancelledError):
@@ -132,7 +135,7 @@ class Runner:
         finally:
             working.cancel()
             cancelled.cancel()
-            waited = timedelta(seconds=asyncio.get_running_loop().time() - since)
+            waited = timedelta(seconds=self._clock.monotonic() - since)
             self.patience = self.patience.waited(waited)
 
     @property
@@ -174,7 +177,7 @@ class Runner:
         tries = 0
         while True:
             self._check_cancelled()
-            failure = self.patience.exhausted(utc_now())
+            failure = self.patience.exhausted(self._clock.now())
             if failure is not None:
                 raise RunStoppedError(failure)
             async with self._admitted() if writes else contextlib.nullcontext():
@@ -185,13 +188,13 @@ class Runner:
             tries += 1
             if isinstance(outcome, Failing | Overloaded):
                 self.patience = self.patience.failed(outcome)
-                wait = self.patience.backoff(outcome, jitter=random.random())  # noqa: S311 - not a secret
+                wait = self.patience.backoff(outcome, jitter=self._parts.chance.random())
                 await self._sleep(wait.total_seconds())
                 continue
             stop = fatal(outcome)
             if stop is not None:
                 raise RunStoppedError(stop)
-            self.patience = self.patience.progressed(utc_now())
+            self.patience = self.patience.progressed(self._clock.now())
             return outcome
 
     async def deliver(self, delivery: run.Delivery) -> run.Delivery:
@@ -199,7 +202,7 @@ class Runner:
         delivery = replace(delivery, patience=self.patience)
         while True:
             before = replace(delivery, pace=delivery.pace.tuned(self.tuning))
-            delivery, step = run.decide(before, now=utc_now())
+            delivery, step = run.decide(before, now=self._clock.now())
             self.patience = delivery.patience
             if self._changed is not None:
                 waiting = step.reason if isinstance(step, run.Wait) else None
@@ -217,11 +220,11 @@ class Runner:
                     delivery = run.probed(
                         delivery,
                         trouble,
-                        now=utc_now(),
-                        jitter=random.random(),  # noqa: S311 - not a secret
+                        now=self._clock.now(),
+                        jitter=self._parts.chance.random(),
                     )
                 case run.Wait(until=until):
-                    await self._sleep((until - utc_now()).total_seconds())
+                    await self._sleep((until - self._clock.now()).total_seconds())
                 case run.Stop(failure=failure):
                     raise RunStoppedError(failure)
                 case run.Done():
@@ -302,9 +305,9 @@ class Runner:
             replace(delivery, patience=self.patience),
             sent,
             outcome,
-            now=utc_now(),
+            now=self._clock.now(),
             seconds=self._latest_s,
-            jitter=random.random(),  # noqa: S311 - not a secret
+            jitter=self._parts.chance.random(),
         )
 
     async def _before_chunk(self, items: int) -> None:
@@ -337,12 +340,12 @@ class Runner:
         outcome = classify(
             answer,
             purpose=request.purpose,
-            now=utc_now(),
+            now=self._clock.now(),
             rows=request.rows,
             read=request.read,
         )
         self._failing = isinstance(outcome, Failing | Overloaded)
-        at_s = asyncio.get_running_loop().time() - self._began_s
+        at_s = self._clock.monotonic() - self._began_s
         self.figures.asked(request, answer.seconds, at_s=at_s)
         self._parts.telemetry.asked(request, request_id, outcome, answer.seconds)
         return outcome, answer.seconds
@@ -353,9 +356,9 @@ class Runner:
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         self._unanswered = True
         try:
-            await asyncio.wait({request, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            await wait_first({request, cancelled}, clock=self._clock)
             if not request.done():
-                await asyncio.wait({request}, timeout=_GRACE_S)
+                await wait_first({request}, clock=self._clock, within_s=_GRACE_S)
             if not request.done():
                 raise CancelledByPersonError
             self._unanswered = False
@@ -369,8 +372,5 @@ class Runner:
             raise CancelledByPersonError
 
     async def _sleep(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._cancelled.wait(), max(0.0, seconds))
-        except TimeoutError:
-            return
-        raise CancelledByPersonError
+        if await happens(self._cancelled, clock=self._clock, within_s=seconds):
+            raise CancelledByPersonError

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from ._clock import deadline
 from ._core import requests, run
 from ._core.models import Member
 from ._core.outcome import Applied, Outcome
@@ -43,7 +43,7 @@ class Single:
 
     async def compare(self) -> Comparison:
         """Read both sides. Raises `RunStoppedError`, and `TimeoutError` if it takes too long."""
-        async with asyncio.timeout(_LIMIT_S):
+        async with deadline(self._parts.clock, _LIMIT_S):
             outcome = await self._runner.ask(lambda _: requests.user(self._id))
             row = _row(outcome)
             await self._runner.prove()
@@ -60,7 +60,7 @@ class Single:
     async def write(self, group: Group) -> Result:
         """Bring what differs to the site, and read it back."""
         try:
-            async with asyncio.timeout(_LIMIT_S):
+            async with deadline(self._parts.clock, _LIMIT_S):
                 return await self._write(group)
         except RunStoppedError as exc:
             if exc.failure.kind is FailureKind.REFUSED:

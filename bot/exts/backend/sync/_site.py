@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Self
 
 import httpx
 
+from ._clock import deadline
 from ._core.outcome import Answer, Lost, NoAnswer
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ._core.requests import Request
+    from ._ports import Clock
 
 _CONNECT_S = 5.0
 
@@ -25,8 +26,15 @@ class HttpSite:
     """
 
     def __init__(
-        self, *, base_url: str, token: str, deadline_s: float, max_answer_bytes: int
+        self,
+        *,
+        base_url: str,
+        token: str,
+        deadline_s: float,
+        max_answer_bytes: int,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._deadline_s = deadline_s
         self._max_answer_bytes = max_answer_bytes
         self._client = httpx.AsyncClient(
@@ -63,16 +71,15 @@ class HttpSite:
             headers["Content-Type"] = "application/json"
         if request.minimal:
             headers["Prefer"] = "return=minimal"
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = self._clock.monotonic()
 
         def lost(cause: Lost, exc: BaseException | None = None) -> NoAnswer:
             detail = "" if exc is None else type(exc).__name__
-            return NoAnswer(cause=cause, detail=detail, seconds=loop.time() - started)
+            return NoAnswer(cause=cause, detail=detail, seconds=self._clock.monotonic() - started)
 
         try:
             async with (
-                asyncio.timeout(self._deadline_s),
+                deadline(self._clock, self._deadline_s),
                 self._client.stream(
                     request.method,
                     request.path,
@@ -90,7 +97,7 @@ class HttpSite:
                     status=response.status_code,
                     body=bytes(body),
                     retry_after=response.headers.get("Retry-After"),
-                    seconds=loop.time() - started,
+                    seconds=self._clock.monotonic() - started,
                 )
         except TimeoutError:
             return lost(Lost.DEADLINE)

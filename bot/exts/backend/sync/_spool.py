@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from ._clock import wait_first
 from ._errors import StoreError
-from ._ledger import stamped, utc_now
 
 if TYPE_CHECKING:
     from ._core.alert import Alert
     from ._core.report import Notice
     from ._ledger import Ledger
-    from ._ports import ModLog
+    from ._ports import Clock, ModLog
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +26,9 @@ _MAX_UNKEPT: Final = 20
 class Spool:
     """Deliver what the ledger holds, and what can't be kept there because the store is away."""
 
-    def __init__(self, ledger: Ledger, mod_log: ModLog) -> None:
+    def __init__(self, ledger: Ledger, mod_log: ModLog, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._mod_log = mod_log
         self._unkept: dict[str, Alert] = {}
         self._tried: set[str] = set()
@@ -36,7 +37,7 @@ class Spool:
 
     def say(self, notice: Notice) -> None:
         """Tell people something that needs no store, or is about the store itself."""
-        one = stamped(notice, utc_now())
+        one = self._ledger.stamped(notice)
         self._unkept[one.id] = one
         while len(self._unkept) > _MAX_UNKEPT:
             self._unkept.pop(next(iter(self._unkept)))
@@ -52,10 +53,8 @@ class Spool:
             try:
                 complete = await self.deliver()
                 wait_s = _RETRY_S if complete else wait_s
-                woken, _ = await asyncio.wait(
-                    {changed, said},
-                    timeout=None if complete else wait_s,
-                    return_when=asyncio.FIRST_COMPLETED,
+                woken = await wait_first(
+                    {changed, said}, clock=self._clock, within_s=None if complete else wait_s
                 )
                 # What it is woken for is no sign that Discord needs longer.
                 if not woken:

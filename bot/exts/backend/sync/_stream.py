@@ -10,7 +10,6 @@ Like `_guild`, this module uses private names of the pinned discord.py 2.7.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -19,6 +18,7 @@ import aiohttp
 import discord
 import structlog
 
+from ._clock import deadline
 from ._core.models import Member, Role, RoleId, UserId
 from ._core.patience import Failure, FailureKind
 from ._errors import RunStoppedError, SettingsError
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from discord.ext import commands
+
+    from ._ports import Clock
 
     _V = TypeVar("_V")
 
@@ -52,9 +54,15 @@ class StreamedGuild(DiscordGuild):
     """
 
     def __init__(
-        self, bot: commands.Bot, guild_id: int, *, idle_s: float, renewed: Callable[[], None]
+        self,
+        bot: commands.Bot,
+        guild_id: int,
+        *,
+        clock: Clock,
+        idle_s: float,
+        renewed: Callable[[], None],
     ) -> None:
-        super().__init__(bot, guild_id, idle_s=idle_s, renewed=renewed)
+        super().__init__(bot, guild_id, clock=clock, idle_s=idle_s, renewed=renewed)
         self.changed: Callable[[UserId], None] = _ignore
         self._known: dict[UserId, Member] = {}
         self._gone: dict[UserId, None] = {}
@@ -147,9 +155,9 @@ class StreamedGuild(DiscordGuild):
         for tries in range(_PAGE_TRIES):
             if tries:
                 log.warning("sync.members.page_failed", after=after, reason=reason)
-                await asyncio.sleep(2.0**tries)
+                await self._clock.sleep(2.0**tries)
             try:
-                async with asyncio.timeout(_PAGE_S):
+                async with deadline(self._clock, _PAGE_S):
                     return await self._bot.http.get_members(self._id, _PAGE, after or None)
             except discord.DiscordServerError as exc:
                 reason = f"HTTP {exc.status}"
@@ -351,6 +359,7 @@ def open_guild(
     guild_id: int,
     *,
     cached: bool,
+    clock: Clock,
     idle_s: float,
     renewed: Callable[[], None],
 ) -> DiscordGuild:
@@ -360,8 +369,8 @@ def open_guild(
     """
     _check_flags(bot, cached=cached)
     if cached:
-        return DiscordGuild(bot, guild_id, idle_s=idle_s, renewed=renewed)
-    return StreamedGuild(bot, guild_id, idle_s=idle_s, renewed=renewed)
+        return DiscordGuild(bot, guild_id, clock=clock, idle_s=idle_s, renewed=renewed)
+    return StreamedGuild(bot, guild_id, clock=clock, idle_s=idle_s, renewed=renewed)
 
 
 def _check_flags(bot: commands.Bot, *, cached: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import sentry_sdk
 import structlog
 
+from ._clock import give_way
 from ._core import alert, requests
 from ._core import run as delivering
 from ._core.diff import RoleDiff, diff_roles
@@ -25,7 +26,6 @@ from ._core.report import Ending, Phase, RoleTally, RunView, quote, tuned
 from ._core.wire import Capabilities, Page
 from ._core.withheld import What
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
-from ._ledger import utc_now
 from ._live import group_of, look_after
 from ._planfile import PlanFile
 from ._runner import Runner
@@ -93,6 +93,7 @@ class FullSync:
         drift: bool = False,
     ) -> None:
         self._parts = parts
+        self._clock = parts.clock
         self._parking = parking
         self._begin = begin
         self._due = True
@@ -112,14 +113,14 @@ class FullSync:
         self._known_parked = parking.known
         self._page_items = page_items
         self.dry = dry
-        self.withholding = Withholding(parts.ledger, run_id, dry=dry)
+        self.withholding = Withholding(parts.ledger, run_id, clock=parts.clock, dry=dry)
         self._plan_file = PlanFile() if dry else None
         self._offers = Capabilities()
         self._runner = Runner(parts, run_id, attempt=True, changed=self._show_delivery)
         self._writing_since: float | None = None
         self._done_before = 0
         self._stopping_reason = ""
-        now = utc_now()
+        now = self._clock.now()
         self.view = RunView(
             run_id=run_id,
             what=scope.value,
@@ -362,7 +363,7 @@ class FullSync:
             if self._plan_file is not None:
                 self._plan_file.compared(part, members)
             new += planner.add_rows(part, members)
-            await asyncio.sleep(0)
+            await give_way()
         return new
 
     async def _add_departures(self, planner: Planner, proof: Proof) -> None:
@@ -413,7 +414,7 @@ class FullSync:
         return plan if plan.total else replace(plan, causes=())
 
     def _note_drift(self, rows: int, causes: tuple[Cause, ...]) -> None:
-        self.found = Drift(at=utc_now(), rows=rows, causes=causes)
+        self.found = Drift(at=self._clock.now(), rows=rows, causes=causes)
         self._parts.telemetry.drifted(self.found)
 
     async def _complete(
@@ -428,7 +429,7 @@ class FullSync:
                 await self._runner.prove()
                 members = await self._guild.members(group.ids[start : start + _SLICE])
                 file.created(members.values())
-                await asyncio.sleep(0)
+                await give_way()
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -484,8 +485,7 @@ class FullSync:
         self._departing = frozenset(
             id_ for group in plan.groups if group.kind is Kind.DEPARTURE for id_ in group.ids
         )
-        loop = asyncio.get_running_loop()
-        self._writing_since = loop.time()
+        self._writing_since = self._clock.monotonic()
         self._done_before = self.view.done
         before = self.view.parked
         # What this run has planned, written and parked until now counts: it may write in parts.
@@ -605,7 +605,7 @@ class FullSync:
         done = max(0, delivery.planned - delivery.remaining)
         rate = 0.0
         if self._writing_since is not None:
-            seconds = asyncio.get_running_loop().time() - self._writing_since
+            seconds = self._clock.monotonic() - self._writing_since
             rate = (done - self._done_before) / seconds if seconds > 0 else 0.0
         self._show(
             done=done,
@@ -622,7 +622,7 @@ class FullSync:
         pause = self._parts.ledger.state.pause
         self.view = replace(
             self.view,
-            now=utc_now(),
+            now=self._clock.now(),
             paused_by=None if pause is None else pause.by,
             **changes,  # type: ignore[arg-type]
         )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ._core import withheld
 from ._core.report import carried_out, withheld_because
-from ._ledger import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from ._core.models import Member, UserId
     from ._core.withheld import What, WithheldList
     from ._ledger import Ledger
+    from ._ports import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,9 @@ class Withholding:
     verified. `names` are the site's names of some of those who seem to have left.
     """
 
-    def __init__(self, ledger: Ledger, run_id: str, *, dry: bool) -> None:
+    def __init__(self, ledger: Ledger, run_id: str, *, clock: Clock, dry: bool) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._run_id = run_id
         self._dry = dry
         self.used: list[What] = []
@@ -60,13 +61,13 @@ class Withholding:
                 await self._ledger.withhold_no_longer(what)
             return Believed(ids=tuple(ids))
         standing = self._ledger.withheld.get(what)
-        allowed = withheld.approved(standing, now=utc_now())
+        allowed = withheld.approved(standing, now=self._clock.now())
         approved = standing if allowed else None
         rest = [id_ for id_ in ids if id_ not in allowed]
         if approved is not None and not withheld.too_many(what, len(rest), total):
             return Believed(ids=tuple(ids), approved=approved)
         asked = withheld.withheld(
-            what, rest, total=total, run_id=self._run_id, names=names, now=utc_now()
+            what, rest, total=total, run_id=self._run_id, names=names, now=self._clock.now()
         )
         list_ = asked if self._dry else await self._ledger.withhold(asked)
         return Believed(

@@ -6,32 +6,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from .._clock import SystemClock
 from .._errors import SettingsError
 from ._redis import RedisStore
 from ._sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from .._ports import Store
+    from .._ports import Clock, Store
 
 _FILE = "sqlite:///"
 
 
-def open_store(url: str, *, guild_id: int, lease_s: float = 90.0) -> Store:
+def open_store(
+    url: str, *, guild_id: int, lease_s: float = 90.0, clock: Clock | None = None
+) -> Store:
     """Return the store that a URL names, not yet opened.
 
     `sqlite:///relative/path` and `sqlite:////absolute/path` are files; `redis://` and `rediss://`
     are servers. `lease_s` is the length of a server's lease and must exceed the site's deadline
     well, for nothing is sent with less than that left. Raises `SettingsError`.
     """
+    clock = clock or SystemClock()
     if url.startswith(_FILE):
         path = url.removeprefix(_FILE)
         if not path or path.endswith("/"):
             raise SettingsError("SYNC_STATE_URL names no file after sqlite:///")
-        return SqliteStore(Path(path).absolute(), guild_id=guild_id)
+        return SqliteStore(Path(path).absolute(), guild_id=guild_id, clock=clock)
     try:
         scheme = urlsplit(url).scheme
         if scheme in {"redis", "rediss"}:
-            return RedisStore(url, guild_id=guild_id, lease_s=lease_s)
+            return RedisStore(url, guild_id=guild_id, lease_s=lease_s, clock=clock)
     except (ValueError, TypeError):  # a port or an option that redis-py can't read
         raise SettingsError("SYNC_STATE_URL is malformed") from None
     raise SettingsError("SYNC_STATE_URL must begin with sqlite:///, redis:// or rediss://")

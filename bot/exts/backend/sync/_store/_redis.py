@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import socket
-import time
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from redis.commands.core import AsyncScript
 
-    from .._ports import Json
+    from .._ports import Clock, Json
 
 FORMAT: Final = 1
 _TIMEOUT_S: Final = 2.0
@@ -99,7 +98,7 @@ return {'done', ''}
 class RedisStore:
     """A `Store` on a server, which every call asks for at most a few seconds."""
 
-    def __init__(self, url: str, *, guild_id: int, lease_s: float) -> None:
+    def __init__(self, url: str, *, guild_id: int, lease_s: float, clock: Clock) -> None:
         """Read the URL; raises ValueError or TypeError if it is malformed."""
         parts = urlsplit(url)
         self.where = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -109,6 +108,7 @@ class RedisStore:
         self._hash = f"guild-sync:{guild_id}"
         self._keys = (self._hash, f"{self._hash}:lease")
         self._lease_s = lease_s
+        self._clock = clock
         self._me = f"{uuid4().hex} {socket.gethostname()}, process {os.getpid()}"
         self._asked = False
         self._fence: str | None = None
@@ -194,7 +194,7 @@ class RedisStore:
     async def acquire(self) -> bool:
         """Take the lease for its full length unless another has it."""
         self._asked = True
-        asked_s = time.monotonic()
+        asked_s = self._clock.monotonic()
         word, detail = await self._do(self._acquire, int(self._lease_s * 1000))
         if word == "refused":
             self._fence, self._held_until_s = None, 0.0
@@ -206,7 +206,7 @@ class RedisStore:
 
     async def renew(self) -> bool:
         """Prolong the lease; one that expired is not taken again."""
-        asked_s = time.monotonic()
+        asked_s = self._clock.monotonic()
         word, _ = await self._do(self._renew, int(self._lease_s * 1000))
         self._held_until_s = asked_s + self._lease_s if word == "done" else 0.0
         return word == "done"
@@ -220,7 +220,7 @@ class RedisStore:
 
     def lease_left_s(self) -> float:
         """Return the rest of the lease, counted from before it was last asked for."""
-        return max(0.0, self._held_until_s - time.monotonic())
+        return max(0.0, self._held_until_s - self._clock.monotonic())
 
     def holder(self) -> str | None:
         """Return who had the lease when it was last refused."""

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import json
 import math
 import os
 import socket
 import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from .._errors import LeaseLostError, StoreError, StoreUnreachableError
@@ -30,13 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from .._ports import Json
+    from .._ports import Clock, Json
 
     _T = TypeVar("_T")
 
 FORMAT: Final = 1
 _APPLICATION_ID: Final = 0x67737973  # "gsys": the file is this extension's
 _BUSY_S: Final = 2.0
+_BUSY_AGAIN_S: Final = 0.01
 # The file itself comes last: whatever a kill leaves here is still found wrong by the next start.
 _SUFFIXES: Final = ("-wal", "-shm", "-journal", "")
 # SQLite's extended codes keep the primary code in their low byte (sqlite.org/rescode.html).
@@ -56,7 +54,8 @@ COMMIT;
 class SqliteStore:
     """A `Store` in a file; all its calls run on one thread of its own."""
 
-    def __init__(self, path: Path, *, guild_id: int) -> None:
+    def __init__(self, path: Path, *, guild_id: int, clock: Clock) -> None:
+        self._clock = clock
         self.where = str(path)
         self.is_new = False
         self.kept_aside: str | None = None
@@ -82,7 +81,11 @@ class SqliteStore:
         await self.close()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sync-store")
         try:
-            await self._run(self._open)
+            give_up = self._clock.monotonic() + _BUSY_S
+            while not await self._run(self._open):
+                if self._clock.monotonic() > give_up:
+                    raise self._unreachable("another process is opening it")  # noqa: TRY301 - closed below, as after any fault
+                await self._clock.sleep(_BUSY_AGAIN_S)
         except BaseException:
             await self.close()
             raise
@@ -139,7 +142,7 @@ class SqliteStore:
         if self._thread is None:
             raise StoreUnreachableError(f"the state store {self.where} is not open")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+            return await asyncio.wrap_future(self._thread.submit(call))
         except sqlite3.Error as exc:
             if _is_corrupt(exc):
                 raise StoreError(f"the state store {self.where} is damaged: {exc}") from exc
@@ -152,16 +155,20 @@ class SqliteStore:
 
     # What follows runs on the store's own thread.
 
-    def _open(self) -> None:
+    def _open(self) -> bool:
+        """Open the file, unless another process is at it; return whether it is open."""
         self.is_new, self.kept_aside = False, None
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with _locked_directory(self._path.parent) as directory:
+            if directory is None:
+                return False
             if self._path.exists() and (fault := self._fault()) is not None:
                 self._keep_aside(fault)
             self._connect()
             os.fsync(directory)
         self._inode = _inode(self._path)
         self.is_new = not self._select("TRUE")
+        return True
 
     def _fault(self) -> str | None:
         try:
@@ -206,7 +213,7 @@ class SqliteStore:
             if fd is None:
                 raise self._unreachable(f"it is {fault}, and in use by {_text(lease)}")
             os.close(fd)
-        stem = f"{self._path.name}.{fault}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        stem = f"{self._path.name}.{fault}-{self._clock.now():%Y%m%dT%H%M%S.%fZ}"
         for suffix in _SUFFIXES:
             with contextlib.suppress(FileNotFoundError):
                 self._path.with_name(self._path.name + suffix).rename(
@@ -314,23 +321,19 @@ def _try_lock(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _locked_directory(path: Path) -> Iterator[int]:
+def _locked_directory(path: Path) -> Iterator[int | None]:
     """Let one process at a time open, rename or create files here.
 
-    Otherwise two that meet a corrupt file together would rename each other's new one.
+    Otherwise two that meet a corrupt file together would rename each other's new one. It gives None
+    where another process is at it.
     """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        give_up = time.monotonic() + _BUSY_S
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise OSError(errno.EBUSY, "another process is opening it") from None
-                time.sleep(0.01)
-            else:
-                break
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
         yield fd
     finally:
         os.close(fd)

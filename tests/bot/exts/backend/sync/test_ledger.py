@@ -1,8 +1,10 @@
 """Whoever waits for the state to move is told of every move since it began to wait."""
 
 import asyncio
+import random
 from pathlib import Path
 
+from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.breaker import BreakerLimits
 from bot.exts.backend.sync._core.state import StateLimits
 from bot.exts.backend.sync._ledger import Ledger
@@ -12,7 +14,13 @@ from bot.exts.backend.sync._store import open_store
 async def test_a_move_in_between_is_seen(tmp_path: Path) -> None:
     """The wait counts from the call, not from when its task first runs: an alert was not sent."""
     limits = StateLimits(breaker=BreakerLimits(), default_items=1000)
-    ledger = Ledger(open_store(f"sqlite:///{tmp_path}/x.db", guild_id=1), limits=limits, secret="")
+    ledger = Ledger(
+        open_store(f"sqlite:///{tmp_path}/x.db", guild_id=1),
+        clock=SystemClock(),
+        chance=random.Random(1),
+        limits=limits,
+        secret="",
+    )
     waiting = asyncio.ensure_future(ledger.changed())
     ledger.forget()  # moves at once, before the task has run
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
+from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core import requests
 from bot.exts.backend.sync._core.models import UserId
 from bot.exts.backend.sync._core.outcome import Answer, Lost, NoAnswer
@@ -62,7 +63,13 @@ async def server() -> AsyncIterator[Server]:
 
 def site(server: Server, *, deadline_s: float = 10.0) -> HttpSite:
     """Return the way to the server."""
-    return HttpSite(base_url=server.url, token="key", deadline_s=deadline_s, max_answer_bytes=LIMIT)
+    return HttpSite(
+        base_url=server.url,
+        token="key",
+        deadline_s=deadline_s,
+        max_answer_bytes=LIMIT,
+        clock=SystemClock(),
+    )
 
 
 async def ask(

@@ -9,6 +9,7 @@ import pytest
 from discord.ext import commands
 
 from bot.bot import Bot
+from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._errors import SettingsError
 from bot.exts.backend.sync._stream import StreamedGuild, open_guild
 from bot.settings import load_settings
@@ -42,7 +43,7 @@ def nothing() -> None:
 def streamed() -> StreamedGuild:
     """Return the guild of a bot that has just been built."""
     bot = build(NOBODY, chunks=False)
-    return StreamedGuild(bot, GUILD, idle_s=1, renewed=nothing)
+    return StreamedGuild(bot, GUILD, clock=SystemClock(), idle_s=1, renewed=nothing)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_a_bot_that_was_built_the_other_way_is_refused(
     bot = build(flags, chunks=chunks)
 
     with pytest.raises(SettingsError, match=f"^{line}.+$"):
-        open_guild(bot, GUILD, cached=cached, idle_s=1, renewed=nothing)
+        open_guild(bot, GUILD, cached=cached, clock=SystemClock(), idle_s=1, renewed=nothing)
 
 
 @pytest.mark.parametrize(("setting", "kind"), [("on", False), ("off", True), (None, False)])
@@ -76,7 +77,14 @@ async def test_the_bot_is_built_as_the_setting_says(
         monkeypatch.setenv("SYNC_MEMBER_CACHE", setting)
     settings = load_settings()
     async with Bot(settings) as bot:
-        guild = open_guild(bot, GUILD, cached=settings.sync_member_cache, idle_s=1, renewed=nothing)
+        guild = open_guild(
+            bot,
+            GUILD,
+            cached=settings.sync_member_cache,
+            clock=SystemClock(),
+            idle_s=1,
+            renewed=nothing,
+        )
 
     assert isinstance(guild, StreamedGuild) is kind
 
