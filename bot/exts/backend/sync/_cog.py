@@ -26,7 +26,7 @@ from ._site import HttpSite
 from ._store import open_store
 from ._stream import StreamedGuild, open_guild
 from ._sync import Scope
-from ._telemetry import Telemetry
+from ._telemetry import SystemTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ class Sync(commands.Cog):
         self._bot = bot
         self._settings = settings
         clock = SystemClock()
-        self._telemetry = Telemetry()
+        self._telemetry = SystemTelemetry()
         self._guild = open_guild(
             bot,
             settings.guild_id,

@@ -41,11 +41,11 @@ from ._gate import Gate
 from ._ledger import Ledger
 from ._live import RUN_ABOVE, Dirty, LiveUpdates
 from ._parking import Parking
+from ._ports import PagedGuild
 from ._round import RoundSync
 from ._runner import Parts
 from ._single import Single
 from ._spool import Spool
-from ._stream import StreamedGuild
 from ._sync import FullSync, Scope
 
 if TYPE_CHECKING:
@@ -58,9 +58,8 @@ if TYPE_CHECKING:
     from ._core.report import RunView
     from ._core.waiting import Taken
     from ._core.withheld import WithheldList
-    from ._ports import Clock, Guild, ModLog, Seen, Site, Store
+    from ._ports import Clock, Guild, ModLog, Seen, Site, Store, Telemetry
     from ._settings import SyncSettings
-    from ._telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
 
@@ -104,6 +103,7 @@ class Control:
         mod_log: ModLog,
         telemetry: Telemetry,
         settings: SyncSettings,
+        run_above: int = RUN_ABOVE,
     ) -> None:
         self.clock = clock
         self._chance = chance
@@ -123,6 +123,7 @@ class Control:
         self._store = store
         self._mod_log = mod_log
         self._settings = settings
+        self._run_above = run_above
         self._spool = Spool(self.ledger, mod_log, clock)
         self._parts = Parts(
             clock=clock,
@@ -139,6 +140,7 @@ class Control:
             self._parts,
             self.dirty,
             pace=settings.pace,
+            run_above=run_above,
             new_run_id=self._new_run_id,
             parking=self._parking,
             begin_run=self._begin_changes,
@@ -320,7 +322,7 @@ class Control:
             await self._begin(sync, how, full=full)
 
         guild = self._parts.guild
-        make = partial(RoundSync, guild=guild) if isinstance(guild, StreamedGuild) else FullSync
+        make = partial(RoundSync, guild=guild) if isinstance(guild, PagedGuild) else FullSync
         sync = make(
             self._parts,
             run_id=self._new_run_id(),
@@ -696,7 +698,7 @@ class Control:
             if not isinstance(may, Withheld):
                 break
             await self.ledger.changed()
-        if self.dirty.waiting.most <= RUN_ABOVE:
+        if self.dirty.waiting.most <= self._run_above:
             return
         trigger = f"because {len(self.dirty.waiting):,} members changed at once"
         changes = self.dirty.waiting.take_all()

@@ -109,7 +109,8 @@ class Dirty:
 class LiveUpdates:
     """The worker that drains the dirty ids, for as long as the extension is loaded.
 
-    `begin_run` starts a run that takes all that waits, once one may start.
+    `begin_run` starts a run that takes all that waits, once one may start; it is called when more
+    than `run_above` ids of a kind wait.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class LiveUpdates:
         dirty: Dirty,
         *,
         pace: PaceLimits,
+        run_above: int,
         new_run_id: Callable[[], str],
         parking: Parking,
         begin_run: Callable[[], Awaitable[None]],
@@ -128,6 +130,7 @@ class LiveUpdates:
         self._clock = parts.clock
         self._dirty = dirty
         self._pace = Pace.start(pace)
+        self._run_above = run_above
         self._new_run_id = new_run_id
         self._parking = parking
         self._begin_run = begin_run
@@ -157,7 +160,7 @@ class LiveUpdates:
                 await self._clock.sleep(_BACKOFFS * backoff_s * failures)
             else:
                 failures = 0
-            self._parts.telemetry.dirty.set(len(self._dirty))
+            self._parts.telemetry.waiting(len(self._dirty))
 
     def _pause_left_s(self) -> float:
         """Return for how long no live change may be written yet."""
@@ -181,7 +184,7 @@ class LiveUpdates:
         if self._dirty.roles:
             await self._bring_roles()
             return
-        if waiting.most > RUN_ABOVE:
+        if waiting.most > self._run_above:
             await self._begin_run()
             return
         kind = waiting.next()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from ._core.alert import Alert
+    from ._core.drift import Drift
+    from ._core.figures import RunFigures
     from ._core.models import Member, Role, RoleId, UserId
-    from ._core.outcome import Answer, NoAnswer
+    from ._core.outcome import Answer, NoAnswer, Outcome
     from ._core.report import Notice, RunView
     from ._core.requests import Request
+    from ._core.state import State
 
 Json: TypeAlias = "dict[str, Json | None] | list[Json | None] | str | int | float | bool"
 
@@ -94,6 +97,31 @@ class Guild(Protocol):
         ...
 
 
+@runtime_checkable
+class PagedGuild(Guild, Protocol):
+    """A guild whose members are not cached: read in pages, and asked about few at a time."""
+
+    @property
+    def count(self) -> int | None:
+        """How many members Discord says that there are."""
+        ...
+
+    async def page(self, after: UserId) -> tuple[Member, ...]:
+        """Return at most 1,000 members whose ids come after one, ascending; none at the end.
+
+        Raise `RunStoppedError` if Discord doesn't say.
+        """
+        ...
+
+    def watch(self) -> set[UserId]:
+        """Return a set to which is added whoever something is heard of, until `unwatch`."""
+        ...
+
+    def unwatch(self, heard: set[UserId]) -> None:
+        """Add nobody more to this set."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """A message of ours that mod-log shows: its embed's title, description and footer."""
@@ -132,6 +160,42 @@ class ModLog(Protocol):
 
     async def replace(self, message_id: int, notice: Notice) -> bool:
         """Let a message say something else for good, and return whether it does."""
+        ...
+
+
+class Telemetry(Protocol):
+    """What machines are told: logs, metrics, Sentry. Nothing that it meets reaches the caller."""
+
+    def run_started(self, view: RunView, *, probe: bool) -> None:
+        """Note that a run began."""
+        ...
+
+    def run_finished(self, view: RunView, figures: RunFigures) -> None:
+        """Note how a run ended, with all its figures; once a run."""
+        ...
+
+    def asked(self, request: Request, request_id: str, outcome: Outcome, seconds: float) -> None:
+        """Note a request and what came of it."""
+        ...
+
+    def kept(self, state: State, *, parked: int, untold: int) -> None:
+        """Note what the store holds."""
+        ...
+
+    def waiting(self, ids: int) -> None:
+        """Note how many ids wait to be written."""
+        ...
+
+    def leads(self, *, leading: bool) -> None:
+        """Note whether this process may act."""
+        ...
+
+    def drifted(self, drift: Drift) -> None:
+        """Note what a check for drift found."""
+        ...
+
+    def check_in(self, run_id: str, *, ok: bool | None, every_s: float) -> None:
+        """Note that an automatic run began (`ok` is None), or how it ended."""
         ...
 
 

@@ -19,7 +19,7 @@ from ._core.rounds import Bookmark, Round, is_whole
 from ._errors import RunStoppedError
 from ._parking import Parking
 from ._ports import Proof
-from ._stream import Shown
+from ._shown import Shown
 from ._sync import FullSync, Scope, past, protocol_failure, role_names
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ._core.models import Member, RoleId, UserId
     from ._core.plan import Plan
     from ._core.wire import Page
+    from ._ports import PagedGuild
     from ._runner import Parts
-    from ._stream import StreamedGuild
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class RoundSync(FullSync):
     that is heard of meanwhile is left to the live changes: it is newer than the page that was read.
     """
 
-    def __init__(self, parts: Parts, guild: StreamedGuild, **common: Any) -> None:
+    def __init__(self, parts: Parts, guild: PagedGuild, **common: Any) -> None:
         self._streamed = guild
         self._shown = Shown(guild)
         parts = replace(parts, guild=self._shown)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 from ._clock import happens, wait_first
 from ._core import requests, run
 from ._core.attempt import Traces
+from ._core.figures import RunFigures
 from ._core.models import role_faults
 from ._core.outcome import (
     AlreadyThere,
@@ -27,7 +28,6 @@ from ._core.pace import Tuning
 from ._core.patience import Failure, FailureKind, Patience, PatienceLimits, fatal
 from ._core.payload import compose
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
-from ._telemetry import RunFigures
 
 if TYPE_CHECKING:
     import random
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from ._core.requests import Request
     from ._gate import Gate
     from ._ledger import Ledger
-    from ._ports import Clock, Guild, Proof, Site
-    from ._telemetry import Telemetry
+    from ._ports import Clock, Guild, Proof, Site, Telemetry
 
     _T = TypeVar("_T")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import sentry_sdk
@@ -12,7 +11,6 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from sentry_sdk.crons import capture_checkin
 
 from ._core.breaker import BreakerState
-from ._core.curve import Curve
 from ._core.outcome import Applied
 from ._core.report import Ending
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from ._core.drift import Drift
+    from ._core.figures import RunFigures
     from ._core.outcome import Outcome
     from ._core.report import RunView
     from ._core.requests import Request
@@ -31,24 +30,7 @@ _MONITOR: Final = "guild-sync"
 _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
-@dataclass(slots=True, kw_only=True)
-class RunFigures:
-    """Figures of one run: requests sent, rows of each write, how long the requests took."""
-
-    requests: int = 0
-    chunk_items: list[int] = field(default_factory=list)
-    largest_request_s: float = 0.0
-    curve: Curve = field(default_factory=Curve)
-
-    def asked(self, request: Request, seconds: float, *, at_s: float) -> None:
-        """Note a request that ended `at_s` after the run began."""
-        self.curve.add(at_s, seconds)
-        self.largest_request_s = max(self.largest_request_s, seconds)
-        if request.writes and request.purpose.value in {"create", "update"}:
-            self.chunk_items.append(request.rows)
-
-
-class Telemetry:
+class SystemTelemetry:
     """The metrics of one loaded extension; a reload registers them anew."""
 
     def __init__(self) -> None:
@@ -77,7 +59,7 @@ class Telemetry:
         self._paused = Gauge("sync_paused", "1 while somebody has paused the sync", registry=None)
         self._untold = Gauge("sync_alerts_waiting", "Alerts not in mod-log yet", registry=None)
         self._leading = Gauge("sync_leading", "1 while this process holds the lease", registry=None)
-        self.dirty = Gauge("sync_dirty_ids", "Members waiting to be written", registry=None)
+        self._waiting = Gauge("sync_dirty_ids", "Members waiting to be written", registry=None)
 
     @property
     def _metrics(self) -> tuple[Collector, ...]:
@@ -95,7 +77,7 @@ class Telemetry:
             self._paused,
             self._untold,
             self._leading,
-            self.dirty,
+            self._waiting,
         )
 
     def register(self) -> None:
@@ -115,6 +97,10 @@ class Telemetry:
         self._parked.set(parked)
         self._paused.set(state.pause is not None)
         self._untold.set(untold)
+
+    def waiting(self, ids: int) -> None:
+        """Note how many ids wait to be written."""
+        self._waiting.set(ids)
 
     def leads(self, *, leading: bool) -> None:
         """Note whether this process may act."""

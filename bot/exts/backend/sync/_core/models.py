@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, NewType
+from typing import TYPE_CHECKING, Final, NewType
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
 
 RoleId = NewType("RoleId", int)
 UserId = NewType("UserId", int)
@@ -53,6 +56,13 @@ class Member:
     discriminator: int
     roles: tuple[RoleId, ...]
     in_guild: bool = True
+
+
+def holding_only(member: Member, roles: AbstractSet[RoleId]) -> Member:
+    """Return a member without the roles that the guild has no more: nobody tells of their loss."""
+    if all(role in roles for role in member.roles):
+        return member
+    return replace(member, roles=tuple(role for role in member.roles if role in roles))
 
 
 def faults(member: Member) -> str | None:
