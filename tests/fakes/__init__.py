@@ -1,0 +1,1 @@
+"""In-memory adapters of every port, which pass the contract tests of the real ones."""

@@ -1,0 +1,184 @@
+"""A mod-log channel in memory: what everybody sees, and each process' way to it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bot.exts.backend.sync._core.report import render
+from bot.exts.backend.sync._ports import Seen
+from tests.fakes.faults import Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bot.exts.backend.sync._core.alert import Alert
+    from bot.exts.backend.sync._core.report import Notice, RunView
+    from bot.exts.backend.sync._ports import Clock
+    from bot.exts.backend.sync._reporter import Keeper
+
+CHANNEL: int = 900
+
+
+@dataclass(slots=True, kw_only=True)
+class Shown:
+    """A message of the channel: what it says, and how often it was edited."""
+
+    id: int
+    notice: Notice
+    alert_id: str | None = None
+    edits: int = 0
+    run_id: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Channel:
+    """The messages of the channel, oldest first; `away` lets nobody write or read."""
+
+    messages: list[Shown] = field(default_factory=list)
+    away: bool = False
+
+    def add(
+        self, notice: Notice, *, alert_id: str | None = None, run_id: str | None = None
+    ) -> Shown:
+        """Post a message."""
+        shown = Shown(id=1000 + len(self.messages), notice=notice, alert_id=alert_id, run_id=run_id)
+        self.messages.append(shown)
+        return shown
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of all messages, oldest first."""
+        return [message.notice.title for message in self.messages]
+
+
+class FakeModLog:
+    """A process' way to the channel; as the real one, it shows newest states only."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        clock: Clock,
+        interval_s: float = 5.0,
+        faults: Faults | None = None,
+    ) -> None:
+        self.channel = channel
+        self.faults = faults or Faults()
+        self.keeper: Keeper | None = None
+        self.views: list[RunView] = []
+        self.is_dead = False
+        self._clock = clock
+        self._interval_s = interval_s
+        self._newest: dict[str, RunView] = {}
+        self._ids: dict[str, int] = {}
+        self._changed = asyncio.Event()
+
+    async def run_forever(self) -> None:
+        """Write what is shown, one state at a time."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._newest:
+                run_id, view = next(iter(self._newest.items()))
+                await self._out()
+                if self._newest.get(run_id) is view:
+                    del self._newest[run_id]
+                self._write(view)
+                if self.keeper is not None and view.ending is None:
+                    await self.keeper.shown(
+                        run_id,
+                        channel_id=CHANNEL,
+                        message_id=self._ids[run_id],
+                        done=view.done,
+                        planned=view.planned,
+                    )
+            await self._clock.sleep(self._interval_s)
+
+    def _write(self, view: RunView) -> None:
+        notice = render(view)
+        if view.run_id not in self._ids:
+            self._ids[view.run_id] = self.channel.add(notice, run_id=view.run_id).id
+            return
+        self._edit(self._ids[view.run_id], notice)
+
+    def _edit(self, message_id: int, notice: Notice) -> bool:
+        shown = next((one for one in self.channel.messages if one.id == message_id), None)
+        if shown is None:
+            return False
+        shown.notice = notice
+        shown.edits += 1
+        return True
+
+    def show(self, view: RunView) -> None:
+        """Show the newest state of a run soon."""
+        self.views.append(view)
+        self._newest[view.run_id] = view
+        self._changed.set()
+
+    async def finish(self, view: RunView) -> None:
+        """Show the last state of a run now."""
+
+        async def call() -> None:
+            self.views.append(view)
+            await self._out()
+            self._newest.pop(view.run_id, None)
+            self._write(view)
+
+        await self.faults.around("mod_log.finish", call)
+
+    async def post(self, alert: Alert, *, again: bool) -> bool:
+        """Post an alert, once."""
+
+        async def call() -> bool:
+            await self._turn()
+            if self.channel.away:
+                return False
+            known = any(one.alert_id == alert.id for one in self.channel.messages)
+            if not (again and known):
+                self.channel.add(alert.notice, alert_id=alert.id)
+            return True
+
+        return await self.faults.around("mod_log.post", call)
+
+    async def recent(self, count: int) -> Sequence[Seen] | None:
+        """Return the latest messages, newest first."""
+
+        async def call() -> Sequence[Seen]:
+            await self._out()
+            return [
+                Seen(
+                    id=one.id,
+                    title=one.notice.title,
+                    description=one.notice.description,
+                    footer=one.notice.footer,
+                )
+                for one in self.channel.messages[: -count - 1 : -1]
+            ]
+
+        return await self.faults.around("mod_log.recent", call)
+
+    async def replace(self, message_id: int, notice: Notice) -> bool:
+        """Let a message say something else."""
+
+        async def call() -> bool:
+            await self._turn()
+            return not self.channel.away and self._edit(message_id, notice)
+
+        return await self.faults.around("mod_log.replace", call)
+
+    def url(self, message_id: int) -> str:
+        """Return where people find a message."""
+        return f"https://discord.com/channels/1/{CHANNEL}/{message_id}"
+
+    async def _out(self) -> None:
+        """Wait until the channel can be reached."""
+        await self._turn()
+        while self.channel.away:
+            await self._clock.sleep(1.0)
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(0)
+        if self.is_dead:
+            await asyncio.get_running_loop().create_future()
