@@ -6,7 +6,7 @@ SCENARIOS := role-deleted-live burst partial-chunk ready-mid-chunk ready-mid-run
 
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove lint types format requirements clean ci
+.PHONY: help demo test simulate prove lint types format requirements clean ci
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z.]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: .venv ## Run every test that CI runs, with coverage of the pure core
 	@$(BIN)/python -m pytest $(wildcard $(SCENES)) $(ARGS)
 	@$(BIN)/python -m pytest -n 4 --dist worksteal --ignore=tests/bot/exts \
 	  $(addprefix --ignore=,$(SCENES)) $(ARGS)
+
+simulate: .venv ## Play random worlds on virtual time; ARGS="--seconds 60 --seed 1"
+	@$(BIN)/python -m tests.simulator $(ARGS)
 
 prove: .venv ## Run what proves more slowly, and write its figures to docs/proofs/
 	@mkdir -p docs/proofs

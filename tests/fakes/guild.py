@@ -106,6 +106,7 @@ class Discord:
     def delete_role(self, id_: int) -> None:
         """Delete a role: nobody is told of those who held it."""
         if self.roles.pop(RoleId(id_), None) is not None:
+            self.members = self.of_now()
             self._tell(lambda guild: guild.hear_role_deleted(RoleId(id_)))
 
     def _tell(self, message: Message) -> None:

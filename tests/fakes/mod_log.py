@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from bot.exts.backend.sync._clock import deadline, happens
 from bot.exts.backend.sync._core.report import render
+from bot.exts.backend.sync._errors import StoreError
 from bot.exts.backend.sync._ports import Seen
 from tests.fakes.faults import Faults
 
@@ -18,7 +21,8 @@ if TYPE_CHECKING:
     from bot.exts.backend.sync._ports import Clock
     from bot.exts.backend.sync._reporter import Keeper
 
-CHANNEL: int = 900
+CHANNEL: Final = 900
+_FINISH_S: Final = 30.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,19 +78,25 @@ class FakeModLog:
         self._newest: dict[str, RunView] = {}
         self._ids: dict[str, int] = {}
         self._changed = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._turned = asyncio.Event()
 
     async def run_forever(self) -> None:
         """Write what is shown, one state at a time."""
         while True:
             await self._changed.wait()
-            self._changed.clear()
-            while self._newest:
-                run_id, view = next(iter(self._newest.items()))
-                await self._out()
-                if self._newest.get(run_id) is view:
-                    del self._newest[run_id]
-                self._write(view)
-                if self.keeper is not None and view.ending is None:
+            self._hurry.clear()
+            run_id = next(iter(self._newest))
+            await self._out()
+            view = self._newest.pop(run_id)
+            if not self._newest:
+                self._changed.clear()
+            self._write(view)
+            self._turned.set()
+            self._turned = asyncio.Event()
+            if self.keeper is not None and view.ending is None:
+                # The next start finds the message by its looks.
+                with contextlib.suppress(StoreError):
                     await self.keeper.shown(
                         run_id,
                         channel_id=CHANNEL,
@@ -94,7 +104,7 @@ class FakeModLog:
                         done=view.done,
                         planned=view.planned,
                     )
-            await self._clock.sleep(self._interval_s)
+            await happens(self._hurry, clock=self._clock, within_s=self._interval_s)
 
     def _write(self, view: RunView) -> None:
         notice = render(view)
@@ -121,10 +131,12 @@ class FakeModLog:
         """Show the last state of a run now."""
 
         async def call() -> None:
-            self.views.append(view)
-            await self._out()
-            self._newest.pop(view.run_id, None)
-            self._write(view)
+            self.show(view)
+            self._hurry.set()
+            with contextlib.suppress(TimeoutError):
+                async with deadline(self._clock, _FINISH_S):
+                    while self._newest.get(view.run_id) is view:
+                        await self._turned.wait()
 
         await self.faults.around("mod_log.finish", call)
 

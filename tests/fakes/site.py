@@ -18,7 +18,7 @@ from tests.fakes.faults import Faults
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bot.exts.backend.sync._core.models import Member, Role
+    from bot.exts.backend.sync._core.models import Member, Role, RoleId, UserId
     from bot.exts.backend.sync._core.requests import Request
     from bot.exts.backend.sync._ports import Clock
 
@@ -46,12 +46,10 @@ class Rows:
     named: set[int] = field(default_factory=set)
     role_names_are_unique: bool = False
 
-    def fill(self, members: Mapping[int, Member], roles: Mapping[int, Role]) -> None:
+    def fill(self, members: Mapping[UserId, Member], roles: Mapping[RoleId, Role]) -> None:
         """Take a guild as it is, as a correct older syncer would have left it."""
-        for id_, role in roles.items():
-            self.roles[id_] = dict(wire.role_row(role))
-        for id_, member in members.items():
-            self.users[id_] = dict(wire.member_row(member))
+        self.roles |= {id_: dict(wire.role_row(role)) for id_, role in roles.items()}
+        self.users |= {id_: dict(wire.member_row(member)) for id_, member in members.items()}
 
     def answer(  # noqa: C901 - one arm a path
         self, method: str, path: str, params: Mapping[str, int] | None, body: bytes | None
@@ -202,13 +200,22 @@ class Call:
             return ()
         return tuple(row["id"] for row in json.loads(self.request.body))
 
+    @property
+    def changes(self) -> tuple[tuple[int, bool], ...]:
+        """The users that a write names, and of each whether it only says that they have left."""
+        if not self.ids:
+            return ()
+        rows = json.loads(self.request.body or b"[]")
+        return tuple((row["id"], row.keys() == {"id", "in_guild"}) for row in rows)
+
 
 class FakeSite:
     """A process' way to a site; `fate` says what becomes of each request.
 
     `calls` are all requests in their order, `committed` the ids that each write, by its request's
     id, has brought. `in_flight` are writes that wait for their answer, `most` the most at once.
-    `later` runs something after some time, whatever becomes of this process.
+    `later` runs something after some time, whatever becomes of this process. `on_send`, `on_commit`
+    and `on_given_up`, when nobody waits for the answer any more, are for whoever watches.
     """
 
     def __init__(
@@ -227,7 +234,9 @@ class FakeSite:
         self.committed: dict[str, tuple[int, ...]] = {}
         self.in_flight = 0
         self.most = 0
+        self.on_send: Callable[[Call], None] = lambda _: None
         self.on_commit: Callable[[Call], None] = lambda _: None
+        self.on_given_up: Callable[[], None] = lambda: None
         self.is_dead = False
         self._clock = clock
         self._later = later or self._in_a_task
@@ -245,10 +254,12 @@ class FakeSite:
         self.calls.append(call)
         self.in_flight += request.writes
         self.most = max(self.most, self.in_flight)
+        self.on_send(call)
         try:
             return await self.faults.around("site.send", lambda: self._sent(call))
         finally:
             self.in_flight -= request.writes
+            self.on_given_up()
 
     async def _sent(self, call: Call) -> Answer | NoAnswer:
         if self.is_dead:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bot.exts.backend.sync._core.drift import Drift
     from bot.exts.backend.sync._core.figures import RunFigures
     from bot.exts.backend.sync._core.outcome import Outcome
@@ -19,6 +21,7 @@ class FakeTelemetry:
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
         self.finished: list[tuple[RunView, RunFigures]] = []
+        self.on_finished: Callable[[RunView], None] = lambda _: None
         self.ids_waiting = 0
         self.is_leading = False
 
@@ -30,6 +33,7 @@ class FakeTelemetry:
         """Note how a run ended."""
         self.finished.append((view, figures))
         self.told.append(("finished", (view.run_id, view.ending)))
+        self.on_finished(view)
 
     def asked(self, request: Request, request_id: str, outcome: Outcome, seconds: float) -> None:
         """Note a request and what came of it."""

@@ -163,6 +163,7 @@ class Control:
         self._stopping = False
         self._out_of_touch = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.doubts = 0  # ids that are written again later, because an answer was lost
         self.is_leading = False
         self.is_standby = False
 
@@ -717,8 +718,12 @@ class Control:
             self._spawn(self._mark_later(tuple(ids)))
 
     async def _mark_later(self, ids: Collection[UserId]) -> None:
-        await self.clock.sleep(self._settings.sync_doubtful_recheck_s)
-        self.dirty.mark(ids)
+        self.doubts += len(ids)
+        try:
+            await self.clock.sleep(self._settings.sync_doubtful_recheck_s)
+            self.dirty.mark(ids)
+        finally:
+            self.doubts -= len(ids)
 
     def _new_run_id(self) -> str:
         """Return an id that stands in every trace of a run: short enough to be read out."""

@@ -1,0 +1,83 @@
+"""Play worlds until the time is over or something is found."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import sys
+import time
+import warnings
+from collections import Counter
+
+import structlog
+
+from tests.simulator.shrink import shrink
+from tests.simulator.story import tell
+from tests.simulator.world import World
+
+
+def quiet() -> None:
+    """Let the extension's log say nothing: there are many worlds."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    # What a dead process left is taken apart when it is collected: that is nobody's fault.
+    sys.unraisablehook = lambda _: None
+    warnings.simplefilter("ignore")
+    gc.disable()
+
+
+def main() -> int:
+    """Play, and return 1 if something was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="how long to play (60)")
+    parser.add_argument("--worlds", type=int, help="how many worlds to play, however long it takes")
+    parser.add_argument("--seed", type=int, default=1, help="the first world's seed (1)")
+    parser.add_argument("--events", type=int, default=60, help="events in each world (60)")
+    parser.add_argument("--keep-going", action="store_true", help="go on after a finding")
+    parser.add_argument("--show", action="store_true", help="print the log of the first world")
+    parser.add_argument("--no-shrink", action="store_true", help="print findings as they are")
+    arguments = parser.parse_args()
+    quiet()
+    began = time.monotonic()
+    findings: Counter[str] = Counter()
+    reached: Counter[str] = Counter()
+    judged: Counter[str] = Counter()
+    worlds = steps = 0
+    while True:
+        taken = time.monotonic() - began
+        if worlds >= arguments.worlds if arguments.worlds else taken >= arguments.seconds:
+            break
+        seed = arguments.seed + worlds
+        world = World(tell(seed, events=arguments.events))
+        broken = world.play()
+        worlds += 1
+        steps += world.loop.steps
+        reached.update(world.reached)
+        judged.update(world.rules.held)
+        if arguments.show:
+            print("\n".join(world.log))
+        if broken is not None:
+            findings[broken.rule] += 1
+            print(f"seed {seed}: {broken}", flush=True)
+            if not arguments.no_shrink:
+                short = shrink(world.story, broken.rule)
+                print(f"    after {worlds} worlds, {time.monotonic() - began:.0f} s:\n{short}")
+                again = World(short)
+                print(f"    {again.play()}")
+                print("\n".join(f"    {line}" for line in again.log), flush=True)
+            if not arguments.keep_going:
+                break
+        if worlds % 20 == 0:
+            gc.collect()
+    taken = time.monotonic() - began
+    print(
+        f"{worlds} worlds, {steps} steps, {taken:.1f} s, {worlds / taken:.1f} a second; "
+        f"findings: {dict(findings) or 'none'}"
+    )
+    print("reached:", ", ".join(f"{name} {count}" for name, count in sorted(reached.items())))
+    print("judged:", ", ".join(f"{name} {count}" for name, count in sorted(judged.items())))
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
