@@ -206,7 +206,7 @@ class Call:
         if not self.ids:
             return ()
         rows = json.loads(self.request.body or b"[]")
-        return tuple((row["id"], row.keys() == {"id", "in_guild"}) for row in rows)
+        return tuple((row["id"], not row.get("in_guild", True)) for row in rows)
 
 
 class FakeSite:

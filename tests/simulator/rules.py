@@ -30,7 +30,7 @@ class Judged:
 
     verified: bool = False  # its last full run was, and nothing failed since
     cancelled: bool = False  # by a person, who was obeyed
-    written: dict[str, set[tuple[int, bool]]] = field(default_factory=dict)
+    written: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
 
 
 class Rules:
@@ -65,9 +65,10 @@ class Rules:
             ("a sync is wanted", control._wish is not None),
             ("no full sync was verified", not self.judged(life).verified),
             ("ids wait", len(control.dirty) > 0 or bool(control.dirty.waiting.unsettled)),
-            ("ids are in doubt", control.doubts > 0),
+            ("ids are in doubt", len(control.writes) > 0),
             ("the breaker is open", state.breaker.state is not BreakerState.CLOSED),
             ("a retry is due", state.breaker.retry_at is not None),
+            ("a process before it may still write", control._unsure),
             ("it is paused", state.pause is not None),
             ("a request is on its way", process.site.in_flight > 0 or life.singles > 0),
             ("Discord has more to say", process.guild.behind > 0),
@@ -145,7 +146,7 @@ class Rules:
         if not call.request.writes:
             return
         run_id = call.request_id.partition("-")[0]
-        self.judged(life).written.setdefault(run_id, set()).update(call.changes)
+        self.judged(life).written.setdefault(run_id, []).extend(call.changes)
         self._world.note(
             f"   commits {call.request_id} {call.request.method} {call.request.path} "
             f"{(call.request.body or b'').decode()[:200]}"
@@ -167,12 +168,15 @@ class Rules:
         )
         if failure is not None and failure.kind is FailureKind.INTERNAL:
             self._break("no error of ours", failure.reason)
-        if view.what == "roles and users" and view.ending is not Ending.PLANNED:
+        sync = life.process.control._sync
+        if view.what == "roles and users" and sync is not None and not sync.dry:
             judged.verified = view.ending is Ending.VERIFIED
             judged.cancelled = view.ending is Ending.CANCELLED
         if view.ending is Ending.VERIFIED:
             self.held.add("totals")
-            written = len(judged.written.get(view.run_id, ()))
+            rows = judged.written.get(view.run_id, [])
+            # A round that begins anew may write a row twice, which are two changes.
+            written = len(set(rows) if self._world.story.cached else rows)
             if view.tally.total > written:
                 told = f"{view.tally.total} told, {written} rows written"
                 self._break("totals are rows written", f"run {view.run_id}: {told}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +32,31 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds; at once if there are none."""
         await asyncio.sleep(seconds)
+
+
+class SteadyClock:
+    """A clock that shows another's time of its beginning, and from then on what really passed.
+
+    A wall clock may be set right at any moment, by a day or by an hour. Whatever waits in a process
+    must neither end by that nor become longer, so this is what its decisions are told.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_at = clock.now()
+        self._began_s = clock.monotonic()
+
+    def now(self) -> datetime:
+        """Return the present, aware, in UTC."""
+        return self._began_at + timedelta(seconds=self.monotonic() - self._began_s)
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many seconds; at once if there are none."""
+        await self._clock.sleep(seconds)
 
 
 async def give_way() -> None:

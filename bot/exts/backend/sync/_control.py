@@ -8,6 +8,7 @@ full sync when it does; until then it marks nothing, answers nothing and writes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import sentry_sdk
 import structlog
 
-from ._clock import wait_first
+from ._clock import SteadyClock, deadline, wait_first
 from ._core import alert
 from ._core.alert import Draft, Topic
 from ._core.attempt import Attempt, ending_of_stop
@@ -47,6 +48,7 @@ from ._runner import Parts
 from ._single import Single
 from ._spool import Spool
 from ._sync import FullSync, Scope
+from ._writes import Writes
 
 if TYPE_CHECKING:
     import random
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ._core.listing import File
-    from ._core.models import UserId
+    from ._core.models import RoleId, UserId
     from ._core.report import RunView
     from ._core.waiting import Taken
     from ._core.withheld import WithheldList
@@ -68,6 +70,7 @@ _MAX_POLL_S: Final = 30.0
 _RENEW_S: Final = 10.0
 _REMIND_S: Final = 600.0
 _LOOK_BACK: Final = 50
+_HAND_OVER_S: Final = 1.0
 _SOURCE_RETRY: Final = timedelta(minutes=1)
 _AFTER_CANCEL: Final = timedelta(minutes=1)
 _LOST: Final = "it is empty, but this channel shows an unfinished sync or an open breaker"
@@ -105,7 +108,8 @@ class Control:
         settings: SyncSettings,
         run_above: int = RUN_ABOVE,
     ) -> None:
-        self.clock = clock
+        # All that is decided here, and all that waits, goes by what really passed.
+        self.clock = clock = SteadyClock(clock)
         self._chance = chance
         self.dirty = Dirty(
             clock=clock,
@@ -125,6 +129,13 @@ class Control:
         self._settings = settings
         self._run_above = run_above
         self._spool = Spool(self.ledger, mod_log, clock)
+        self.writes = Writes(
+            self.dirty,
+            clock=clock,
+            deadline_s=settings.sync_deadline_s,
+            recheck_s=settings.sync_doubtful_recheck_s,
+            roles_due=self._roles_due,
+        )
         self._parts = Parts(
             clock=clock,
             chance=chance,
@@ -133,6 +144,7 @@ class Control:
             telemetry=telemetry,
             ledger=self.ledger,
             gate=Gate(self.ledger, store, deadline_s=settings.sync_deadline_s),
+            writes=self.writes,
             patience=settings.patience,
         )
         self._parking = Parking(self.ledger, guild, clock)
@@ -145,7 +157,6 @@ class Control:
             parking=self._parking,
             begin_run=self._begin_changes,
             give_up=self._until_verified,
-            doubted=self._doubt,
         )
         self._sync: FullSync | None = None
         self._task: asyncio.Task[None] | None = None
@@ -155,7 +166,8 @@ class Control:
         self._free.set()
         self._changes_held_until = self.clock.now()
         self._check_at: datetime | None = None
-        self._follows_another = False
+        self._unsure = False  # whether a process before this one may have a request on its way
+        self._sure_at_s = 0.0
         self._plan_check()
         self._nudged = asyncio.Event()
         self.trouble = "it has just started and has not read its state yet"
@@ -163,7 +175,6 @@ class Control:
         self._stopping = False
         self._out_of_touch = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.doubts = 0  # ids that are written again later, because an answer was lost
         self.is_leading = False
         self.is_standby = False
 
@@ -177,6 +188,7 @@ class Control:
         if self._settings.sync_at_start:
             self.want("at start-up")
         self._spawn(self._spool.run_forever())
+        self._spawn(self.writes.run_forever())
         self._spawn(self._lead())
 
     async def stop(self, *, within_s: float) -> None:
@@ -395,12 +407,14 @@ class Control:
     async def _close(self, sync: FullSync, *, full: bool) -> None:
         """Strike the attempt off, and arrange what follows from how it ended."""
         view = sync.view
-        self._doubt(sync.doubtful)
         kind, reason = "", ""
         if view.failure is not None:
             kind = f"{view.failure.kind.name} {view.failure.status or ''}".strip()
             reason = f"{view.failure.kind.value}: {view.failure.reason}"
         if not sync.attempted:
+            if full and view.ending is Ending.FAILED:
+                # What it was for has not even been tried, and no breaker will have it tried again.
+                self.want(view.trigger, at=self.clock.now() + _SOURCE_RETRY)
             await self._tell_of_failure(sync, kind)
             return
         ending = _ending(sync)
@@ -434,8 +448,17 @@ class Control:
     async def _note_verified(self, sync: FullSync, *, full: bool) -> None:
         self._verified += full
         if full:
+            self._unsure = self._unsure and sync.read_from_s < self._sure_at_s
+            self._plan_check()
+            if self._unsure and self._check_at is not None:
+                sync.say_next(
+                    "The bot before this one may have left a request on its way: this one looks "
+                    f"again {when(self._check_at)}."
+                )
             # What was marked before it began was compared, or written, and seen again.
             self.dirty.waiting.settle(but=self.dirty.noted)
+        if sync.is_unanswered and not sync.dry:
+            self.want("to ask Discord again who has left", at=self.clock.now() + _SOURCE_RETRY)
         for what in sync.withholding.used:
             await self.ledger.withhold_no_longer(what)
 
@@ -456,7 +479,8 @@ class Control:
     async def _lead(self) -> None:
         """Hold the lease and work, again and again, for as long as the extension is loaded."""
         wait_s = _POLL_S
-        while True:
+        # A task group that has failed swallows a cancel that meets it.
+        while not self._stopping:
             try:
                 await self._store.open()
                 await self._take_turn()
@@ -475,6 +499,7 @@ class Control:
                 self.is_standby = False
                 self._lead_now(leading=False)
                 await self._drop_run()
+                await self._hand_over()
                 self.ledger.forget()
                 await self._store.close()
             await self.clock.sleep(wait_s)
@@ -497,6 +522,9 @@ class Control:
             await self.clock.sleep(_POLL_S)
         self.is_standby = False
         await self.ledger.load()
+        self._unsure = not self.ledger.was_handed_over
+        # Whoever led before may have died with a request on its way.
+        self._sure_at_s = self.clock.monotonic() + self._settings.sync_deadline_s
         self._store_answers()
         log.info("sync.lease.held", where=self._store.where)
         async with asyncio.TaskGroup() as tasks:
@@ -532,13 +560,13 @@ class Control:
         seen: Sequence[Seen] | None = None
         if not self.ledger.is_trusted:
             seen = await self._mod_log.recent(_LOOK_BACK)
+            self._unsure = seen is None or len(seen) > 0
             if alert.tells_of_a_lost_store(message.title for message in seen or ()):
                 await self.ledger.lose(_LOST)
             else:
                 await self.ledger.trust()
         if self._settings.sync_at_start:
             await self.ledger.withhold_start()
-        self._follows_another = True
         self._lead_now(leading=True)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._end_orphans(seen))
@@ -560,7 +588,6 @@ class Control:
                 due = None
             elif due is None and check is not None:
                 if check <= now:
-                    self._follows_another = False
                     trigger = "to see whether anything has drifted"
                     self._launch(Scope.ALL, trigger, Start.AUTOMATIC, drift=True)
                 else:
@@ -600,7 +627,7 @@ class Control:
         every_s = self._settings.sync_drift_every_s
         spread = self._chance.uniform(0.9, 1.1)
         waits = [every_s * spread] if every_s else []
-        if self._follows_another:
+        if self._unsure:
             waits.append(self._settings.sync_doubtful_recheck_s)
         self._check_at = self.clock.now() + timedelta(seconds=min(waits)) if waits else None
 
@@ -665,6 +692,14 @@ class Control:
                 message_id, followed(notice, run_id=attempt.run_id, url=url)
             )
 
+    async def _hand_over(self) -> None:
+        """Note that whoever leads next need not wait for any request of this process."""
+        settled = not self.writes and not self._parts.gate.writing.locked()
+        if self._stopping and settled and not self._unsure:
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with deadline(self.clock, _HAND_OVER_S):
+                    await self.ledger.hand_over()
+
     async def _drop_run(self) -> None:
         """End a run whose lease went: what it still writes could meet another process's writes."""
         if self._task is None or self._task.done():
@@ -706,24 +741,28 @@ class Control:
         self._launch(Scope.CHANGES, trigger, Start.AUTOMATIC, changes=changes)
 
     async def _until_verified(self) -> None:
-        """Let full syncs take the place of drains that keep failing, until one is verified."""
+        """Let full syncs take the place of drains that keep failing, until one is verified.
+
+        Or until none of them is to come any more, because somebody has cancelled it.
+        """
         before = self._verified
         self.want(_KEEPS_FAILING)
-        while self._verified == before:
-            await self.ledger.changed()
+        while self._verified == before and (self._wish or self._sync or self._is_retried):
+            await self.clock.sleep(_POLL_S)
 
-    def _doubt(self, ids: Collection[UserId]) -> None:
-        """Write ids again later whose answer was lost: the lost request may commit until then."""
-        if ids:
-            self._spawn(self._mark_later(tuple(ids)))
+    @property
+    def _is_retried(self) -> bool:
+        """Whether a full sync starts by itself, now or later."""
+        breaker = self.ledger.state.breaker
+        return breaker.state is not BreakerState.CLOSED or breaker.retry_at is not None
 
-    async def _mark_later(self, ids: Collection[UserId]) -> None:
-        self.doubts += len(ids)
-        try:
-            await self.clock.sleep(self._settings.sync_doubtful_recheck_s)
-            self.dirty.mark(ids)
-        finally:
-            self.doubts -= len(ids)
+    def _roles_due(self, ids: Collection[RoleId]) -> None:
+        """Bring roles once more whose writes were given up; it takes a sync to delete one."""
+        if self._parts.guild.proof is not None and self._parts.guild.roles().keys() >= set(ids):
+            for id_ in ids:
+                self.dirty.mark_role(id_)
+        else:
+            self.want("because the site's answers about roles were lost")
 
     def _new_run_id(self) -> str:
         """Return an id that stands in every trace of a run: short enough to be read out."""

@@ -71,6 +71,7 @@ class Ledger:
         self._salt = ""
         self._past: list[str] = []
         self.is_trusted = False
+        self.was_handed_over = True
         self.state = State()
         self.parked: dict[UserId, ParkedRecord] = {}
         self.alerts: dict[str, Alert] = {}
@@ -125,8 +126,10 @@ class Ledger:
         salt = kept.get("salt")
         self._salt = salt if isinstance(salt, str) else f"{self._chance.getrandbits(128):032x}"
         self.is_trusted = "born" in kept
+        # A new store has no one before; what an older version left says nothing of how it ended.
+        self.was_handed_over = not kept or kept.get("handed-over") is True
         self.died = self.state.attempt
-        aside: dict[str, Json | None] = {"salt": self._salt}
+        aside: dict[str, Json | None] = {"salt": self._salt, "handed-over": None}
         for key, fault in unreadable.items():
             log.error("sync.store.unreadable", key=key, fault=fault)
             aside |= {f"unreadable/{self._clock.now().isoformat()}/{key}": kept[key], key: None}
@@ -167,6 +170,10 @@ class Ledger:
             {"born": self._clock.now().isoformat()},
         )
         self.is_trusted = True
+
+    async def hand_over(self) -> None:
+        """Note that this process has left no request unanswered."""
+        await self._move(lambda _: (self.state, ()), {"handed-over": True})
 
     def forget(self) -> None:
         """Know nothing any more: the lease went, and with it the right to act on what was read."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,11 +20,11 @@ from ._core.pace import Pace
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Group, Kind, departures_need_approval
 from ._core.waiting import Waiting
-from ._errors import CancelledByPersonError, RunStoppedError, StoreError
+from ._errors import RunStoppedError
 from ._runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from ._core.models import RoleId, UserId
@@ -56,12 +57,13 @@ class Dirty:
         self._clock = clock
         self.waiting = Waiting(limit=limit)
         self.roles: set[RoleId] = set()
+        self._roles_on_their_way: frozenset[RoleId] = frozenset()
         self.noted: set[UserId] = set()
         self.overflow = overflow
         self._marked = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self.waiting) + len(self.roles)
+        return len(self.waiting) + len(self.roles | self._roles_on_their_way)
 
     @property
     def users(self) -> AbstractSet[UserId]:
@@ -88,6 +90,19 @@ class Dirty:
         """Mark a role that was created or changed."""
         self.roles.add(id_)
         self._marked.set()
+
+    @contextmanager
+    def taking_roles(self) -> Iterator[frozenset[RoleId]]:
+        """Take all roles that wait, to be written in here; they wait again if that fails."""
+        taken = self._roles_on_their_way = frozenset(self.roles)
+        self.roles.clear()
+        try:
+            yield taken
+        except BaseException:
+            self.roles |= taken
+            raise
+        finally:
+            self._roles_on_their_way = frozenset()
 
     def put_back(self, taken: Taken) -> None:
         """Let ids wait again that were taken and could not be sent."""
@@ -124,7 +139,6 @@ class LiveUpdates:
         parking: Parking,
         begin_run: Callable[[], Awaitable[None]],
         give_up: Callable[[], Awaitable[None]],
-        doubted: Callable[[Collection[UserId]], None],
     ) -> None:
         self._parts = parts
         self._clock = parts.clock
@@ -135,7 +149,6 @@ class LiveUpdates:
         self._parking = parking
         self._begin_run = begin_run
         self._give_up = give_up
-        self._doubted = doubted
         self._wrote = (float("-inf"), 0.0)  # when the latest write began, and how long it took
         self._sent: deque[tuple[float, int]] = deque()
         self._behind = False
@@ -194,32 +207,22 @@ class LiveUpdates:
         self._behind = waiting.count(kind) > 0
         try:
             await self._bring(taken)
-        except (RunStoppedError, CancelledByPersonError, StoreError, asyncio.CancelledError):
+        except BaseException:
             self._dirty.put_back(taken)
             raise
         waiting.done(taken)
 
     async def _bring_roles(self) -> None:
         """Write each marked role that there still is."""
-        ids, self._dirty.roles = self._dirty.roles, set()
         runner = Runner(self._parts, self._new_run_id(), attempt=False)
-        try:
+        with self._dirty.taking_roles() as ids:
             refused = await runner.write_roles(ids, known=True)
-        except (RunStoppedError, CancelledByPersonError, StoreError, asyncio.CancelledError):
-            self._dirty.roles |= ids
-            raise
         log.info("sync.drain.finished", kind="roles", ids=len(ids), refused=refused)
 
     async def _bring(self, taken: Taken) -> None:
         """Bring ids of one kind to the site in one request, if nothing is wrong with them."""
         run_id = self._new_run_id()
-        doubtful: frozenset[UserId] = frozenset()
-
-        def changed(delivery: run.Delivery, _waiting: str | None, _latest_s: float) -> None:
-            nonlocal doubtful
-            doubtful = delivery.doubtful
-
-        runner = Runner(self._parts, run_id, attempt=False, changed=changed)
+        runner = Runner(self._parts, run_id, attempt=False)
         await runner.prove()
         held = await self._parking.held()
         ids = tuple(id_ for id_ in taken.ids if id_ not in held)
@@ -235,8 +238,8 @@ class LiveUpdates:
                 )
             )
         finally:
-            self._doubted(doubtful)
-            self._wrote = (began, self._clock.monotonic() - began)
+            # What it took the site, and not how long it waited for a breaker or for its turn.
+            self._wrote = (self._clock.monotonic() - runner.latest_s, runner.latest_s)
             self._sent.append((began, len(ids)))
         refused = {row.id for row in delivery.parked}
         written = [id_ for id_ in ids if id_ not in refused and id_ not in {*delivery.left_out}]

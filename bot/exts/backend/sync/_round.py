@@ -82,6 +82,7 @@ class RoundSync(FullSync):
             self._end(Ending.PLANNED)
             return
         await self._delete_roles(role_diff.delete)
+        await self._verify_roles()
         self._end(Ending.VERIFIED)
 
     # -- one round --------------------------------------------------------------------------------

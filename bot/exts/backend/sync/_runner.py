@@ -23,6 +23,7 @@ from ._core.outcome import (
     RejectedRows,
     RejectedWhole,
     classify,
+    leaves_doubt,
 )
 from ._core.pace import Tuning
 from ._core.patience import Failure, FailureKind, Patience, PatienceLimits, fatal
@@ -31,14 +32,15 @@ from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 
-    from ._core.models import Role, RoleId
+    from ._core.models import Role, RoleId, UserId
     from ._core.outcome import Answer, NoAnswer
     from ._core.requests import Request
     from ._gate import Gate
     from ._ledger import Ledger
     from ._ports import Clock, Guild, Proof, Site, Telemetry
+    from ._writes import Writes
 
     _T = TypeVar("_T")
 
@@ -56,6 +58,7 @@ class Parts:
     telemetry: Telemetry
     ledger: Ledger
     gate: Gate
+    writes: Writes
     patience: PatienceLimits
 
 
@@ -79,7 +82,8 @@ class Runner:
         self._changed = changed
         self._unanswered = self._failing = self._applied = False
         self._cancelled = asyncio.Event()
-        self._latest_s = 0.0
+        self.latest_s = 0.0
+        self.roles_written: set[RoleId] = set()
         self.figures = RunFigures()
         self.tuning = Tuning()
         self._clock = parts.clock
@@ -153,7 +157,7 @@ class Runner:
             await self._or_cancelled(gate.writing.acquire(), undo=gate.writing.release)
             try:
                 # Whatever held before may have changed while this waited for its turn.
-                if gate.admits(run_id) and self._parts.guild.proof is not None:
+                if self._may_write():
                     yield
                     return
             finally:
@@ -183,7 +187,9 @@ class Runner:
                 request = make(tries)
                 if request is None:
                     return None
-                outcome, _ = await self._ask_once(request)
+                outcome = await self._ask_once(request)
+            if outcome is None:
+                continue  # the gate has closed before it left
             tries += 1
             if isinstance(outcome, Failing | Overloaded):
                 self.patience = self.patience.failed(outcome)
@@ -205,7 +211,7 @@ class Runner:
             self.patience = delivery.patience
             if self._changed is not None:
                 waiting = step.reason if isinstance(step, run.Wait) else None
-                self._changed(before, waiting, self._latest_s)
+                self._changed(before, waiting, self.latest_s)
             # After it was told: the last message must count the chunk that came just before.
             self._check_cancelled()
             match step:
@@ -251,6 +257,7 @@ class Runner:
 
     async def delete_role(self, id_: RoleId) -> None:
         """Delete a role from the site; one that is gone already is as good."""
+        self.roles_written.add(id_)
         await self._write(lambda _: requests.delete_role(id_))
 
     async def _write_role(self, id_: RoleId, *, known: bool) -> str | None:
@@ -262,6 +269,7 @@ class Runner:
             return make
 
         update, create = made_by(requests.update_role), made_by(requests.create_role)
+        self.roles_written.add(id_)
         outcome = await self._write(update if known else create)
         if isinstance(outcome, NotFound):
             outcome = await self._write(create)
@@ -286,6 +294,8 @@ class Runner:
         # Without a cache Discord is asked, which may take long: others may write meanwhile.
         await self.wait(self._parts.guild.look_up(step.batch.ids))
         async with self._admitted():
+            # Before they are read: whoever leaves from now on may leave a row behind.
+            self._parts.writes.begun(step.batch.ids)
             # Read inside the gate and not before: what another write waited for may have changed.
             members = await self.wait(self._parts.guild.members(step.batch.ids))
             sent, body = compose(step.batch, members, max_bytes=step.max_bytes)
@@ -296,8 +306,10 @@ class Runner:
             if body is not None:
                 if self._attempt:
                     await self._before_chunk(len(sent.ids))
-                request = requests.write_users(step.batch.kind, body, rows=len(sent.ids))
-                outcome, self._latest_s = await self._ask_once(request)
+                request = requests.write_users(step.batch.kind, body, users=sent.ids)
+                outcome = await self._ask_once(request)
+                if outcome is None:  # the gate has closed before it left
+                    sent = run.Sent(batch=step.batch, ids=(), unsent=step.batch.ids)
         self._applied = self._applied or isinstance(outcome, Applied)
         return run.record(
             # Its patience has waited meanwhile, for Discord, a pause or another write.
@@ -305,7 +317,7 @@ class Runner:
             sent,
             outcome,
             now=self._clock.now(),
-            seconds=self._latest_s,
+            seconds=self.latest_s,
             jitter=self._parts.chance.random(),
         )
 
@@ -318,53 +330,93 @@ class Runner:
     async def _probe(self, target_s: float) -> Failing | Overloaded | None:
         """Ask for the healthcheck and one small read; both must be well and within the target."""
         for request in (requests.healthcheck(), requests.page(1, size=1)):
-            outcome, seconds = await self._ask_once(request)
+            outcome = await self._ask_once(request)
+            assert outcome is not None  # noqa: S101 - the gate is for writes
             match outcome:
-                case Applied() if seconds <= target_s * 2:
+                case Applied() if self.latest_s <= target_s * 2:
                     continue
                 case Failing() | Overloaded():
                     return outcome
                 case Applied():
-                    reason = f"{request.path} took {seconds:.1f} s"
+                    reason = f"{request.path} took {self.latest_s:.1f} s"
                     return Failing(status=None, reason=reason, lost=False)
                 case _:
                     reason = f"{request.path}: {type(outcome).__name__}"
                     return Failing(status=None, reason=reason, lost=False)
         return None
 
-    async def _ask_once(self, request: Request) -> tuple[Outcome, float]:
+    async def _ask_once(self, request: Request) -> Outcome | None:
+        """Send a request and say what came of it; None if it is a write that may not leave now."""
         self.figures.requests += 1
         request_id = f"{self._run_id}-{self.figures.requests}"
-        answer = await self._answer(self._parts.site.send(request, request_id=request_id))
-        outcome = classify(
-            answer,
-            purpose=request.purpose,
-            now=self._clock.now(),
-            rows=request.rows,
-            read=request.read,
-        )
+        in_doubt = request.writes
+        try:
+            answer = await self._answer(request, request_id)
+            if answer is None:
+                in_doubt = False
+                self.figures.requests -= 1
+                return None
+            outcome = classify(
+                answer,
+                purpose=request.purpose,
+                now=self._clock.now(),
+                rows=request.rows,
+                read=request.read,
+            )
+            in_doubt = request.writes and leaves_doubt(outcome)
+        except RunStoppedError:
+            in_doubt = False  # the gate said so, before it left
+            raise
+        finally:
+            # However it ended: nobody waits for this write any more.
+            if in_doubt:
+                self._parts.writes.lost(request)
+        self.latest_s = answer.seconds
         self._failing = isinstance(outcome, Failing | Overloaded)
         at_s = self._clock.monotonic() - self._began_s
         self.figures.asked(request, answer.seconds, at_s=at_s)
         self._parts.telemetry.asked(request, request_id, outcome, answer.seconds)
-        return outcome, answer.seconds
+        return outcome
 
-    async def _answer(self, sending: Coroutine[Any, Any, Answer | NoAnswer]) -> Answer | NoAnswer:
+    async def _answer(self, request: Request, request_id: str) -> Answer | NoAnswer | None:
         """Wait for an answer; once the run was told to stop, only for a short while more."""
-        request = asyncio.ensure_future(sending)
+        sending = asyncio.ensure_future(self._leave(request, request_id))
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         self._unanswered = True
         try:
-            await wait_first({request, cancelled}, clock=self._clock)
-            if not request.done():
-                await wait_first({request}, clock=self._clock, within_s=_GRACE_S)
-            if not request.done():
+            await wait_first({sending, cancelled}, clock=self._clock)
+            if not sending.done():
+                await wait_first({sending}, clock=self._clock, within_s=_GRACE_S)
+            if not sending.done():
                 raise CancelledByPersonError
             self._unanswered = False
-            return request.result()
+            return sending.result()
         finally:
-            request.cancel()
+            sending.cancel()
             cancelled.cancel()
+
+    async def _leave(self, request: Request, request_id: str) -> Answer | NoAnswer | None:
+        """Send a request, unless it is a write and the gate has closed since it was admitted."""
+        if request.writes and not self._may_write():
+            return None
+        return await self._parts.site.send(request, request_id=request_id)
+
+    def _may_write(self) -> bool:
+        return self._parts.gate.admits(self._as) and self._parts.guild.proof is not None
+
+    async def quiet(self) -> None:
+        """Wait until no write is on its way: what is read before may be old when it is answered."""
+        writing = self._parts.gate.writing
+        await self._or_cancelled(writing.acquire(), undo=writing.release)
+        writing.release()
+
+    async def waited_out(
+        self, users: Collection[UserId] = (), roles: Collection[RoleId] = ()
+    ) -> None:
+        """Wait until no write that was given up can change these any more."""
+        while (left_s := self._parts.writes.ends_in_s(users, roles)) > 0:
+            await self._sleep(left_s)
+            self.patience = self.patience.waited(timedelta(seconds=left_s))
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():

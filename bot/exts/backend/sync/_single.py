@@ -80,6 +80,8 @@ class Single:
             known_parked=self._parking.known,
         )
         delivery = await self._runner.deliver(delivery)
+        # What is read before a lost write has ended says nothing of what the row will be.
+        await self._runner.waited_out((self._id,))
         taken = () if delivery.parked else (self._id,)
         await self._parking.settle(delivery.parked, taken=taken, run_id=self._run_id)
         if delivery.parked:

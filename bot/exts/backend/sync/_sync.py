@@ -20,7 +20,7 @@ from ._core.models import Member, RoleId, UserId
 from ._core.outcome import Applied, NotFound
 from ._core.pace import Pace, PaceLimits
 from ._core.patience import Failure, FailureKind
-from ._core.plan import Cause, Kind, Plan, Planner, Reason
+from ._core.plan import Cause, Group, Kind, Plan, Planner, Reason
 from ._core.reading import Cursor
 from ._core.report import Ending, Phase, RoleTally, RunView, quote, tuned
 from ._core.wire import Capabilities, Page
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Callable,
         Collection,
         Iterable,
+        Iterator,
         Mapping,
         Sequence,
     )
@@ -98,10 +99,11 @@ class FullSync:
         self._begin = begin
         self._due = True
         self.attempted = False
+        self.is_unanswered = False  # Discord did not say who has left
+        self.read_from_s = float("-inf")  # when its reading began, by the monotonic clock
         self.probe = probe
         self.found: Drift | None = None
         self._drift = drift
-        self.doubtful: frozenset[UserId] = frozenset()
         self.scope = scope
         self._dirty = dirty
         self._changes = changes
@@ -232,6 +234,10 @@ class FullSync:
             self._pace, max_items=self._parts.ledger.state.memory.max_items(self._pace.max_items)
         )
         self._show(members=proof.members, phase=Phase.SITE)
+        # A row that is read while another's write to it is on its way says nothing of what it will
+        # be: what leaves from here on carries values that are newer than all that this sync is for.
+        await self._runner.quiet()
+        self.read_from_s = self._clock.monotonic()
         await self._discover()
         if self.scope is Scope.CHANGES:
             await self._write_changes()
@@ -286,6 +292,7 @@ class FullSync:
         if plan is not None:
             await self._write_users(plan, witness)
         await self._delete_roles(role_diff.delete)
+        await self._verify_roles()
         self._end(Ending.VERIFIED)
 
     # -- reading ----------------------------------------------------------------------------------
@@ -382,8 +389,9 @@ class FullSync:
         await self._runner.prove()
         gone = await self._runner.wait(self._guild.departed([UserId(id_) for id_ in believed.ids]))
         if gone is None:
-            reason = "Discord did not answer who has left; the next sync asks again."
+            reason = "Discord did not answer who has left; it is asked again in a minute."
             self._show(withheld=len(absent), withheld_reason=reason)
+            self.is_unanswered = True
             return
         if not self.dry:
             # Here after all, though the cache did not have them when they were compared.
@@ -457,18 +465,27 @@ class FullSync:
         """Bring what events have marked to the site, which isn't read before."""
         held = await self._parking.held()
         ids = {taken.kind: tuple(i for i in taken.ids if i not in held) for taken in self._changes}
-        created = ids.get(Kind.CREATE, ())
-        # A create passes over the rows that exist, so an update follows it.
-        ids[Kind.UPDATE] = (*created, *ids.get(Kind.UPDATE, ()))
         count = sum(len(taken.ids) for taken in self._changes)
         plan = Plan(
-            groups=tuple(group_of(kind, ids[kind]) for kind in Kind if ids.get(kind)),
+            groups=tuple(self._groups(ids)),
             causes=(Cause(reason=Reason.SEEN, role_id=None, count=count),),
             rows=0,
             in_guild_rows=0,
         )
-        self._show(planned=plan.total, still_parked=len(held), causes=plan.causes)
+        self._show(
+            planned=sum(len(kept) for kept in ids.values()),
+            still_parked=len(held),
+            causes=plan.causes,
+        )
         await self._write_users(plan, None)
+
+    def _groups(self, ids: Mapping[Kind, tuple[UserId, ...]]) -> Iterator[Group]:
+        for kind in Kind:
+            if ids.get(kind):
+                yield group_of(kind, ids[kind])
+            if ids.get(kind) and kind is Kind.CREATE:
+                # A create passes over the rows that exist, so an update follows it.
+                yield replace(group_of(Kind.UPDATE, ids[kind]), counted=False)
 
     def _return_changes(self) -> None:
         """Let what was not brought to the site wait again."""
@@ -500,7 +517,6 @@ class FullSync:
             planned=self.view.planned,
             tally=self.view.tally,
             parked=before,
-            doubtful=self.doubtful,
         )
         try:
             delivery = await self._runner.deliver(delivery)
@@ -531,6 +547,7 @@ class FullSync:
         await self._look_after(delivery.left_out)
         touched = {id_ for group in plan.groups for id_ in group.ids}
         touched -= {row.id for row in delivery.parked}
+        await self._wait_out(touched)
         differing = await self._still_differing(touched)
         written = frozenset(touched)
         if not differing.total:
@@ -539,23 +556,21 @@ class FullSync:
         again = await self._runner.deliver(
             replace(
                 delivering.start(
-                    differing.groups,
+                    # What is sent once more has been counted, as whatever it was.
+                    (replace(group, counted=False) for group in differing.groups),
                     pace=delivery.pace,
                     patience=self._runner.patience,
                     witness=delivery.witness,
                     known_parked=delivery.known_parked,
                 ),
-                # What is sent once more has been counted once.
-                tally=replace(
-                    delivery.tally, updated=max(0, delivery.tally.updated - differing.total)
-                ),
-                doubtful=delivery.doubtful,
+                tally=delivery.tally,
                 parked=delivery.parked,
                 planned=delivery.planned,
             )
         )
         touched = {id_ for group in differing.groups for id_ in group.ids}
         touched -= {row.id for row in again.parked}
+        await self._wait_out(touched)
         rest = await self._still_differing(touched)
         if rest.total > self._parts.patience.tolerated(plan.total):
             reason = f"{rest.total:,} of {plan.total:,} rows"
@@ -567,6 +582,48 @@ class FullSync:
         )
         self._show(parked=(*again.parked, *altered))
         return written - {row.id for row in self.view.parked}
+
+    async def _wait_out(
+        self, users: Collection[UserId] = (), roles: Collection[RoleId] = ()
+    ) -> None:
+        """Read nothing back before every write of these was answered, or has ended unanswered."""
+        if self._parts.writes.ends_in_s(users, roles):
+            self._show(slow="a request that was not answered may still be at work on the site")
+            await self._runner.waited_out(users, roles)
+            self._show(slow=None)
+
+    async def _verify_roles(self) -> None:
+        """Look again at the roles of which a write was not answered; send what differs once more.
+
+        A role whose write was answered needs no second look: the answer is about that one role.
+        """
+        doubtful = self._runner.roles_written & self._parts.writes.roles_in_doubt
+        if not doubtful:
+            return
+        self._show(phase=Phase.VERIFYING)
+        await self._wait_out(roles=doubtful)
+        differing = await self._differing_roles(doubtful)
+        if not differing.total:
+            return
+        log.warning("sync.verify.differs", roles=differing.total)
+        await self._runner.write_roles(differing.create, known=False)
+        await self._runner.write_roles(differing.update, known=True)
+        await self._delete_roles(differing.delete)
+        await self._wait_out(roles=doubtful)
+        rest = await self._differing_roles(doubtful)
+        if rest.total:
+            reason = f"{rest.total:,} roles"
+            raise RunStoppedError(Failure(kind=FailureKind.UNVERIFIED, reason=reason))
+
+    async def _differing_roles(self, among: Collection[RoleId]) -> RoleDiff:
+        site_roles = await self._read_roles()
+        await self._runner.prove()
+        diff = diff_roles(self._guild.roles(), site_roles)
+        return RoleDiff(
+            create=tuple(id_ for id_ in diff.create if id_ in among),
+            update=tuple(id_ for id_ in diff.update if id_ in among),
+            delete=tuple(id_ for id_ in diff.delete if id_ in among),
+        )
 
     async def _look_after(self, left_out: Collection[UserId]) -> None:
         """Let the live worker see to those of whom the guild spoke differently by then."""
@@ -601,7 +658,6 @@ class FullSync:
     def _show_delivery(
         self, delivery: delivering.Delivery, waiting: str | None, latest_s: float
     ) -> None:
-        self.doubtful = delivery.doubtful
         done = max(0, delivery.planned - delivery.remaining)
         rate = 0.0
         if self._writing_since is not None:

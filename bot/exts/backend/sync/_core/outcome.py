@@ -158,6 +158,23 @@ _LOST: Final = frozenset({Lost.DEADLINE, Lost.CONNECTION, Lost.TOO_LONG})
 _UNREADABLE: Final = object()
 
 
+def leaves_doubt(outcome: Outcome) -> bool:
+    """Say whether a write so answered may still be at work on the site, and commit later.
+
+    Only the contract's own answer says that it is not; whatever never reached the site, or was
+    turned away for being too much, was not begun.
+    """
+    match outcome:
+        case Failing(status=status, lost=lost):
+            return lost or status is not None
+        case Overloaded(status=status):
+            return status != 429
+        case ProtocolError():
+            return True
+        case _:
+            return False
+
+
 def classify(
     answer: Answer | NoAnswer,
     *,

@@ -35,12 +35,13 @@ class Group:
     """Ids that are sent alike; `fields` are the changed ones, in the order of `Field`.
 
     The site writes the union of the fields in a request to every row of it, so rows with different
-    changed fields never share a request.
+    changed fields never share a request. Ids that stand in another group, too, are `counted` there.
     """
 
     kind: Kind
     fields: tuple[Field, ...]
     ids: tuple[UserId, ...]
+    counted: bool = True
 
 
 class Reason(StrEnum):

@@ -20,7 +20,8 @@ class Request:
     """A request to the site; `path` is relative to the API's base.
 
     `rows` is how many rows the body holds, `read` turns the body of a success into a value.
-    `minimal` asks for an answer without the rows, where the site offers that.
+    `minimal` asks for an answer without the rows, where the site offers that. `users` and `role`
+    are whom, or what, a write names.
     """
 
     method: str
@@ -31,6 +32,8 @@ class Request:
     rows: int = 1
     read: Callable[[object], object] | None = None
     minimal: bool = False
+    users: tuple[UserId, ...] = ()
+    role: RoleId | None = None
 
     @property
     def writes(self) -> bool:
@@ -81,15 +84,19 @@ def user(id_: UserId) -> Request:
     )
 
 
-def write_users(kind: Kind, body: bytes, *, rows: int) -> Request:
-    """Create users, or update the given fields of users that the site knows."""
+def write_users(kind: Kind, body: bytes, *, users: tuple[UserId, ...]) -> Request:
+    """Create users, or update the given fields of users that the site knows.
+
+    `body` holds a row for each of `users`.
+    """
     creating = kind is Kind.CREATE
     return Request(
         method="POST" if creating else "PATCH",
         path="bot/users" if creating else "bot/users/bulk_patch",
         purpose=Purpose.CREATE if creating else Purpose.UPDATE,
         body=body,
-        rows=rows,
+        rows=len(users),
+        users=users,
         minimal=True,
     )
 
@@ -106,6 +113,7 @@ def create_role(role: Role) -> Request:
         path="bot/roles",
         purpose=Purpose.CREATE_ROLE,
         body=wire.encode(wire.role_row(role)),
+        role=role.id,
     )
 
 
@@ -116,12 +124,13 @@ def update_role(role: Role) -> Request:
         path=f"bot/roles/{role.id}",
         purpose=Purpose.UPDATE_ROLE,
         body=wire.encode(wire.role_row(role)),
+        role=role.id,
     )
 
 
 def delete_role(id_: RoleId) -> Request:
     """Delete a role."""
-    return Request(method="DELETE", path=f"bot/roles/{id_}", purpose=Purpose.DELETE_ROLE)
+    return Request(method="DELETE", path=f"bot/roles/{id_}", purpose=Purpose.DELETE_ROLE, role=id_)
 
 
 def _read_health(value: object) -> None:

@@ -15,7 +15,7 @@ pace's size off its front; what the site says of the chunk puts ids back, drops 
     overloaded           put back; wait as long as the site says; start again from the floor
     failing              cut in two halves under suspicion; wait
     answer lost          the same, but first wait until the site is well and any request that may
-                         still be running there has ended; the ids are doubtful
+                         still be running there has ended
     refused, protocol    stop
 
 A row that makes the site fail (500) is found like a rejected one, only that a failing site must not
@@ -65,7 +65,8 @@ class Batch:
     `tries` counts the failing answers that this batch, or one that it was cut from, has had.
     `alone` counts those of its one row by itself: a row inherits suspicion from what it was cut
     from, but no blame. `heals` marks the create that is sent because the site did not know an id of
-    an update, and `created` that update, which is sent again behind it.
+    an update, and `created` that update, which is sent again behind it. Where `counted` is false,
+    its ids are counted with another batch.
     """
 
     kind: Kind
@@ -73,6 +74,7 @@ class Batch:
     ids: tuple[UserId, ...]
     tries: int = 0
     alone: int = 0
+    counted: bool = True
     heals: bool = False
     created: bool = False
     witness: bool = False
@@ -158,7 +160,7 @@ class Tally:
         return self.created + self.updated + self.departed
 
     def plus(self, batch: Batch, rows: int) -> Tally:
-        if batch.heals:
+        if batch.heals or not batch.counted:
             return self
         match batch.kind:
             case Kind.CREATE:
@@ -175,9 +177,8 @@ class Tally:
 class Delivery:
     """The state of bringing changes to the site.
 
-    `left_out` are ids that the guild spoke differently of when their turn came, `doubtful` those
-    whose answer was lost. `known_parked` were parked by runs before: that the site rejects them
-    again says nothing new.
+    `left_out` are ids that the guild spoke differently of when their turn came. `known_parked` were
+    parked by runs before: that the site rejects them again says nothing new.
     """
 
     queue: tuple[Batch, ...]
@@ -189,7 +190,6 @@ class Delivery:
     parked: tuple[ParkedRow, ...] = ()
     known_parked: frozenset[UserId] = frozenset()
     left_out: tuple[UserId, ...] = ()
-    doubtful: frozenset[UserId] = frozenset()
     roles_tried: frozenset[RoleId] = frozenset()
     roles_wanted: frozenset[RoleId] = frozenset()
     waiting: Wait | None = None
@@ -199,7 +199,7 @@ class Delivery:
     @property
     def remaining(self) -> int:
         """How many planned changes still wait in the queue."""
-        return sum(len(b.ids) for b in self.queue if not b.heals and not b.witness)
+        return sum(len(b.ids) for b in self.queue if b.counted and not b.heals and not b.witness)
 
 
 def start(
@@ -211,12 +211,14 @@ def start(
     known_parked: frozenset[UserId] = frozenset(),
 ) -> Delivery:
     """Return the state before the first chunk; `witness` is an id whose row is right already."""
-    queue = tuple(Batch(kind=g.kind, fields=g.fields, ids=g.ids) for g in groups if g.ids)
+    queue = tuple(
+        Batch(kind=g.kind, fields=g.fields, ids=g.ids, counted=g.counted) for g in groups if g.ids
+    )
     return Delivery(
         queue=queue,
         pace=pace,
         patience=patience,
-        planned=sum(len(batch.ids) for batch in queue),
+        planned=sum(len(batch.ids) for batch in queue if batch.counted),
         witness=witness,
         known_parked=known_parked,
     )
@@ -394,8 +396,7 @@ def _failing(
     state = _call_witness(state)
     if outcome.lost:
         wait = Wait(until=now + state.patience.limits.deadline, reason=outcome.reason)
-        doubtful = state.doubtful.union(() if batch.witness else batch.ids)
-        return replace(state, doubtful=doubtful, probing=True, waiting=wait)
+        return replace(state, probing=True, waiting=wait)
     return _wait(state, outcome, now, jitter)
 
 

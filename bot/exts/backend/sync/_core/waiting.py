@@ -149,6 +149,10 @@ class Waiting:
             return []
         return sorted(id_ for id_ in left_out if id_ not in present and self.kind_of(id_) is None)
 
+    def written(self, ids: Iterable[UserId]) -> None:
+        """Note that these are being written: each may be a row when they leave."""
+        self._fresh.difference_update(ids)
+
     def run_began(self) -> None:
         """Note that a full sync is on: whoever waits may have become a row when they leave."""
         self._run_is_on = True

@@ -94,7 +94,7 @@ def known(answer: Answer | NoAnswer) -> tuple[object, ...]:
         (requests.page(2, size=50), "GET /base/bot/users?page=2&page_size=50", {}, b""),
         (requests.user(UserId(7)), "GET /base/bot/users/7", {}, b""),
         (
-            requests.write_users(Kind.UPDATE, b'[{"id":7}]', rows=1),
+            requests.write_users(Kind.UPDATE, b'[{"id":7}]', users=(UserId(7),)),
             "PATCH /base/bot/users/bulk_patch",
             {"Content-Type": "application/json", "Prefer": "return=minimal"},
             b'[{"id":7}]',

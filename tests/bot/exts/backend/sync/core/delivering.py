@@ -14,6 +14,7 @@ from bot.exts.backend.sync._core.outcome import (
     Outcome,
     Overloaded,
     classify,
+    leaves_doubt,
 )
 from bot.exts.backend.sync._core.pace import Pace, PaceLimits
 from bot.exts.backend.sync._core.patience import Patience, PatienceLimits
@@ -31,13 +32,15 @@ class Course:
     """How a delivery went: its last state and step, every request's ids, and what was applied.
 
     `applied` holds the planned ids of each request that was answered as applied, in order.
-    `failing` is the longest row of failing answers, probes included.
+    `doubtful` are the ids of requests that the contract did not answer. `failing` is the longest
+    row of failing answers, probes included.
     """
 
     state: run.Delivery
     last: run.Stop | run.Done
     sizes: list[int] = field(default_factory=list)
     applied: list[UserId] = field(default_factory=list)
+    doubtful: set[UserId] = field(default_factory=set)
     failing: int = 0
 
 
@@ -130,10 +133,12 @@ def _send(  # noqa: PLR0917 - private, and called once
         return state, None, now
     assert len(body) <= step.max_bytes or len(sent.ids) == 1
     course.sizes.append(len(sent.ids))
-    request = requests.write_users(batch.kind, body, rows=len(sent.ids))
+    request = requests.write_users(batch.kind, body, users=sent.ids)
     answer = site.write(request)
     now += timedelta(seconds=answer.seconds)
     outcome = _classified(answer, request, now)
+    if leaves_doubt(outcome):
+        course.doubtful.update(sent.ids)
     if isinstance(outcome, Applied) and not batch.heals and not batch.witness:
         course.applied.extend(sent.ids)
     state = run.record(state, sent, outcome, now=now, seconds=answer.seconds, jitter=jitter)

@@ -171,7 +171,7 @@ class Fencing(RuleBasedStateMachine):
         self.site.troubles = list(troubles)
         course = deliver(begin(*groups), self.site, self.guild, before_send=live)
         self.site.troubles = []
-        self.doubtful |= course.state.doubtful
+        self.doubtful |= course.doubtful
         return course
 
     def mark(self, ids: Iterable[UserId]) -> None:

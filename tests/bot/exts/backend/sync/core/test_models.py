@@ -9,11 +9,13 @@ from bot.exts.backend.sync._core.models import (
     MAX_ID,
     Member,
     Role,
+    RoleId,
     faults,
+    holding_only,
     role_faults,
 )
 
-from .examples import member, members, role, roles
+from .examples import member, members, role, role_ids, roles
 
 # Any text at all: JSON can carry half of a surrogate pair, and so can a name from Discord.
 ANY_TEXT = st.text(st.characters(), max_size=101)
@@ -111,3 +113,11 @@ def test_a_name_has_no_fault_exactly_if_it_can_be_stored(name: str) -> None:
     taken = [faults(known) is None, role_faults(role(5, name=name)) is None]
 
     assert taken == [is_storable(name) and 1 <= len(name) <= limit for limit in (32, 100)]
+
+
+def test_a_member_holds_no_role_that_is_gone() -> None:
+    """Nobody tells of that loss; whoever holds none of them stays the very same."""
+    held = member(7, roles=role_ids(1, 2, 3))
+
+    assert holding_only(held, {RoleId(1), RoleId(3)}) == member(7, roles=role_ids(1, 3))
+    assert holding_only(held, {RoleId(1), RoleId(2), RoleId(3)}) is held

@@ -8,7 +8,7 @@ from bot.exts.backend.sync._core.outcome import Purpose
 from bot.exts.backend.sync._core.plan import Kind
 from bot.exts.backend.sync._core.requests import Request
 
-from .examples import role
+from .examples import role, user_ids
 from .samples import SAMPLES
 
 ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
@@ -62,7 +62,7 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
             ),
         ),
         (
-            requests.write_users(Kind.CREATE, b"[{},{}]", rows=2),
+            requests.write_users(Kind.CREATE, b"[{},{}]", users=user_ids(1, 2)),
             Request(
                 method="POST",
                 path="bot/users",
@@ -70,26 +70,29 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
                 body=b"[{},{}]",
                 rows=2,
                 minimal=True,
+                users=user_ids(1, 2),
             ),
         ),
         (
-            requests.write_users(Kind.UPDATE, b"[{}]", rows=1),
+            requests.write_users(Kind.UPDATE, b"[{}]", users=user_ids(1)),
             Request(
                 method="PATCH",
                 path="bot/users/bulk_patch",
                 purpose=Purpose.UPDATE,
                 body=b"[{}]",
                 minimal=True,
+                users=user_ids(1),
             ),
         ),
         (
-            requests.write_users(Kind.DEPARTURE, b"[{}]", rows=1),
+            requests.write_users(Kind.DEPARTURE, b"[{}]", users=user_ids(1)),
             Request(
                 method="PATCH",
                 path="bot/users/bulk_patch",
                 purpose=Purpose.UPDATE,
                 body=b"[{}]",
                 minimal=True,
+                users=user_ids(1),
             ),
         ),
         (
@@ -98,15 +101,29 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
         ),
         (
             requests.create_role(role(5)),
-            Request(method="POST", path="bot/roles", purpose=Purpose.CREATE_ROLE, body=ROLE_BODY),
+            Request(
+                method="POST",
+                path="bot/roles",
+                purpose=Purpose.CREATE_ROLE,
+                body=ROLE_BODY,
+                role=RoleId(5),
+            ),
         ),
         (
             requests.update_role(role(5)),
-            Request(method="PUT", path="bot/roles/5", purpose=Purpose.UPDATE_ROLE, body=ROLE_BODY),
+            Request(
+                method="PUT",
+                path="bot/roles/5",
+                purpose=Purpose.UPDATE_ROLE,
+                body=ROLE_BODY,
+                role=RoleId(5),
+            ),
         ),
         (
             requests.delete_role(RoleId(5)),
-            Request(method="DELETE", path="bot/roles/5", purpose=Purpose.DELETE_ROLE),
+            Request(
+                method="DELETE", path="bot/roles/5", purpose=Purpose.DELETE_ROLE, role=RoleId(5)
+            ),
         ),
     ],
     ids=lambda value: f"{value.method} {value.path}",
@@ -123,8 +140,8 @@ def test_a_request_is_the_contracts(made: Request, request_due: Request) -> None
         (requests.healthcheck(), "healthcheck"),
         (requests.page(1, size=2), "users page"),
         (requests.roles(), "roles"),
-        (requests.write_users(Kind.CREATE, b"", rows=2), "create list"),
-        (requests.write_users(Kind.UPDATE, b"", rows=2), "bulk patch"),
+        (requests.write_users(Kind.CREATE, b"", users=user_ids(1, 2)), "create list"),
+        (requests.write_users(Kind.UPDATE, b"", users=user_ids(1, 2)), "bulk patch"),
         (requests.create_role(role(50)), "create role"),
         (requests.update_role(role(50)), "put role"),
         (requests.delete_role(RoleId(50)), "delete role"),

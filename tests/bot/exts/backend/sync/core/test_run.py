@@ -466,7 +466,7 @@ def test_failing() -> None:
 
 
 def test_lost() -> None:
-    """The ids are doubtful, and nothing is sent before the request must have ended there."""
+    """Nothing is sent before the request must have ended there."""
     after = recorded(BEFORE, updates(1, 2, 3), LOST)
 
     assert after == replace(
@@ -474,7 +474,6 @@ def test_lost() -> None:
         queue=(updates(1, 2, tries=1), updates(3, tries=1), updates(8)),
         pace=PACE.failed(),
         patience=suspicious(ERROR, LOST),
-        doubtful=frozenset(user_ids(1, 2, 3)),
         probing=True,
         waiting=Wait(until=LATER + 30 * SECOND, reason="the connection was lost"),
     )
@@ -615,15 +614,15 @@ def test_a_witness_that_passes(queue: tuple[Batch, ...], after: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("outcome", "doubtful"), [(ERROR, False), (LOST, True), (BUSY, False), (UNREACHABLE, False)]
+    ("outcome", "probing"), [(ERROR, False), (LOST, True), (BUSY, False), (UNREACHABLE, False)]
 )
-def test_a_witness_that_fails_blames_the_site(outcome: Outcome, *, doubtful: bool) -> None:
-    """No row is parked, and the witness, whose row was right before, is not doubtful."""
+def test_a_witness_that_fails_blames_the_site(outcome: Outcome, *, probing: bool) -> None:
+    """No row is parked, and the witness waits for its next turn."""
     state = delivery(ACCUSED, witness=UserId(9))
 
     after = recorded(state, witness(9), outcome)
 
-    assert (after.parked, after.doubtful, after.probing) == ((), frozenset(), doubtful)
+    assert (after.parked, after.probing) == ((), probing)
     assert [batch for batch in after.queue if not batch.witness] == [ACCUSED]
     assert after.queue[0] == witness(9)
     assert after.patience.failing == 1

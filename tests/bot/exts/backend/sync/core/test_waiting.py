@@ -83,6 +83,15 @@ def test_who_joins_while_on_their_way_is_known_to_the_site(first: str) -> None:
     assert waiting.unsettled == {ADA}
 
 
+def test_whoever_is_being_written_by_others_is_known_to_the_site() -> None:
+    """Somebody joined, a moderator synced them, they left: their row has to say so."""
+    waiting = waiting_for("joined")
+    waiting.written((ADA,))
+    waiting.left(ADA, now=6)
+
+    assert waiting.kind_of(ADA) is Kind.DEPARTURE
+
+
 def test_the_kind_that_has_waited_longest_is_next() -> None:
     """Neither many updates nor an endless stream of joins keeps another kind waiting."""
     waiting = Waiting(limit=100)
