@@ -582,7 +582,7 @@ class Control:
             changed = asyncio.ensure_future(self.ledger.changed())
             nudged = asyncio.ensure_future(self._nudged.wait())
             now = self.clock.now()
-            due, check = self._due(), self._check_due()
+            due, check = self._due(now), self._check_due()
             if due is not None and due <= now:
                 self._launch(Scope.ALL, self._trigger(), Start.AUTOMATIC)
                 due = None
@@ -602,10 +602,10 @@ class Control:
                 changed.cancel()
                 nudged.cancel()
 
-    def _due(self) -> datetime | None:
+    def _due(self, now: datetime) -> datetime | None:
         if self._sync is not None or self._stopping:
             return None
-        state, now, wish = self.ledger.state, self.clock.now(), self._wish
+        state, wish = self.ledger.state, self._wish
         wanted = wish is not None and (wish.at is None or wish.at <= now)
         due = next_start(state.breaker, wanted=wanted, paused=state.pause is not None, now=now)
         if due is None and wish is not None and not wanted and state.pause is None:
