@@ -46,6 +46,7 @@ def variables(
         "DISCORD_API_URL": discord.api_url,
         "DISCORD_GATEWAY_URL": discord.gateway_url,
         "SYNC_BACKOFF_S": "0.02",
+        "SYNC_DEADLINE_S": "5",  # a lost write is waited out for as long
         **{name: str(value) for name, value in settings.items()},
     }
 
