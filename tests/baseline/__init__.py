@@ -1,0 +1,1 @@
+"""Stores as the version before wrote them, and the program that makes them anew."""
