@@ -16,7 +16,7 @@ from bot.exts.backend.sync._core.outcome import Answer, Lost, NoAnswer
 from tests.fakes.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from bot.exts.backend.sync._core.models import Member, Role, RoleId, UserId
     from bot.exts.backend.sync._core.requests import Request
@@ -39,8 +39,8 @@ class Rows:
     `named` ids is rejected by name. `role_names_are_unique` is a rule that some sites have.
     """
 
-    users: dict[int, Row] = field(default_factory=dict)
-    roles: dict[int, Row] = field(default_factory=dict)
+    users: MutableMapping[int, Row] = field(default_factory=dict)
+    roles: MutableMapping[int, Row] = field(default_factory=dict)
     offers: Row | None = None
     breaking: set[int] = field(default_factory=set)
     named: set[int] = field(default_factory=set)
@@ -48,8 +48,8 @@ class Rows:
 
     def fill(self, members: Mapping[UserId, Member], roles: Mapping[RoleId, Role]) -> None:
         """Take a guild as it is, as a correct older syncer would have left it."""
-        self.roles |= {id_: dict(wire.role_row(role)) for id_, role in roles.items()}
-        self.users |= {id_: dict(wire.member_row(member)) for id_, member in members.items()}
+        self.roles.update({id_: dict(wire.role_row(role)) for id_, role in roles.items()})
+        self.users.update({id_: dict(wire.member_row(member)) for id_, member in members.items()})
 
     def answer(  # noqa: C901 - one arm a path
         self, method: str, path: str, params: Mapping[str, int] | None, body: bytes | None

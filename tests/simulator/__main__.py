@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import logging
 import sys
 import time
 import warnings
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,14 +18,27 @@ from tests.simulator.shrink import shrink
 from tests.simulator.story import tell
 from tests.simulator.world import World
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def quiet() -> None:
-    """Let the extension's log say nothing: there are many worlds."""
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let the extension's log say nothing, and collect garbage between worlds only.
+
+    What a dead process left is taken apart when it is collected, which nobody wants to hear of.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    # What a dead process left is taken apart when it is collected: that is nobody's fault.
-    sys.unraisablehook = lambda _: None
-    warnings.simplefilter("ignore")
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+            gc.collect()
+    finally:
+        gc.enable()
+        sys.unraisablehook = hook
 
 
 def main() -> int:
@@ -37,7 +52,12 @@ def main() -> int:
     parser.add_argument("--show", action="store_true", help="print the log of the first world")
     parser.add_argument("--no-shrink", action="store_true", help="print findings as they are")
     arguments = parser.parse_args()
-    quiet()
+    with quiet():
+        return play(arguments)
+
+
+def play(arguments: argparse.Namespace) -> int:
+    """Play worlds, and say what was found in them."""
     began = time.monotonic()
     findings: Counter[str] = Counter()
     reached: Counter[str] = Counter()

@@ -4,6 +4,7 @@ The bot lives in the test's own process, which spares its start, and meets the s
 on which things go wrong. The tests of the process itself stand in `test_process.py`.
 """
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sandbox.discord.server import DiscordServer
 from sandbox.servers import Website
 from tests.e2e.trouble.faulty_site import FaultySite
 from tests.e2e.trouble.harness import TOKEN, Stage
+from tests.fakes.local_site import LocalSite
 from tests.website.harness import Database
 
 
@@ -33,9 +35,15 @@ def member_cache(request: pytest.FixtureRequest) -> str:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def website(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Website]:
-    """Run the website as its own process, on SQLite."""
+async def website(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Website | LocalSite]:
+    """Run the website as its own process, on SQLite; the fast tests have one in a thread."""
     directory = tmp_path_factory.mktemp("website")
+    if "LOCAL_SITE" in os.environ:
+        with LocalSite(directory) as local:
+            yield local
+        return
     url = f"sqlite:///{directory}/website.sqlite3"
     async with Website(directory, database_url=url) as site:
         yield site
@@ -43,7 +51,7 @@ async def website(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Web
 
 @pytest.fixture
 async def stage(
-    website: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member_cache: str
+    website: Website | LocalSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member_cache: str
 ) -> AsyncIterator[Stage]:
     """Set the stage: an empty Discord, an empty site, and the way to it."""
     database = Database(vendor="sqlite", url=website.settings["DATABASE_URL"])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sandbox.discord.server import DiscordServer
     from sandbox.servers import Website
     from tests.e2e.trouble.faulty_site import FaultySite
+    from tests.fakes.local_site import LocalSite
     from tests.website.harness import Database
 
 GUILD: Final = 270_988_689_419_665_408
@@ -34,7 +35,7 @@ Json = dict[str, Any]
 
 
 def variables(
-    discord: DiscordServer, site: Website, *, site_url: str, **settings: object
+    discord: DiscordServer, site: Website | LocalSite, *, site_url: str, **settings: object
 ) -> dict[str, str]:
     """Return the environment of a bot that waits for nothing longer than it must in a test."""
     return {
@@ -68,7 +69,7 @@ class Stage:
 
     discord: DiscordServer
     control: DiscordControl
-    website: Website
+    website: Website | LocalSite
     database: Database
     site: FaultySite
     monkeypatch: pytest.MonkeyPatch

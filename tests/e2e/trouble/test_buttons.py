@@ -253,6 +253,7 @@ async def test_a_pause_is_ended_by_the_button_of_its_notice(stage: Stage, people
     assert GUILD in stage.site_roles()
 
 
+@pytest.mark.slow
 async def test_a_killed_runs_message_loses_its_buttons_and_gains_a_link(
     stage: Stage, people: People, tmp_path: Path
 ) -> None:
@@ -289,6 +290,7 @@ async def test_a_killed_runs_message_loses_its_buttons_and_gains_a_link(
     )
 
 
+@pytest.mark.slow
 async def test_only_the_process_that_leads_answers_a_press(
     stage: Stage, people: People, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ async def test_what_no_event_told_of_is_repaired_and_counted(stage: Stage) -> No
     assert stage.database.stored() == await stage.rows_due()
 
 
+@pytest.mark.slow
 async def test_a_check_that_finds_nothing_is_not_shown(stage: Stage) -> None:
     """Mod-log stays as it was, however often the site is looked at."""
     await stage.guild()
@@ -47,6 +48,7 @@ async def test_a_check_that_finds_nothing_is_not_shown(stage: Stage) -> None:
     assert all("Syncing" not in embed["title"] for embed in stage.embeds())
 
 
+@pytest.mark.slow
 async def test_a_check_reads_nothing_while_a_write_is_on_its_way(stage: Stage) -> None:
     """The row it would read may be old by the time that the write is answered."""
     ids = await stage.guild()
@@ -77,6 +79,7 @@ async def test_a_check_reads_nothing_while_a_write_is_on_its_way(stage: Stage) -
     assert (early, counted) == ([], 0)
 
 
+@pytest.mark.slow
 async def test_a_live_change_is_no_drift(stage: Stage) -> None:
     """What an event told of is on its way: the figure stays 0."""
     ids = await stage.guild()

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from sandbox.servers import Server
 from tests.e2e.trouble.harness import GUILD, Stage, variables
+
+pytestmark = pytest.mark.slow
 
 _EXTENSION = Path(__file__).parents[3] / "bot" / "exts" / "backend" / "sync"
 

@@ -58,6 +58,7 @@ async def test_who_leaves_and_returns_in_the_middle_of_a_run_ends_as_a_member(
     assert due[ids[3]][0] == "back again"
 
 
+@pytest.mark.slow
 async def test_a_lost_request_that_commits_late_is_written_over(stage: Stage) -> None:
     """The site goes on with what the bot has given up; the newer value is written once more."""
     ids = await stage.guild(20)

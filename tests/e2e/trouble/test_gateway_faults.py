@@ -57,6 +57,7 @@ async def test_a_member_list_is_read_in_full_or_not_believed(
     assert stage.site.writes() == []
 
 
+@pytest.mark.slow
 async def test_a_silence_while_the_connection_is_down_is_none(stage: Stage) -> None:
     """Discord can't answer then: the bot asks again once it can, and doesn't read by REST."""
     await stage.guild(2500)

@@ -62,6 +62,7 @@ async def test_a_deleted_role_starts_a_run(stage: Stage) -> None:
     assert role not in stage.site_roles()
 
 
+@pytest.mark.slow
 async def test_a_role_deleted_while_its_write_waits_is_not_brought_back(stage: Stage) -> None:
     """What waits for a site that fails is written as it is when its turn comes, or not at all."""
     ids = await stage.guild(10)
@@ -101,6 +102,7 @@ async def test_who_returns_at_once_has_the_names_of_now(stage: Stage) -> None:
         await stage.until(lambda: stage.database.stored() == due)
 
 
+@pytest.mark.slow
 async def test_who_came_and_left_unseen_by_the_site_is_not_told_of(stage: Stage) -> None:
     """The site has no row of them to mark, and is not asked about one again and again."""
     ids = await stage.guild(10)
@@ -121,6 +123,7 @@ async def test_who_came_and_left_unseen_by_the_site_is_not_told_of(stage: Stage)
     assert {frozenset(call.ids) for call in writes} == {frozenset({ids[3]})}
 
 
+@pytest.mark.slow
 async def test_more_than_a_thousand_changes_go_as_a_run(stage: Stage) -> None:
     """They are recorded as an attempt, shown in mod-log, and looked at again."""
     ids = await stage.guild(2000)
@@ -139,6 +142,7 @@ async def test_more_than_a_thousand_changes_go_as_a_run(stage: Stage) -> None:
     assert len(writes) < 20
 
 
+@pytest.mark.slow
 async def test_more_changes_than_can_wait_are_left_to_a_full_sync(stage: Stage) -> None:
     """While the site does not answer, ids wait up to a bound; beyond it a sync looks for all."""
     ids = await stage.guild(30)

@@ -1,5 +1,7 @@
 """What Discord can do to mod-log: it tells each thing once all the same."""
 
+import pytest
+
 from tests.e2e.trouble.harness import GUILD, Stage
 
 
@@ -19,6 +21,7 @@ async def test_a_run_has_one_message_though_an_answer_is_lost(stage: Stage) -> N
     assert len(footers) == len(set(footers)) == 3
 
 
+@pytest.mark.slow
 async def test_how_a_run_ended_is_told_though_the_next_has_begun(stage: Stage) -> None:
     """While Discord takes nothing runs come and go: each has its message, which says its end."""
     await stage.guild()

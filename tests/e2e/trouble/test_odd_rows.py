@@ -91,6 +91,7 @@ async def test_a_member_may_have_250_roles(stage: Stage) -> None:
     assert stage.database.stored() == await stage.rows_due()
 
 
+@pytest.mark.slow
 async def test_a_role_that_no_site_can_take_costs_its_holders_alone(stage: Stage) -> None:
     """A role id of 2^63: the role and whoever holds it are named in mod-log, all others arrive."""
     await stage.guild(20)

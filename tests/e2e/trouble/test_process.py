@@ -12,6 +12,8 @@ from tests.e2e.trouble.faulty_site import Answer, Call, Forward
 from tests.e2e.trouble.harness import GUILD, Stage, variables
 from tests.e2e.trouble.sentry import Sentry
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def sentry() -> AsyncIterator[Sentry]:

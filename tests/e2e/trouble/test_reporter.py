@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import discord
+import pytest
 
 from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.report import Ending, Phase, RunView
@@ -68,6 +69,7 @@ def alive(kind: type) -> int:
     return sum(type(each) is kind for each in gc.get_objects())
 
 
+@pytest.mark.slow
 async def test_a_flood_of_states_makes_few_edits(stage: Stage) -> None:
     """1,000 states a second: an edit per interval, the last one right, and none of them is kept."""
     async with reporting(stage, interval_s=0.5) as mod_log:

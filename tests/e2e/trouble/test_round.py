@@ -199,6 +199,7 @@ async def test_a_round_that_came_round_is_followed_by_one_from_the_beginning(sta
     assert end["description"].startswith("Nothing to change: 61 rows agree with the guild.")
 
 
+@pytest.mark.slow
 async def test_a_new_session_begins_the_round_anew(stage: Stage) -> None:
     """What no event told of, behind the reader too, is right before the run calls itself verified.
 
@@ -285,6 +286,7 @@ async def test_a_guild_that_cant_be_read_is_not_the_sites_fault(stage: Stage) ->
     )
 
 
+@pytest.mark.slow
 async def test_discords_rate_limits_are_kept(stage: Stage) -> None:
     """One page in 0.3 s, and refusals that ask to wait: the round takes longer, that is all."""
     await stage.guild(2500)

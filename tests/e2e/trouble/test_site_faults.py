@@ -118,6 +118,7 @@ STOPPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", STOPPED.values(), ids=STOPPED)
 async def test_a_fault_stops_the_run_with_one_clear_line(stage: Stage, stopped: Stopped) -> None:
     """The message names status, error and run id, an alert repeats it, nothing is written."""

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from aiohttp import web
 
 from tests.e2e.trouble.faulty_site import Answer, Call, Forward, first, lose
@@ -39,6 +40,7 @@ async def test_unknown_fields_are_ignored(stage: Stage) -> None:
     assert stage.database.stored() == await stage.rows_due()
 
 
+@pytest.mark.slow
 async def test_an_overloaded_site_is_given_the_time_it_asks_for(stage: Stage) -> None:
     """After a 503 with Retry-After nothing is sent before, then the smallest chunk; all arrives."""
     await stage.guild(60)
@@ -87,6 +89,7 @@ async def test_a_chunk_that_is_too_large_is_halved(stage: Stage) -> None:
     assert stage.database.stored() == await stage.rows_due()
 
 
+@pytest.mark.slow
 async def test_a_row_on_which_the_site_fails_is_parked_alone(stage: Stage) -> None:
     """One row makes the site answer 500: all others arrive, and mod-log names the one."""
     ids = await stage.guild(60)

@@ -4,12 +4,15 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from sandbox.servers import Bot, Valkey
 from tests.e2e.trouble.faulty_site import Answer, Call, Forward
 from tests.e2e.trouble.harness import GUILD, Stage, footer, variables
 from tests.e2e.trouble.test_commands import Held, Room
+
+pytestmark = pytest.mark.slow
 
 OPEN = "Sync breaker opened"
 SOON = {"SYNC_FIRST_RETRY_S": 0.3, "SYNC_SECOND_RETRY_S": 0.3, "SYNC_BREAKER_OPEN_S": 0.5}

@@ -369,11 +369,13 @@ SETTINGS: Final = settings(
 )
 
 
+@pytest.mark.slow
 def test_no_write_reaches_the_site_while_open() -> None:
     """Nothing passes an open breaker but the probe or a forced run, and no restart opens a way."""
     run_state_machine_as_test(BotOverSite, settings=SETTINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [NeverOpens, ForgetsAtRestart, AsksNoGate])
 def test_the_model_sees_a_broken_breaker(broken: type[BotOverSite]) -> None:
     """A threshold of 10^9, a count lost at restart and a gate not asked are each found out."""

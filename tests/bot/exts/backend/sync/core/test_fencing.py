@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -181,6 +182,7 @@ class Fencing(RuleBasedStateMachine):
         self.waiting.changed(ids, now=self.now)
 
 
+@pytest.mark.slow
 def test_the_last_word_is_the_guilds() -> None:
     """Once all has calmed down, the site shows the guild, whatever came in whatever order."""
     run_state_machine_as_test(Fencing, settings=settings(max_examples=300, stateful_step_count=25))
