@@ -40,7 +40,7 @@ async def website(
 ) -> AsyncIterator[Website | LocalSite]:
     """Run the website as its own process, on SQLite; the fast tests have one in a thread."""
     directory = tmp_path_factory.mktemp("website")
-    if "LOCAL_SITE" in os.environ:
+    if "FAST_TESTS" in os.environ:
         with LocalSite(directory) as local:
             yield local
         return

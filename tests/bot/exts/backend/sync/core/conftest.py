@@ -8,7 +8,7 @@ settings.register_profile(
     "core",
     deadline=None,
     derandomize="CI" in os.environ,
-    max_examples=50,
+    max_examples=15 if "FAST_TESTS" in os.environ else 50,
     # Making examples is slow where the machine is busy; that says nothing about the code.
     suppress_health_check=[HealthCheck.too_slow],
 )

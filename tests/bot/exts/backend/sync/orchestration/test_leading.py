@@ -1,0 +1,132 @@
+"""One process leads; what another finds that takes over from it."""
+
+import pytest
+
+from bot.exts.backend.sync._core.breaker import BreakerState
+from bot.exts.backend.sync._core.report import Ending
+from tests.bot.exts.backend.sync.orchestration.conftest import NEVER, Stage
+from tests.fakes.site import Fate
+
+
+async def test_a_second_process_waits_and_says_so_once(stage: Stage) -> None:
+    """It marks, answers and writes nothing; it takes over when the first one stops."""
+    stage.guild(10, 11)
+    first = await stage.start()
+    second = await stage.start(60)
+    stage.discord.change(10, name="renamed")
+    await stage.clock.advance(10)
+    assert (second.control.is_standby, second.site.calls) == (True, [])
+    await first.stop(within_s=0)
+    await stage.clock.advance(10)
+
+    assert second.control.is_leading
+    assert stage.in_step()
+    assert stage.channel.titles.count("Sync waits for its turn") == 1
+
+
+async def test_a_lost_lease_ends_the_run_that_is_on(stage: Stage) -> None:
+    """Another may write from now on: nothing more is sent, and the run counts as interrupted."""
+    stage.guild(10, 11, 12, stored=False)
+    stage.kept.lease_s = 90
+    process = await stage.start(0)
+    process.site.fate = lambda request: Fate(answers_s=20.0) if request.writes else Fate()
+    await stage.clock.advance(5)
+    stage.kept.holder = "somebody else"
+    await stage.clock.advance(60)
+    sent = len(process.site.writes)
+    await stage.clock.advance(20)
+
+    assert not process.control.is_leading
+    assert len(process.site.writes) == sent
+    assert Ending.VERIFIED not in stage.endings()
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 1.0])
+async def test_a_kill_at_any_moment_is_followed_by_a_sync(stage: Stage, after_s: float) -> None:
+    """What it had begun counts as interrupted; the site ends in step, no message stays open."""
+    stage.guild(*range(10, 20), stored=False)
+    first = await stage.start(0)
+    first.site.fate = lambda _: Fate(commits_s=0.01, answers_s=0.05)
+    await stage.clock.advance(after_s)
+    await stage.kill(first)
+    second = await stage.start(60)
+    await stage.clock.advance(300)
+
+    assert stage.in_step()
+    assert second.control.ledger.state.attempt is None
+    assert not [title for title in stage.channel.titles if title.startswith("Syncing")]
+
+
+async def test_a_killed_runs_message_says_how_far_it_was(stage: Stage) -> None:
+    """And links to the run that follows it."""
+    stage.guild(*range(10, 20), stored=False)
+    first = await stage.start(0)
+    first.site.fate = lambda request: Fate(answers_s=6.0) if request.writes else Fate()
+    await stage.clock.advance(20)
+    await stage.kill(first)
+    second = await stage.start(0)
+    second.site.fate = lambda request: Fate(answers_s=6.0) if request.writes else Fate()
+    await stage.clock.advance(120)
+
+    ended = next(m for m in stage.channel.messages if "interrupted" in m.notice.title.lower())
+    assert " of " in ended.notice.description
+    assert "https://" in ended.notice.description
+
+
+async def test_what_a_killed_process_had_on_its_way_is_looked_at_again(stage: Stage) -> None:
+    """Its write commits after the next one's sync: nobody says "in step" for good before."""
+    stage.guild(10, 11)
+    first = await stage.start()
+    stage.discord.change(10, name="old")
+    first.site.fate = lambda _: Fate(commits_s=20.0, answers_s=NEVER)
+    await stage.clock.advance(1)
+    await stage.kill(first)
+    stage.discord.change(10, name="new")
+    second = await stage.start(10)
+    assert stage.endings()[-1] is Ending.VERIFIED
+    await stage.clock.advance(20)
+    assert not stage.in_step()
+    await stage.clock.advance(300)
+
+    assert stage.in_step()
+    assert second.control.is_leading
+
+
+async def test_a_process_that_stops_in_order_hands_over(stage: Stage) -> None:
+    """The next one is sure at once, and does not read everything a second time."""
+    stage.guild(10, 11)
+    first = await stage.start()
+    await first.stop()
+    second = await stage.start(600)
+
+    assert [view.trigger for view, _ in second.telemetry.finished] == ["at start-up"]
+
+
+async def test_a_stop_while_the_store_fails_ends_the_process(stage: Stage) -> None:
+    """A cancel that meets a failing store was lost, and the process hung."""
+    stage.guild(10)
+    process = await stage.start()
+    stage.kept.locked = True
+    process.control.want("to fail")
+    await stage.clock.advance(9)
+    stopping = stage.make_task(stage.clock_loop(), process.stop(within_s=0))
+    await stage.clock.advance(30)
+
+    assert stopping.done()
+
+
+async def test_a_stop_in_a_run_lets_the_chunk_on_its_way_end(stage: Stage) -> None:
+    """It is neutral where the site was well: the breaker does not count it."""
+    stage.guild(*range(10, 20), stored=False)
+    process = await stage.start(0)
+    process.site.fate = lambda request: Fate(answers_s=1.0) if request.writes else Fate()
+    await stage.clock.advance(6)
+    stopping = stage.make_task(stage.clock_loop(), process.control.stop(within_s=8))
+    await stage.clock.advance(9)
+    assert stopping.done()
+    await stage.kill(process)
+    second = await stage.start(30)
+
+    breaker = second.control.ledger.state.breaker
+    assert (breaker.state, breaker.failures) == (BreakerState.CLOSED, 0)
+    assert stage.in_step()

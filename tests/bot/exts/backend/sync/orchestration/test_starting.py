@@ -1,0 +1,251 @@
+"""When a sync starts by itself, and what a process does before and after."""
+
+from datetime import timedelta
+
+import pytest
+
+from bot.exts.backend.sync._core.breaker import BreakerState
+from bot.exts.backend.sync._core.report import Ending
+from bot.exts.backend.sync._core.requests import Request
+from tests.bot.exts.backend.sync.orchestration.conftest import (
+    BY,
+    DOWN,
+    REFUSED,
+    Stage,
+    failing_writes,
+)
+from tests.fakes.site import Fate
+
+VERIFIED, FAILED = Ending.VERIFIED, Ending.FAILED
+
+
+async def test_a_start_brings_the_site_in_step(stage: Stage) -> None:
+    """Roles, then users; the attempt is struck off, and its run is kept and shown."""
+    stage.guild(10, 11, 12, stored=False)
+    process = await stage.start()
+
+    assert stage.endings() == [VERIFIED]
+    assert stage.in_step()
+    assert process.control.ledger.state.attempt is None
+    assert [run.ending for run in process.control.ledger.past_runs()] == ["verified"]
+    assert stage.channel.titles == ["New state store", "Sync of roles and users finished"]
+
+
+async def test_a_start_that_nobody_wants_starts_nothing(stage: Stage) -> None:
+    """`SYNC_AT_START=off` waits for a person, an event or a check."""
+    stage.guild(10, stored=False)
+    process = await stage.start(sync_at_start=False)
+
+    assert (stage.endings(), process.control.is_leading) == ([], True)
+
+
+async def test_the_attempt_is_on_disk_before_the_first_request(stage: Stage) -> None:
+    """A process that dies of its first request has written down that it made it."""
+    stage.guild(10)
+    process = await stage.start(0, sync_at_start=False)
+    kept: list[bool] = []
+
+    def note(_: Request) -> Fate:
+        kept.append("attempt" in stage.kept.entries)
+        return Fate()
+
+    process.site.fate = note
+    process.control.want("to be seen")
+    await stage.clock.advance(5)
+
+    assert kept
+    assert all(kept)
+
+
+async def test_a_failed_sync_is_tried_again_after_a_minute_and_after_five(stage: Stage) -> None:
+    """The third failure in a row opens the breaker for a quarter of an hour."""
+    stage.guild(10, stored=False)
+    process = await stage.start(0)
+    process.site.fate = failing_writes(DOWN)
+    began = []
+    for _ in range(9):
+        await stage.clock.advance(60)
+        began = [view.started_at for view in stage.runs()]
+    first, second, third = began
+
+    assert timedelta(seconds=45) < second - first < timedelta(seconds=150)
+    assert timedelta(minutes=4) < third - second < timedelta(minutes=8)
+    assert process.control.ledger.state.breaker.state is BreakerState.OPEN
+    assert stage.channel.titles.count("Sync breaker opened") == 1
+
+
+async def test_a_probe_closes_the_breaker_and_lets_waiting_changes_through(stage: Stage) -> None:
+    """By itself, at its time, once the site is well; mod-log says how long it lasted."""
+    stage.guild(10, 11, stored=False)
+    process = await stage.start(0)
+    process.site.fate = failing_writes(DOWN)
+    await stage.clock.advance(15 * 60)
+    opened = process.control.ledger.state.breaker
+    stage.discord.change(10, name="renamed")
+    process.site.fate = lambda _: Fate()
+    await stage.clock.advance(20 * 60)
+
+    breaker = process.control.ledger.state.breaker
+    assert (opened.state, breaker.state) == (BreakerState.OPEN, BreakerState.CLOSED)
+    assert stage.endings()[-1] is VERIFIED
+    assert "Sync recovered" in stage.channel.titles
+    assert stage.in_step()
+
+
+async def test_a_failed_probe_waits_twice_as_long(stage: Stage) -> None:
+    """It is told once, and nothing is written until the next."""
+    stage.guild(10, stored=False)
+    process = await stage.start(0)
+    process.site.fate = failing_writes(DOWN)
+    await stage.clock.advance(30 * 60)
+    writes = len(process.site.writes)
+    breaker = process.control.ledger.state.breaker
+    await stage.clock.advance(10 * 60)
+
+    assert (breaker.state, breaker.length) == (BreakerState.OPEN, timedelta(minutes=30))
+    assert len(process.site.writes) == writes
+
+
+async def test_refused_credentials_open_the_breaker_at_once(stage: Stage) -> None:
+    """For a day, and without a second try."""
+    stage.guild(10)
+    process = await stage.start(0)
+    process.site.fate = lambda _: REFUSED
+    await stage.clock.advance(3600)
+
+    breaker = process.control.ledger.state.breaker
+    assert (stage.endings(), breaker.state) == ([FAILED], BreakerState.OPEN)
+    assert breaker.length == timedelta(days=1)
+
+
+async def test_a_restart_does_not_shorten_a_wait(stage: Stage) -> None:
+    """However often it is restarted: three attempts, and then none until the probe."""
+    stage.guild(10, stored=False)
+    for _ in range(8):
+        process = await stage.start(0)
+        process.site.fate = failing_writes(DOWN)
+        await stage.clock.advance(100)
+        await stage.kill(process)
+
+    assert len(stage.runs()) == 3
+    assert stage.channel.titles.count("Sync breaker opened") == 1
+
+
+async def test_a_sync_that_could_not_be_begun_is_tried_again(stage: Stage) -> None:
+    """A store that is locked for seven seconds just then must not let a role's holders keep it."""
+    stage.guild(10)
+    stage.discord.change(10, roles=[5])
+    process = await stage.start()
+    stage.kept.locked = True
+    stage.discord.delete_role(5)
+    await stage.clock.advance(8)
+    stage.kept.locked = False
+    await stage.clock.advance(120)
+
+    assert FAILED in stage.endings()
+    assert stage.in_step()
+    assert process.control.is_leading
+
+
+async def test_an_unreachable_store_starts_nothing_and_is_told_once(stage: Stage) -> None:
+    """And told again when it is back; then the sync is made up for."""
+    stage.guild(10, stored=False)
+    stage.kept.reachable = False
+    process = await stage.start(120)
+    assert (stage.endings(), process.site.calls) == ([], [])
+    stage.kept.reachable = True
+    await stage.clock.advance(60)
+
+    assert stage.channel.titles.count("State store unreachable") == 1
+    assert stage.in_step()
+
+
+async def test_a_lost_store_counts_as_an_open_breaker(stage: Stage) -> None:
+    """Where mod-log shows that there was one: nobody knows what it had counted."""
+    stage.guild(10)
+    process = await stage.start()
+    process.site.fate = lambda _: DOWN
+    process.control.want("to fail")
+    await stage.clock.advance(15 * 60)
+    await stage.kill(process)
+    stage.kept.lose()
+    process = await stage.start()
+
+    assert process.control.ledger.state.breaker.state is BreakerState.OPEN
+    assert "State store lost" in stage.channel.titles
+
+
+async def test_a_check_for_drift_repairs_what_no_event_told_of(stage: Stage) -> None:
+    """It counts it as drift, and shows a run only because it found something."""
+    stage.guild(10, 11)
+    process = await stage.start(sync_drift_every_s=600)
+    shown = len(stage.channel.messages)
+    await stage.clock.advance(700)
+    assert len(stage.channel.messages) == shown
+    stage.rows.users[10]["name"] = "wrong"
+    await stage.clock.advance(700)
+
+    assert stage.in_step()
+    assert process.control.ledger.drift is not None
+    assert len(stage.channel.messages) == shown + 1
+
+
+async def test_a_new_session_is_a_reason_to_sync(stage: Stage) -> None:
+    """Nobody tells of what happened between the last event of the old one and the new one's."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    process.guild.lose_session()
+    stage.discord.change(10, name="missed")
+    process.guild.connect()
+    await stage.clock.advance(10)
+
+    assert stage.in_step()
+    assert "new session" in stage.runs()[-1].trigger
+
+
+async def test_members_that_cannot_be_read_fail_a_run_but_no_breaker(stage: Stage) -> None:
+    """The site has done nothing wrong; it is tried again a minute later."""
+    stage.guild(10, stored=False)
+    stage.discord.rest_fails = stage.discord.loses_requests = True
+    process = await stage.start(60)
+    failures = process.control.ledger.state.breaker.failures
+    stage.discord.rest_fails = stage.discord.loses_requests = False
+    await stage.clock.advance(600)
+
+    assert failures == 0
+    assert stage.in_step()
+
+
+@pytest.mark.parametrize("skew", [timedelta(days=-1), timedelta(hours=1)])
+async def test_a_wall_clock_that_is_set_right_moves_no_wait(stage: Stage, skew: timedelta) -> None:
+    """Neither a day back nor an hour on: what waits in a process waits for what really passes."""
+    stage.guild(10, stored=False)
+    process = await stage.start(0)
+    process.site.fate = failing_writes(DOWN)
+    while not stage.runs():
+        await stage.clock.advance(1)
+    stage.clock.skew = skew
+    process.site.fate = lambda _: Fate()
+    await stage.clock.advance(40)
+    assert len(stage.runs()) == 1
+    await stage.clock.advance(60)
+
+    assert stage.in_step()
+
+
+async def test_alerts_are_told_in_their_order_once_discord_is_back(stage: Stage) -> None:
+    """However long that takes, and each once."""
+    stage.guild(10)
+    process = await stage.start()
+    told = len(stage.channel.messages)
+    stage.channel.away = True
+    await process.control.pause(BY)
+    await process.control.resume(BY)
+    await stage.clock.advance(600)
+    assert len(stage.channel.messages) == told
+    stage.channel.away = False
+    await stage.clock.advance(120)
+
+    later = stage.channel.messages[told:]
+    assert [BY in message.notice.description for message in later] == [True, True]
+    assert process.control.ledger.alerts == {}
