@@ -2,11 +2,12 @@
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 
 from bot.exts.backend.sync._core import wire
 from bot.exts.backend.sync._core.report import Ending, RunView
@@ -136,6 +137,13 @@ def text(reply: Reply) -> str:
             notice.footer,
         ]
     )
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Render no tracebacks: hundreds of planned ones take minutes."""
+    with structlog.testing.capture_logs():
+        yield
 
 
 @pytest.fixture(params=[True, False], ids=["cached", "uncached"])
