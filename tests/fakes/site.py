@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.exts.backend.sync._core import wire
+from bot.exts.backend.sync._core.models import MAX_ID
 from bot.exts.backend.sync._core.outcome import Answer, Lost, NoAnswer
 from tests.fakes.faults import Faults
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 PAGE: Final = 2500
 PROXY_PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head></html>"
 _FIELDS: Final = ("name", "display_name", "discriminator", "roles", "in_guild")
+_NAMES: Final = ("name", "display_name")
 _ROLE_FIELDS: Final = ("id", "name", "colour", "permissions", "position")
 
 
@@ -134,16 +136,24 @@ class Rows:
     def _fault(self, row: Row) -> dict[str, list[str]]:
         if row["id"] in self.named:
             return {"name": ["Not this one."]}
-        unknown = [
+        faults: dict[str, list[str]] = {
+            name: _text_faults(row[name], 32) for name in _NAMES if name in row
+        }
+        faults["roles"] = [
             f"Role with ID {id_} does not exist"
             for id_ in row.get("roles", ())
             if id_ not in self.roles
         ]
-        return {"roles": unknown} if unknown else {}
+        return {name: found for name, found in faults.items() if found}
 
     def _create_role(self, row: Row) -> tuple[int, object]:
+        faults = _text_faults(row["name"], 100)
+        if faults:
+            return 400, {"name": faults}
+        if row["permissions"] > MAX_ID:
+            return 400, {"permissions": [f"Ensure this value is less than or equal to {MAX_ID}."]}
         if row["id"] in self.roles:
-            return 400, {"id": ["role with this id already exists."]}
+            return 400, {"id": ["role with this ID already exists."]}
         if self.role_names_are_unique and any(
             kept["name"] == row["name"] for kept in self.roles.values()
         ):
@@ -156,6 +166,16 @@ class Rows:
             return _no_match("Role")
         self.roles[id_] = {name: row[name] for name in _ROLE_FIELDS}
         return 200, self.roles[id_]
+
+
+def _text_faults(text: str, limit: int) -> list[str]:
+    if "\0" in text:
+        return ["Null characters are not allowed."]
+    if not text.strip():
+        return ["This field may not be blank."]
+    if len(text.strip()) > limit:
+        return [f"Ensure this field has no more than {limit} characters."]
+    return []
 
 
 def _no_match(model: str) -> tuple[int, object]:

@@ -1,0 +1,295 @@
+"""Plant faults that somebody could make, one at a time, and see whether anything notices.
+
+`python -m tests.mutants fast` runs the fast tests on each mutant of the orchestration;
+`python -m tests.mutants worlds` lets the simulator look for those of the law of truth. Each is a
+copy of this checkout with one text replaced; whatever ends with an error has noticed it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+SYNC: Final = "bot/exts/backend/sync"
+PARTS: Final = ("bot", "sandbox", "tests", "website", "pyproject.toml", "Makefile", "requirements")
+WORLDS_S: Final = 300
+FAST: Final = (
+    "-m", "pytest", "-q", "-x", "-n", "2", "-m", "not slow", "-p", "no:cacheprovider",
+    "tests/bot/exts", "tests/simulator", "tests/e2e/trouble/test_commands.py",
+    "tests/e2e/trouble/test_buttons.py", "tests/e2e/trouble/test_control_room.py",
+    "tests/e2e/trouble/test_reporter.py", "tests/e2e/trouble/test_mod_log.py",
+    "tests/e2e/trouble/test_guild_port.py", "tests/e2e/trouble/test_gateway_faults.py",
+    "tests/e2e/trouble/test_live.py",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A fault: in this file of the extension this text becomes that one."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+# The fixes of what "Verified" was false by, taken out.
+TRUTH: Final = (
+    Mutant(
+        "1: a sync reads while a write is on its way",
+        "_sync.py",
+        "await self._runner.quiet()",
+        "pass",
+    ),
+    Mutant(
+        "2: a proxy's 5xx leaves no doubt",
+        "_core/outcome.py",
+        "return lost or status is not None",
+        "return lost",
+    ),
+    Mutant(
+        "3: lost answers of roles leave no doubt",
+        "_writes.py",
+        "roles = () if request.role is None else (request.role,)",
+        "roles = ()",
+    ),
+    Mutant(
+        "4: lost answers of a single member leave no doubt",
+        "_runner.py",
+        "            if in_doubt:\n                self._parts.writes.lost(request)",
+        "            if in_doubt and (self._attempt or self._changed):\n"
+        "                self._parts.writes.lost(request)",
+    ),
+    Mutant(
+        "5: a run that is cancelled forgets what was unanswered",
+        "_runner.py",
+        "        except RunStoppedError:\n            in_doubt = False",
+        "        except (RunStoppedError, CancelledByPersonError):\n            in_doubt = False",
+    ),
+    Mutant(
+        "6: a sync that could not be begun is dropped",
+        "_control.py",
+        "            if full and view.ending is Ending.FAILED:",
+        "            if not full:",
+    ),
+    Mutant(
+        "7: a cancelled stand-in stops live changes",
+        "_control.py",
+        "while self._verified == before and (self._wish or self._sync or self._is_retried):",
+        "while self._verified == before:",
+    ),
+    Mutant(
+        "8: whoever was synced by hand and left needs nothing",
+        "_runner.py",
+        "self._parts.writes.begun(step.batch.ids)",
+        "pass",
+    ),
+    Mutant(
+        "9: joins are counted twice",
+        "_sync.py",
+        "yield replace(group_of(Kind.UPDATE, ids[kind]), counted=False)",
+        "yield group_of(Kind.UPDATE, ids[kind])",
+    ),
+)
+
+# A wrong order, a missing release, a count that isn't reset, a swallowed exception …
+SLIPS: Final = (
+    Mutant(
+        "failures of drains are never reset",
+        "_live.py",
+        "            else:\n                failures = 0",
+        "            else:\n                pass",
+    ),
+    Mutant(
+        "the gate is not released",
+        "_runner.py",
+        "            finally:\n                gate.writing.release()\n\n    async def ask(",
+        "            finally:\n                pass\n\n    async def ask(",
+    ),
+    Mutant(
+        "what could not be sent is not put back",
+        "_live.py",
+        "        except BaseException:\n            self._dirty.put_back(taken)\n            raise",
+        "        except BaseException:\n            raise",
+    ),
+    Mutant(
+        "the gate lets live changes through while paused",
+        "_gate.py",
+        "return state.pause is None",
+        "return True",
+    ),
+    Mutant(
+        "the gate ignores the lease",
+        "_gate.py",
+        "if self._store.lease_left_s() <= self._deadline_s:",
+        "if False:",
+    ),
+    Mutant(
+        "an attempt is begun after its first request",
+        "_sync.py",
+        "        await self._begin()\n        self.attempted = True",
+        "        await self._discover()\n        await self._begin()\n"
+        "        self.attempted = True",
+    ),
+    Mutant(
+        "a run's end does not free the next",
+        "_control.py",
+        "            self._sync = None\n            self._free.set()",
+        "            self._free.set()",
+    ),
+    Mutant(
+        "marks made in a run are forgotten with those before",
+        "_control.py",
+        "self.dirty.waiting.settle(but=self.dirty.noted)",
+        "self.dirty.waiting.settle(but=frozenset())",
+    ),
+    Mutant(
+        "an approved list is kept for ever",
+        "_control.py",
+        "            await self.ledger.withhold_no_longer(what)\n\n    async def _tell_of_failure",
+        "            pass\n\n    async def _tell_of_failure",
+    ),
+    Mutant(
+        "a lost lease leaves the run going",
+        "_control.py",
+        "                await self._drop_run()\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "the lease is never renewed",
+        "_control.py",
+        "is_ours = await self._store.renew()",
+        "is_ours = True",
+    ),
+    Mutant(
+        "orphans are not ended",
+        "_control.py",
+        "await self._mod_log.replace(message.id, notice)",
+        "pass",
+    ),
+    Mutant(
+        "nothing is written down before a chunk",
+        "_runner.py",
+        "await self._parts.ledger.before_chunk(items)",
+        "pass",
+    ),
+    Mutant(
+        "a failing put is not tried again",
+        "_ledger.py",
+        "if self._clock.monotonic() > give_up:",
+        "if True:",
+    ),
+    Mutant(
+        "whoever waits for a move is not woken",
+        "_ledger.py",
+        "        self._changed.set()\n        self._changed = asyncio.Event()",
+        "        self._changed = asyncio.Event()",
+    ),
+    Mutant(
+        "a delivered alert is never forgotten",
+        "_spool.py",
+        "await self._ledger.delivered(one.id)",
+        "pass",
+    ),
+    Mutant(
+        "alerts that were tried are posted again",
+        "_spool.py",
+        "again = one.id in self._tried or one.id not in self._unkept",
+        "again = False",
+    ),
+    Mutant(
+        "an error in a run is swallowed",
+        "_sync.py",
+        "self._end(Ending.FAILED, failure=failure)\n            finally:",
+        "pass\n            finally:",
+    ),
+    Mutant(
+        "a standby answers orders",
+        "_orders.py",
+        "        if not self._control.is_leading:\n            order.close()",
+        "        if False:\n            order.close()",
+    ),
+    Mutant(
+        "a taken row stays parked",
+        "_parking.py",
+        "no_longer = [id_ for id_ in taken if id_ in before]",
+        "no_longer = []",
+    ),
+    Mutant(
+        "left-out members are forgotten",
+        "_live.py",
+        "    present = await guild.members(ids)\n    dirty.mark(present)",
+        "    present = await guild.members(ids)",
+    ),
+    Mutant(
+        "a chunk is sent while Discord is away",
+        "_runner.py",
+        "return self._parts.gate.admits(self._as) and self._parts.guild.proof is not None",
+        "return self._parts.gate.admits(self._as)",
+    ),
+)
+
+
+def plant(mutant: Mutant, into: Path) -> None:
+    """Copy the checkout, with the fault in it."""
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, into / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, into / part)
+    file = into / SYNC / mutant.file
+    text = file.read_text()
+    if text.count(mutant.old) != 1:
+        raise SystemExit(
+            f"{mutant.name}: {mutant.file} has its text {text.count(mutant.old)} times"
+        )
+    file.write_text(text.replace(mutant.old, mutant.new))
+
+
+def notices(mutant: Mutant, arguments: tuple[str, ...]) -> tuple[bool, float, str]:
+    """Say whether a program ends with an error on a mutant, after how long, and its last words."""
+    with tempfile.TemporaryDirectory() as place:
+        plant(mutant, Path(place))
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=place,
+            env={"PATH": "/usr/bin:/bin", "FAST_TESTS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            check=False,
+        )
+        words = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "seed"))]
+        return done.returncode != 0, time.monotonic() - began, (words or [""])[0][:160]
+
+
+def main() -> int:
+    """Plant each fault of a kind; return 1 if any goes unnoticed."""
+    worlds = sys.argv[1:2] == ["worlds"]
+    mutants = TRUTH if worlds else SLIPS
+    arguments = (
+        ("-m", "tests.simulator", "--no-shrink", "--seconds", str(WORLDS_S)) if worlds else FAST
+    )
+    missed = 0
+    for mutant in mutants:
+        noticed, seconds, words = notices(mutant, arguments)
+        missed += not noticed
+        print(
+            f"{'noticed' if noticed else 'MISSED '} {seconds:5.0f} s  {mutant.name}: {words}",
+            flush=True,
+        )
+    print(f"{len(mutants) - missed} of {len(mutants)} noticed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
