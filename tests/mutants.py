@@ -2,7 +2,8 @@
 
 `python -m tests.mutants fast` runs the fast tests on each mutant of the orchestration;
 `python -m tests.mutants worlds` lets the simulator look for those of the law of truth. Each is a
-copy of this checkout with one text replaced; whatever ends with an error has noticed it.
+copy of this checkout with one text replaced; whatever ends with an error has noticed it. Further
+arguments choose those whose names hold one of them.
 """
 
 from __future__ import annotations
@@ -275,7 +276,8 @@ def notices(mutant: Mutant, arguments: tuple[str, ...]) -> tuple[bool, float, st
 def main() -> int:
     """Plant each fault of a kind; return 1 if any goes unnoticed."""
     worlds = sys.argv[1:2] == ["worlds"]
-    mutants = TRUTH if worlds else SLIPS
+    wanted = sys.argv[2:] or [""]
+    mutants = [one for one in (TRUTH if worlds else SLIPS) if any(w in one.name for w in wanted)]
     arguments = (
         ("-m", "tests.simulator", "--no-shrink", "--seconds", str(WORLDS_S)) if worlds else FAST
     )

@@ -278,6 +278,11 @@ class FakeGuild:
     def proof(self) -> Proof | None:
         return self._proof if self._ready else None
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether it truly may be read, whatever somebody believes."""
+        return self._proof is not None and self._ready
+
     async def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
         """Return those of these ids whom the cache has."""
         self._check_proven()

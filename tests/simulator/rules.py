@@ -136,7 +136,7 @@ class Rules:
             state.breaker.state is BreakerState.HALF_OPEN and run_id != state.breaker.probing_run
         ):
             self._break("no write while the breaker is open", call.request_id)
-        if process.guild.proof is None:
+        if not process.guild.is_proven:
             self._break("no write from an unproven guild", call.request_id)
         if process.store.lease_left_s() <= 0:
             self._break("no write without the lease", call.request_id)

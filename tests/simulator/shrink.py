@@ -10,25 +10,32 @@ from tests.simulator.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from tests.simulator.rules import Broken
     from tests.simulator.story import Story
 
 _T = TypeVar("_T")
 
 
-def finding(story: Story) -> str | None:
-    """Return the rule that a story breaks, if it breaks one."""
-    broken = World(story).play()
-    return None if broken is None else broken.rule
+def play_out(story: Story) -> Broken | None:
+    """Play a story; return what it breaks, if it breaks anything."""
+    return World(story).play()
 
 
-def shrink(story: Story, rule: str, *, tries: int = 1500) -> Story:
+def shrink(
+    story: Story,
+    rule: str,
+    *,
+    tries: int = 1500,
+    play: Callable[[Story], Broken | None] = play_out,
+) -> Story:
     """Return a story with no more in it than it takes to break this rule."""
     left = tries
 
     def breaks(one: Story) -> bool:
         nonlocal left
         left -= 1
-        return left >= 0 and finding(one) == rule
+        found = play(one) if left >= 0 else None
+        return found is not None and found.rule == rule
 
     changed = True
     while changed and left > 0:

@@ -35,6 +35,7 @@ _SETTLE_S: Final = 30 * 3600.0  # longer than the longest wait of the breaker
 _LOOK_EVERY_S: Final = 10.0
 _MAX_LOOK_S: Final = 600.0
 _SETTLINGS: Final = 3
+_MAX_STEPS: Final = 600_000  # a world takes some thousands
 _STAYS_S: Final = 600.0  # longer than anything that is late can be
 
 
@@ -67,8 +68,12 @@ class Life:
 class World:
     """A world in which a story happens; `play` returns what was broken, if anything was."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(
+        self, story: Story, *, sabotage: Callable[[Process], None] = lambda _: None
+    ) -> None:
+        """`sabotage` does something to each process before it starts."""
         self.story = story
+        self._sabotage = sabotage
         chance = random.Random(story.schedule)
         self.loop = VirtualLoop(chance, hurry=story.hurry)
         self.discord = Discord()
@@ -93,7 +98,9 @@ class World:
         try:
             self._play()
         except Broken as broken:
-            return broken
+            # Without the frames that it came through, which would keep the whole world.
+            broken.__context__ = None
+            return broken.with_traceback(None)
         finally:
             self.loop.close()
         return None
@@ -140,10 +147,15 @@ class World:
 
     def run(self, until: float) -> None:
         """Let everything happen up to a moment."""
-        self.loop.run_until(until, stop=lambda: self.rules.broken is not None)
+        self.loop.run_until(until, stop=self._is_over)
+        if self.loop.steps > _MAX_STEPS:
+            raise Broken("goes round without end", self.rules.standing())
         self.rules.check_errors()
         if self.rules.broken is not None:
             raise self.rules.broken
+
+    def _is_over(self) -> bool:
+        return self.rules.broken is not None or self.loop.steps > _MAX_STEPS
 
     def do(self, move: Move) -> None:
         """Let a move happen."""
@@ -223,6 +235,7 @@ class World:
             process.site.on_commit = lambda call: self.rules.on_commit(life, call)
             process.site._later = lambda seconds, act: self._commit_later(life, seconds, act)
             process.telemetry.on_finished = lambda view: self.rules.on_finished(life, view)
+            self._sabotage(process)
             self.lives.append(life)
             self.loop.add(tag)
             context.run(process.start)

@@ -73,7 +73,7 @@ class Orders:
         notice = status(
             control.ledger.state,
             control.current or control.last,
-            waiting=len(control.dirty),
+            waiting=len(control.dirty) + len(control.writes),
             parked=len(control.ledger.parked),
             max_items=self._settings.sync_max_items,
             trouble=None if control.is_leading else control.trouble,
