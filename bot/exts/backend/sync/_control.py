@@ -730,6 +730,8 @@ class Control:
         while True:
             await self._free.wait()
             breaker, now = self.ledger.state.breaker, self.clock.now()
+            if self._sync is not None:
+                continue  # whoever waited as well was faster
             may = permit(breaker, start=Start.AUTOMATIC, full=False, now=now)
             if not isinstance(may, Withheld):
                 break

@@ -630,8 +630,15 @@ class FullSync:
         if not left_out:
             return
         await self._runner.prove()
+        # The site has no row of some who left, and nothing to mark them on: asked about once more,
+        # Discord would say again that they left, and so on without end.
+        by_kind = {
+            Kind.DEPARTURE: [id_ for id_ in left_out if id_ in self._departing],
+            Kind.UPDATE: [id_ for id_ in left_out if id_ not in self._departing],
+        }
         try:
-            await look_after(left_out, kind=Kind.UPDATE, guild=self._guild, dirty=self._dirty)
+            for kind, ids in by_kind.items():
+                await look_after(ids, kind=kind, guild=self._guild, dirty=self._dirty)
         except RunStoppedError as exc:
             log.warning("sync.members.unasked", ids=len(left_out), error=str(exc))
             self._dirty.mark(left_out)

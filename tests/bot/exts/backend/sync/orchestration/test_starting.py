@@ -190,6 +190,21 @@ async def test_a_check_for_drift_repairs_what_no_event_told_of(stage: Stage) -> 
     assert len(stage.channel.messages) == shown + 1
 
 
+async def test_departures_of_whom_the_site_has_no_row_come_to_an_end(stage: Stage) -> None:
+    """They are left out of a run of live changes, and not asked about and marked again for ever."""
+    stage.guild(10, *range(20, 30))
+    process = await stage.start(run_above=4)
+    for id_ in range(20, 30):
+        del stage.rows.users[id_]
+        stage.discord.leave(id_)
+    await stage.clock.advance(30)
+    asked = len(process.site.calls)
+    await stage.clock.advance(600)
+
+    assert len(process.control.dirty) == 0
+    assert len(process.site.calls) == asked
+
+
 async def test_a_new_session_is_a_reason_to_sync(stage: Stage) -> None:
     """Nobody tells of what happened between the last event of the old one and the new one's."""
     stage.guild(10, 11)
