@@ -50,7 +50,7 @@ test-fast: .venv ## Run every test that starts no process, in under a minute, wi
 	@$(BIN)/python -m coverage report --rcfile=tests/fast.coveragerc --fail-under=95 \
 	  --omit='*/_store/_redis.py,*/_site.py'
 	@$(BIN)/python -m coverage report --rcfile=tests/fast.coveragerc --fail-under=80 \
-	  --include='*/_site.py' | tail -1
+	  --include='*/_site.py'
 
 simulate: .venv ## Play random worlds on virtual time; ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.simulator $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -64,7 +65,9 @@ class Single:
                 return await self._write(group)
         except RunStoppedError as exc:
             if exc.failure.kind is FailureKind.REFUSED:
-                await self._parts.ledger.refuse(exc.failure.reason)
+                # Where it can't be kept now, the next write is refused, too.
+                with contextlib.suppress(StoreError):
+                    await self._parts.ledger.refuse(exc.failure.reason)
             return Result(verified=False, reason=str(exc))
         except StoreError as exc:
             return Result(verified=False, reason=str(exc))

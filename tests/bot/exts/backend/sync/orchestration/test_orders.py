@@ -13,6 +13,7 @@ from tests.bot.exts.backend.sync.orchestration.conftest import (
     DOWN,
     ILL,
     NEVER,
+    REFUSED,
     Stage,
     failing_writes,
     text,
@@ -218,6 +219,23 @@ async def test_one_member_is_compared_written_and_read_back(stage: Stage) -> Non
     assert "read back, and right" in first.result()[-1]
     assert second.done()
     assert stage.in_step()
+
+
+async def test_one_member_is_answered_about_though_nothing_can_be_kept(stage: Stage) -> None:
+    """The site refuses the token while the store is away: that is said, and no task breaks of it."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    stage.rows.users[10]["name"] = "wrong"
+    process.site.fate = failing_writes(REFUSED)
+    stage.kept.reachable = False
+
+    async def ask() -> list[str]:
+        return [text(reply) async for reply in process.orders.single(UserId(10))]
+
+    asking = stage.make_task(stage.clock_loop(), ask())
+    await stage.clock.advance(30)
+
+    assert "Invalid token" in asking.result()[-1]
 
 
 async def test_a_run_is_tuned_while_it_is_on(stage: Stage) -> None:
