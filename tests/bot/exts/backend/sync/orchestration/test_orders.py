@@ -4,6 +4,7 @@ import pytest
 
 from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.buttons import Action, Button
+from bot.exts.backend.sync._core.models import UserId
 from bot.exts.backend.sync._core.report import Ending
 from bot.exts.backend.sync._core.withheld import Decision
 from bot.exts.backend.sync._orders import MAX_ITEMS, TARGET
@@ -222,7 +223,7 @@ async def test_one_member_is_compared_written_and_read_back(stage: Stage) -> Non
 
 
 async def test_one_member_is_answered_about_though_nothing_can_be_kept(stage: Stage) -> None:
-    """The site refuses the token while the store is away: that is said, and no task breaks of it."""
+    """The site refuses the token while the store is away: that is said, and no task breaks."""
     stage.guild(10, 11)
     process = await stage.start()
     stage.rows.users[10]["name"] = "wrong"
