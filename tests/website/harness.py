@@ -97,8 +97,8 @@ class Website:
             )
         )
 
-    def client(self, *, timeout_s: float = DEADLINE_S) -> httpx.Client:
-        """Make a client that carries the token."""
+    def client(self, *, timeout_s: float = DEADLINE_S, token: str = "") -> httpx.Client:
+        """Make a client that carries the token: the bot's unless another one is given."""
         return httpx.Client(
             base_url=f"{self.url}/api/",
             headers={"Authorization": f"Token {self.token}"},

@@ -15,8 +15,8 @@ from django.db import connection, transaction
 from rest_framework.exceptions import NotFound, ValidationError
 
 from website.api.errors import RejectedRows, TooManyItems
-from website.api.models import LARGEST_BIGINT, Role, User
-from website.api.rows import FIELDS, encode, slices
+from website.api.models import LARGEST_BIGINT, MOST_ROLES, Role, User
+from website.api.rows import DEFAULTS, FIELDS, encode, slices
 from website.api.serializers import UserSerializer
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -31,7 +31,7 @@ class Batch:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Self:
-        """Make a batch of one checked row."""
+        """Make a batch of one checked, complete row."""
         return cls(json_by_id={row["id"]: _compact(row)}, has_changes=True)
 
     def slices(self, ids: Iterable[int]) -> Iterator[tuple[list[int], str]]:
@@ -54,13 +54,14 @@ def check(items: Iterable[object], *, partial: bool) -> Batch:
     context = serializer_context()
     quick = _QuickCheck(known_roles=context["known_roles"], partial=partial)
     thorough = UserSerializer(partial=partial, context=context)
+    defaults = {} if partial else DEFAULTS
     json_by_id: dict[int, str] = {}
     errors: list[bytes] = []
     conflict: dict[str, Any] | None = None
     has_changes = False
     for index, item in enumerate(_at_most_allowed(items)):
         try:
-            row = quick(item) or thorough.run_validation(item)
+            row = quick(item) or {**defaults, **thorough.run_validation(item)}
         except ValidationError as exc:
             errors += [b"{}"] * (index - len(errors))
             errors.append(_compact(exc.detail).encode())
@@ -109,11 +110,14 @@ class _QuickCheck:
             "name": lambda value: _is_plain_text(value) and value != "",
             "display_name": _is_plain_text,
             "discriminator": lambda value: type(value) is int and 0 <= value <= 9999,  # noqa: PLR2004  the contract's limit
-            # The types are compared since True and 1.0 are members of a set that holds 1.
+            # The types first: a list in the list has no hash, and True and 1.0 are members of a
+            # set that holds 1.
             "roles": lambda value: (
                 type(value) is list
-                and known.issuperset(value)
+                and len(value) <= MOST_ROLES
                 and all([type(role) is int for role in value])  # noqa: C419  faster here
+                and known.issuperset(value)
+                and len(set(value)) == len(value)
             ),
             "in_guild": lambda value: type(value) is bool,
         }

@@ -5,11 +5,16 @@ The names and limits are the contract's. A user's role ids are a JSON list on bo
 people who have left keep the ids of roles that are gone.
 """
 
+from collections.abc import Collection, Iterable
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 LARGEST_BIGINT = 2**63 - 1
+LARGEST_INT = 2**31 - 1
+# A guild has at most 250 roles. The bound is on what one row may cost, not on what Discord does.
+MOST_ROLES = 1_000
 
 
 class Role(models.Model):
@@ -25,14 +30,30 @@ class Role(models.Model):
         return self.name
 
 
+def fault_of_roles(roles: Iterable[int], *, known: Collection[int]) -> str | None:
+    """Say what is wrong with the first role id that is: unknown to the site, or a repetition.
+
+    Only the first is named: an error for each would make the answer larger than the request.
+    """
+    seen: set[int] = set()
+    for role_id in roles:
+        if role_id in seen:
+            return f"Role with ID {role_id} given multiple times."
+        if role_id not in known:
+            return f"Role with ID {role_id} does not exist"
+        seen.add(role_id)
+    return None
+
+
 def check_roles_exist(value: object) -> None:
     """Raise ValidationError unless the value is a list of ids of roles that the site has."""
     if not (isinstance(value, list) and all(type(role_id) is int for role_id in value)):
         raise ValidationError("A list of role ids is expected.")
-    known = set(Role.objects.values_list("id", flat=True))
-    unknown = [role_id for role_id in value if role_id not in known]
-    if unknown:
-        raise ValidationError([f"Role with ID {role_id} does not exist" for role_id in unknown])
+    if len(value) > MOST_ROLES:
+        raise ValidationError(f"At most {MOST_ROLES} roles are expected.")
+    fault = fault_of_roles(value, known=set(Role.objects.values_list("id", flat=True)))
+    if fault:
+        raise ValidationError(fault)
 
 
 class User(models.Model):

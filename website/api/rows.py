@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 from django.http import StreamingHttpResponse
 
 FIELDS: Final = ("id", "name", "display_name", "discriminator", "roles", "in_guild")
+# What a new row has where the request says nothing.
+DEFAULTS: Final[dict[str, Any]] = {"display_name": "", "roles": [], "in_guild": True}
 SLICE_ROWS: Final = 1_000  # bounds a statement's memory on both sides; larger ones gain nothing
 
 _T = TypeVar("_T")

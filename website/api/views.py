@@ -101,7 +101,8 @@ class UserList(APIView):
             note_written(batch.json_by_id)
             return Response([], status=201, headers=MINIMAL if wants_minimal(request) else None)
 
-        row = checked(UserSerializer(data=body, context=bulk.serializer_context()))
+        serializer = UserSerializer(data=body, context=bulk.serializer_context())
+        row = {**rows.DEFAULTS, **checked(serializer)}
         batch = bulk.Batch.of(row)
         if not bulk.create(batch):
             raise ValidationError({"id": ["User with ID already present."]})
