@@ -1,7 +1,9 @@
 """Run the site, or make a key for it.
 
     python -m website          migrate, then serve until SIGTERM
-    python -m website token    migrate, then print an API key: 40 hexadecimal digits
+    python -m website token    migrate, then make another API key and print it: 40 hexadecimal
+                               digits. Only a hash is kept, so it can't be printed again.
+    python -m website revoke   end every API key but the newest
 
 The settings are environment variables (see `website.environment`). For Django's own commands, such
 as making an account for the admin: DJANGO_SETTINGS_MODULE=website.settings python -m django …
@@ -24,6 +26,8 @@ def main(arguments: list[str]) -> int:
             run, log_stream = _serve, sys.stdout
         case ["token"]:
             run, log_stream = _token, sys.stderr  # stdout is for the key alone
+        case ["revoke"]:
+            run, log_stream = _revoke, sys.stderr
         case _:
             sys.stderr.write(f"{__doc__}\n")
             return 2
@@ -41,10 +45,14 @@ def _serve() -> None:
     django.setup()
     # Imported here since Django must be set up first.
     from django.conf import settings  # noqa: PLC0415
+    from django.db import connections  # noqa: PLC0415
 
     from website import database, server  # noqa: PLC0415
+    from website.api import keys  # noqa: PLC0415
 
     database.migrate()
+    keys.remember_all()
+    connections.close_all()
     server.serve(host=settings.ENVIRONMENT.host, port=settings.ENVIRONMENT.port)
 
 
@@ -53,18 +61,33 @@ def _token() -> None:
     # Imported here since Django must be set up first.
     from django.contrib.auth.models import User  # noqa: PLC0415
     from django.db import connections  # noqa: PLC0415
-    from rest_framework.authtoken.models import Token  # noqa: PLC0415
 
     from website import database  # noqa: PLC0415
+    from website.api import keys  # noqa: PLC0415
 
     database.migrate()
     bot, is_new = User.objects.get_or_create(username="bot")
     if is_new:
         bot.set_unusable_password()
         bot.save()
-    token, _ = Token.objects.get_or_create(user=bot)
+    bot.user_permissions.add(keys.permission())
+    key = keys.make(bot)
     connections.close_all()
-    sys.stdout.write(f"{token.key}\n")
+    sys.stdout.write(f"{key}\n")
+
+
+def _revoke() -> None:
+    django.setup()
+    # Imported here since Django must be set up first.
+    from django.db import connections  # noqa: PLC0415
+
+    from website import database  # noqa: PLC0415
+    from website.api import keys  # noqa: PLC0415
+
+    database.migrate()
+    ended = keys.end_all_but_the_newest()
+    connections.close_all()
+    sys.stdout.write(f"{ended} keys ended; the newest is still good\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Bring the database up to date, one process at a time."""
 
 import fcntl
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ def migrate() -> None:
     """Apply what migrations are missing; raise SettingError if the database can't be used."""
     try:
         with _alone():
+            _keep_to_ourselves()
             call_command("migrate", interactive=False, verbosity=0)
     except (OSError, Error) as exc:
         reason = str(exc).strip().partition("\n")[0]
@@ -37,6 +40,23 @@ def _alone() -> Iterator[None]:
         return
     path = Path(connection.settings_dict["NAME"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.migrating").open("w") as lock:
+    # Not through a symbolic link, which somebody else may have put there.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path.with_name(f"{path.name}.migrating"), flags, 0o600), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _keep_to_ourselves() -> None:
+    """Close a database file of ours to other users: new ones are, those of older versions not."""
+    if connection.vendor != "sqlite":
+        return
+    path = Path(connection.settings_dict["NAME"])
+    # SQLite gives its journals the file's own mode.
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}.migrating"):
+        file = path.with_name(name)
+        if not file.exists():
+            continue
+        status = file.stat()
+        if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) & 0o077:
+            file.chmod(0o600)

@@ -121,8 +121,9 @@ def _kept_secret_key() -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             # Written aside and linked, so that two first starts agree on one whole key.
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
-            draft.touch(mode=0o600)
+            # Under a name that nobody can have put a link to elsewhere at.
+            draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            draft.touch(mode=0o600, exist_ok=False)
             draft.write_text(secrets.token_urlsafe(50))
             try:
                 os.link(draft, path)

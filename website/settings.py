@@ -7,6 +7,10 @@ import dj_database_url
 
 from website import environment
 
+# Whoever runs the site, or one of Django's commands, makes files for itself alone: the database,
+# its journal, the key that signs sessions, and the directories they are in.
+os.umask(0o077)
+
 ENVIRONMENT: Final = environment.read(os.environ)
 
 SECRET_KEY = ENVIRONMENT.secret_key
@@ -31,7 +35,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
-    "rest_framework.authtoken",
     "website.api",
 ]
 MIDDLEWARE = [
@@ -65,8 +68,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["website.api.keys.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["website.api.keys.MayUseApi"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["website.api.parsers.PlainJSONParser"],
     "EXCEPTION_HANDLER": "website.api.errors.answer",

@@ -1,5 +1,6 @@
 """The site as its own process, on both databases, and the rows behind it by plain SQL."""
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -65,9 +66,9 @@ class Website:
 
     process: subprocess.Popen[str]
     database: Database
-    token: str
+    token: str = ""
     url: str = ""
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[dict[str, Any]] = field(default_factory=list, repr=False)
     _news: threading.Condition = field(default_factory=threading.Condition)
 
     def read_log(self) -> None:
@@ -101,10 +102,16 @@ class Website:
         """Make a client that carries the token: the bot's unless another one is given."""
         return httpx.Client(
             base_url=f"{self.url}/api/",
-            headers={"Authorization": f"Token {self.token}"},
+            headers={"Authorization": f"Token {token or self.token}"},
             timeout=timeout_s,
             trust_env=False,
         )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port that it listens on."""
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return host, int(port)
 
     def memory_mb(self, kind: Literal["VmRSS", "VmHWM"]) -> float:
         """Return the process's resident memory now, or at its peak, in MiB."""
@@ -170,6 +177,40 @@ _ADD_USERS = {
 def add_users(database: Database, count: int, *, roles: Sequence[int] = (11,)) -> None:
     """Insert the users of the samples' state: id 10**17 + 7919*i, name user{i}, User {i}."""
     database.query(_ADD_USERS[database.vendor], json.dumps(roles), count)
+
+
+def add_account(database: Database, name: str, *, is_superuser: bool = False) -> int:
+    """Insert a Django account that may do nothing, or everything; return its id."""
+    made = database.query(
+        "INSERT INTO auth_user (username, password, first_name, last_name, email, is_superuser,"
+        " is_staff, is_active, date_joined)"
+        " VALUES (%s, '!', '', '', '', %s, %s, %s, CURRENT_TIMESTAMP) RETURNING id",
+        *(name, is_superuser, is_superuser, True),
+    )
+    return int(made[0][0])
+
+
+def bot_account(database: Database) -> int:
+    """Return the id of the account that `python -m website token` would make, and make it."""
+    found = database.query("SELECT id FROM auth_user WHERE username = 'bot'")
+    account = int(found[0][0]) if found else add_account(database, "bot")
+    database.query(
+        "INSERT INTO auth_user_user_permissions (user_id, permission_id)"
+        " SELECT CAST(%s AS integer), id FROM auth_permission WHERE codename = 'use_api'"
+        " ON CONFLICT DO NOTHING",
+        account,
+    )
+    return account
+
+
+def add_key(database: Database, account: int) -> str:
+    """Give the account a key to the API; return it."""
+    key = os.urandom(20).hex()
+    database.query(
+        "INSERT INTO api_key (digest, account_id, made_at) VALUES (%s, %s, CURRENT_TIMESTAMP)",
+        *(hashlib.sha256(key.encode()).hexdigest(), account),
+    )
+    return key
 
 
 def user_id(index: int) -> int:

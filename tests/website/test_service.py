@@ -29,26 +29,6 @@ from tests.website.harness import (
 )
 
 
-def test_a_token_is_made_once_and_printed_alone(tmp_path: Path) -> None:
-    """`token` migrates by itself, prints 40 hexadecimal digits, and the same ones again."""
-    variables = environment("sqlite:///new/folder/site.sqlite3")
-
-    first, second = (run_site(tmp_path, "token", **variables) for _ in range(2))
-
-    assert (first.returncode, first.stderr, second.stdout) == (0, "", first.stdout)
-    assert (len(first.stdout), int(first.stdout, 16) >= 0) == (41, True)
-
-
-def test_two_first_starts_at_once_agree(make_database: MakeDatabase, tmp_path: Path) -> None:
-    """Programs that start together on an empty database both work, and name one token."""
-    variables = environment(make_database("postgresql").url)
-    with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda _: run_site(tmp_path, "token", **variables), range(3)))
-
-    assert [(run.returncode, run.stderr) for run in made] == [(0, "")] * 3
-    assert len({run.stdout for run in made}) == 1
-
-
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [

@@ -7,6 +7,7 @@ people who have left keep the ids of roles that are gone.
 
 from collections.abc import Collection, Iterable
 
+from django.contrib.auth.models import User as Account
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -24,7 +25,7 @@ class Role(models.Model):
     name = models.CharField(max_length=100)
     colour = models.IntegerField(validators=[MinValueValidator(0)])
     permissions = models.BigIntegerField(validators=[MinValueValidator(0)])
-    position = models.IntegerField(default=-1)
+    position = models.IntegerField()
 
     def __str__(self) -> str:
         return self.name
@@ -68,3 +69,18 @@ class User(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pk})"
+
+
+class Key(models.Model):
+    """A key to the API, of which only a hash is kept: whoever reads the database learns none."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="keys")
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:  # noqa: D106  Django's place for options
+        default_permissions = ()
+        permissions = (("use_api", "Can read and write the guild's copy through the API"),)
+
+    def __str__(self) -> str:
+        return f"a key of {self.account}, made {self.made_at:%Y-%m-%d %H:%M}"
