@@ -9,6 +9,7 @@
 | `CSRF_TRUSTED_ORIGINS` | none                             | the admin's, behind a TLS proxy |
 | `MAX_REQUEST_BYTES`    | 1 MiB                            | a larger body answers 413       |
 | `MAX_REQUEST_ITEMS`    | 2,500                            | a longer list answers 413       |
+| `ADMIN`                | `on`                             | `off` leaves the admin out      |
 | `EXTRA_MIDDLEWARE`     | none                             | dotted names, comma-separated   |
 
 `EXTRA_MIDDLEWARE` names Django middleware of the deployment's own, such as for access rules or
@@ -41,6 +42,7 @@ class Environment:
     csrf_trusted_origins: tuple[str, ...]
     max_request_bytes: int
     max_request_items: int
+    admin: bool
     extra_middleware: tuple[str, ...]
 
 
@@ -59,6 +61,7 @@ def read(environ: Mapping[str, str]) -> Environment:
         max_request_items=_whole_number(
             environ, "MAX_REQUEST_ITEMS", default=2_500, least=1, most=10_000_000
         ),
+        admin=_switch(environ, "ADMIN", default=True),
         extra_middleware=_dotted_names(environ, "EXTRA_MIDDLEWARE"),
     )
 
@@ -72,6 +75,14 @@ def _whole_number(
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise SettingError(f"{name}: {text[:40]!r} is not a whole number from {least} to {most}")
     return int(text)
+
+
+def _switch(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environ.get(name, "").strip().lower()
+    switches = {"": default, "on": True, "true": True, "off": False, "false": False}
+    if text not in switches:
+        raise SettingError(f"{name}: {text[:40]!r} is neither on nor off")
+    return switches[text]
 
 
 def _names(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -12,11 +12,13 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from website.api import keys
 from website.memory import peak_memory_mb
 
 logger = structlog.get_logger(__name__)
 
 HEALTHCHECK_PATH = "/api/healthcheck"
+LOGIN_PATH = "/admin/login/"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:/+=@-]+")
 
 
@@ -39,11 +41,19 @@ class RequestMiddleware:
 
     The line is written before the answer is sent, so a write that was applied is logged even if
     the client has hung up.
+
+    Each kind of client has a share of the site's threads, which no other kind can take; who finds
+    its own taken hears 503 at once. So neither people without a key nor those who guess at the
+    admin's passwords can keep the bot out, and the healthcheck, which waits for nothing, always has
+    a thread.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
-        self._slots = threading.BoundedSemaphore(settings.REQUESTS_AT_ONCE)
+        self._shares = {
+            share: threading.BoundedSemaphore(at_once)
+            for share, at_once in settings.REQUESTS_AT_ONCE.items()
+        }
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request, and log that."""
@@ -54,6 +64,8 @@ class RequestMiddleware:
         bind_contextvars(request_id=request_id, rows=None)
         response = self._answer(request)
         response["X-Request-ID"] = request_id
+        if request.method == "HEAD":
+            leave_body_out(response)
         logger.info(
             "website.request.finished",
             method=request.method,
@@ -63,6 +75,7 @@ class RequestMiddleware:
             duration_ms=round((time.perf_counter() - started_s) * 1_000, 1),
             peak_memory_mb=peak_memory_mb(),
         )
+        clear_contextvars()  # or what the thread logs next would seem to be this request's
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
@@ -79,7 +92,8 @@ class RequestMiddleware:
                 },
                 status=413,
             )
-        if not self._slots.acquire(blocking=False):
+        share = self._shares[share_of(request)]
+        if not share.acquire(blocking=False):
             return JsonResponse(
                 {"detail": "Too many requests are under way."},
                 status=503,
@@ -88,7 +102,29 @@ class RequestMiddleware:
         try:
             return self._get_response(request)
         finally:
-            self._slots.release()
+            share.release()
+
+
+def share_of(request: HttpRequest) -> str:
+    """Return whose share the request comes out of: a name in `settings.REQUESTS_AT_ONCE`."""
+    if request.path.startswith("/api/"):
+        good = keys.looks_good(request.headers.get("Authorization", ""))
+        return "api" if good else "strangers"
+    if request.path == LOGIN_PATH and request.method == "POST":
+        return "login"
+    return "admin" if request.path.startswith(("/admin/", "/static/")) else "strangers"
+
+
+def leave_body_out(response: HttpResponse) -> None:
+    """Keep the headers of the answer and no body, which Waitress would send after a HEAD too.
+
+    The client would take it for the beginning of its next answer.
+    """
+    if response.streaming:
+        response.streaming_content = iter(())
+    else:
+        response.setdefault("Content-Length", str(len(response.content)))
+        response.content = b""
 
 
 def safe_request_id(given: str) -> str:

@@ -9,52 +9,24 @@ from typing import Any, Final
 
 import structlog
 from django.conf import settings
-from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.wsgi import get_wsgi_application
 
 # Waitress has no type hints.
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
-from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
-from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
+from website import connections
 from website.environment import SettingError
-from website.memory import peak_memory_mb
 
 logger = structlog.get_logger(__name__)
 
-# Up to here a body is received, on disk if it is large, so that its sender hears a clear 413.
+# Up to here a body is received, though not kept, so that its sender hears a clear 413.
 # Beyond it the connection is closed as soon as the headers are read.
 MOST_RECEIVED_BYTES: Final = 50 * 1_048_576
+NEVER_S: Final = 10**9
+TURN_S: Final = 0.5  # how exactly the connections' time limits are kept
+SHED_LOG_S: Final = 60.0
 DRAIN_S: Final = 30  # a little more than the longest statement may take
-
-
-class RefusedTask(ErrorTask):  # type: ignore[misc]  # untyped base class
-    """Log what Waitress refuses before Django sees it: unreadable or enormous requests."""
-
-    def execute(self) -> None:
-        """Send the refusal, and log it."""
-        super().execute()
-        logger.info(
-            "website.request.finished",
-            method=getattr(self.request, "command", None),
-            path=getattr(self.request, "path", None),
-            status=self.request.error.code,
-            rows=None,
-            request_id=None,
-            duration_ms=0.0,
-            peak_memory_mb=peak_memory_mb(),
-        )
-
-
-class Channel(HTTPChannel):  # type: ignore[misc]  # untyped base class
-    """A connection, which takes no further request once the server is stopping."""
-
-    error_task_class = RefusedTask
-
-    def readable(self) -> bool:
-        """Tell whether the loop should read more from this connection."""
-        return not self.server.stopping and bool(super().readable())
 
 
 def serve(*, host: str, port: int) -> None:
@@ -62,16 +34,19 @@ def serve(*, host: str, port: int) -> None:
 
     Raises SettingError if the address can't be listened on, or extra middleware can't be imported.
     """
-    application = StaticFilesHandler(_application())
+    application = _application()
     listener = _listen(host, port)
     server = create_server(
         application,
         sockets=[listener],
         threads=settings.THREADS,
         max_request_body_size=max(MOST_RECEIVED_BYTES, settings.MAX_REQUEST_BYTES + 1),
+        max_request_header_size=connections.MOST_HEADER_BYTES,
+        # `connections` does both better.
+        connection_limit=10 * connections.MOST_CONNECTIONS,
+        channel_timeout=NEVER_S,
     )
-    server.channel_class = Channel
-    server.stopping = False
+    connections.prepare(server, most_body_bytes=settings.MAX_REQUEST_BYTES, clock=time.monotonic)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         server.stopping = True
@@ -81,7 +56,7 @@ def serve(*, host: str, port: int) -> None:
         signal.signal(number, stop)
     logger.info("website.started", host=host, port=int(server.effective_port))
     _run(server)
-    logger.info("website.stopped", abandoned=len(_busy(server)))
+    logger.info("website.stopped", abandoned=len(connections.busy(server)))
 
 
 def _application() -> WSGIHandler:
@@ -109,21 +84,30 @@ def _reason(exc: OSError) -> str:
 
 def _run(server: Any) -> None:
     """Turn the event loop. Waitress' own run() would cancel what is under way, after 5 s."""
-    connections = server._map  # noqa: SLF001  the only way to turn the loop step by step
+    next_check_s = next_log_s = time.monotonic()
     while not server.stopping:
-        wasyncore.loop(timeout=1, map=connections, count=1)
-    logger.info("website.stopping", under_way=len(_busy(server)))
+        _turn(server, timeout_s=TURN_S)
+        now_s = time.monotonic()
+        if now_s >= next_check_s:
+            connections.close_overdue(server, now_s=now_s)
+            next_check_s = now_s + TURN_S
+        if server.shed and now_s >= next_log_s:
+            logger.warning("website.connections.shed", connections=server.shed)
+            server.shed, next_log_s = 0, now_s + SHED_LOG_S
+    logger.info("website.stopping", under_way=len(connections.busy(server)))
     # The trigger must outlive the listening socket: busy threads still pull it.
     wasyncore.dispatcher.close(server)
     deadline_s = time.monotonic() + DRAIN_S
-    while _busy(server) and time.monotonic() < deadline_s:
-        wasyncore.loop(timeout=0.05, map=connections, count=1)
+    while connections.busy(server) and time.monotonic() < deadline_s:
+        _turn(server, timeout_s=0.05)
     server.task_dispatcher.shutdown(timeout=1)
 
 
-def _busy(server: Any) -> list[Any]:
-    return [
-        channel
-        for channel in list(server.active_channels.values())
-        if channel.requests or channel.total_outbufs_len
-    ]
+def _turn(server: Any, *, timeout_s: float) -> None:
+    # select() can't wait for a file descriptor beyond 1,023.
+    wasyncore.loop(
+        timeout=timeout_s,
+        use_poll=True,
+        map=server._map,  # noqa: SLF001  the only way to turn the loop step by step
+        count=1,
+    )

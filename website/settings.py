@@ -22,13 +22,16 @@ X_FRAME_OPTIONS = "DENY"
 
 MAX_REQUEST_BYTES: Final = ENVIRONMENT.max_request_bytes
 MAX_REQUEST_ITEMS: Final = ENVIRONMENT.max_request_items
+# How many requests of each kind may be under way; more hear 503 at once. A password takes a third
+# of a second of one core to check, so they are checked one at a time; a browser asks for six files
+# at once.
+REQUESTS_AT_ONCE: Final = {"api": 6, "strangers": 2, "admin": 6, "login": 1}
 # Each thread may keep a database connection. Two are always left for the healthcheck, which
 # needs none: it must answer while every other thread waits for a slow database.
-THREADS: Final = 8
-REQUESTS_AT_ONCE: Final = THREADS - 2
+THREADS: Final = sum(REQUESTS_AT_ONCE.values()) + 2
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "website.admin_site.Config",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -72,6 +75,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["website.api.keys.MayUseApi"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["website.api.parsers.PlainJSONParser"],
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is left out
+    "URL_FORMAT_OVERRIDE": None,  # `format` is a query parameter like any other
     "EXCEPTION_HANDLER": "website.api.errors.answer",
 }
 

@@ -1,10 +1,11 @@
+from django.conf import settings
 from django.contrib import admin
-from django.urls import path
+from django.urls import path, re_path
 
+from website import admin_site
 from website.api import views
 
 urlpatterns = [
-    path("admin/", admin.site.urls),
     path("api/healthcheck", views.healthcheck),
     path("api/bot/sync/capabilities", views.Capabilities.as_view()),
     path("api/bot/roles", views.RoleList.as_view()),
@@ -13,6 +14,11 @@ urlpatterns = [
     path("api/bot/users/bulk_patch", views.UserBulkPatch.as_view()),
     path("api/bot/users/<int:pk>", views.UserDetail.as_view()),
 ]
+if settings.ENVIRONMENT.admin:
+    urlpatterns += [
+        path("admin/", admin.site.urls),
+        re_path(r"^static/(?P<path>.*)$", admin_site.static_file),
+    ]
 
 handler400 = "website.api.errors.bad_request"
 handler404 = "website.api.errors.not_found"

@@ -27,7 +27,7 @@ HEAVY = {
         [{"id": row, "roles": list(range(100, 1_000))} for row in range(1, 61)]
     ),
     "every field wrong, in 2,500 rows": json.dumps(
-        [dict.fromkeys(("id", "name", "discriminator", "roles", "in_guild"), [])] * 2_500
+        [{key: [] for key in ("id", "name", "discriminator", "roles", "in_guild")}] * 2_500
     ),
 }
 

@@ -112,15 +112,18 @@ def test_revoke_ends_all_keys_but_the_newest(
     start_website: StartWebsite, make_database: MakeDatabase, tmp_path: Path
 ) -> None:
     """A new key can be handed out before the old one ends, so the bot need not be without one."""
-    site = start_website(make_database("sqlite"))
+    site = start_website(make_database("sqlite"), ADMIN="off")
     variables = environment(site.database.url)
     newest = run_site(tmp_path, "token", **variables).stdout.strip()
     with site.client() as old, site.client(token=newest) as new:
         before = [old.get("bot/roles").status_code, new.get("bot/roles").status_code]
         ended = run_site(tmp_path, "revoke", **variables)
         after = [old.get("bot/roles").status_code, new.get("bot/roles").status_code]
+        admin = [new.get(f"{site.url}{path}") for path in ("/admin/", "/static/admin/css/base.css")]
 
     assert (before, ended.returncode, after) == ([200, 200], 0, [401, 200])
+    # The admin is left out by its setting, its files too.
+    assert [answer.status_code for answer in admin] == [404, 404]
 
 
 @pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])

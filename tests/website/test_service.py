@@ -35,6 +35,10 @@ from tests.website.harness import (
         ({"PORT": "http"}, "PORT: 'http' is not a whole number from 0 to 65535"),
         ({"PORT": "70000"}, "PORT: '70000' is not a whole number from 0 to 65535"),
         (
+            {"ADMIN": "maybe"},
+            "ADMIN: 'maybe' is neither on nor off",
+        ),
+        (
             {"MAX_REQUEST_ITEMS": "-1"},
             "MAX_REQUEST_ITEMS: '-1' is not a whole number from 1 to 10000000",
         ),
@@ -357,6 +361,11 @@ def test_roles_rank_as_on_discord_and_survive_odd_requests(website: Website) -> 
             client.post("bot/roles", json=[role]),
             client.put("bot/roles/1", json=role | {"id": 4}),
             client.get("bot/roles/99999999999999999999"),
+            client.post("bot/roles", json={**role, "id": 5, "colour": 2**31}),
+            client.post("bot/roles", json={**role, "id": 5, "position": -(2**31) - 1}),
+            client.post("bot/roles", json={}),
+            client.patch("bot/roles/1", json={"position": 3}),
+            client.get("bot/roles?name=r"),
             client.get("bot/nothing"),
         ]
         order = [row["id"] for row in client.get("bot/roles").json()]
@@ -367,6 +376,11 @@ def test_roles_rank_as_on_discord_and_survive_odd_requests(website: Website) -> 
         (400, {"non_field_errors": ["Invalid data. Expected a dictionary, but got list."]}),
         (400, {"id": ["The ID cannot be changed."]}),
         (404, {"detail": "No Role matches the given query."}),
+        (400, {"colour": ["Ensure this value is less than or equal to 2147483647."]}),
+        (400, {"position": ["Ensure this value is greater than or equal to -2147483648."]}),
+        (400, {key: ["This field is required."] for key in role}),
+        (200, role | {"name": "r", "position": 3}),
+        (400, {"name": ["This query parameter is not known."]}),
         (404, {"detail": "Not found."}),
     ]
     assert order == [1, 13, 12, 11]

@@ -232,19 +232,88 @@ def test_pages_by_id_give_every_user_once(website: Website) -> None:
 
 
 def test_page_sizes_are_bounded(website: Website) -> None:
-    """A page has 2,500 users unless asked, never more than 10,000; nonsense counts as unasked."""
+    """A page has 2,500 users unless asked, at most 10,000; nonsense counts as unasked."""
     add_users(website.database, 10_001)
     with website.client() as client:
         sizes = [
             len(client.get("bot/users", params=params).json()["results"])
-            for params in ({}, {"page_size": "x"}, {"page_size": 3}, {"page_size": 999_999})
+            for params in ({}, {"page_size": "x"}, {"page_size": 3}, {"page_size": 10_000})
         ]
+        too_large = client.get("bot/users", params={"page_size": 10_001})
+        last = client.get("bot/users", params={"page": "last", "page_size": 1_000}).json()
         answers = [
             client.get("bot/users", params={"page": page}).json() for page in ("0", "x", "-1", "6")
         ]
 
     assert sizes == [2_500, 2_500, 3, 10_000]
+    assert (too_large.status_code, too_large.json()) == (
+        400,
+        {"page_size": ["Ensure this value is less than or equal to 10000."]},
+    )
+    assert [len(last["results"]), last["next_page_no"], last["previous_page_no"]] == [1, None, 10]
     assert answers == [{"detail": "Invalid page."}] * 4
+
+
+def test_filters_are_exact_and_hold_together(website: Website) -> None:
+    """The real site's three filters leave out whoever differs in any, in pages of both kinds."""
+    rows = [
+        person(id=1, name="a", display_name="x", discriminator=7),
+        person(id=2, name="a", display_name="y", discriminator=7),
+        person(id=3, name="b", display_name="x", discriminator=0),
+    ]
+    with website.client() as client:
+        client.post("bot/users", json=rows)
+        found = [
+            [row["id"] for row in client.get("bot/users", params=params).json()["results"]]
+            for params in (
+                {"name": "a"},
+                {"name": " a ", "display_name": "x"},
+                {"discriminator": "7", "page_size": 1},
+                {"discriminator": "7", "after": 1},
+                {"name": "A"},
+                {"display_name": "", "discriminator": 0},
+                {"discriminator": 10**30},
+            )
+        ]
+        count = client.get("bot/users", params={"name": "a", "page_size": 1}).json()["count"]
+
+    assert found == [[1, 2], [1], [1], [2], [], [3], []]
+    assert count == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("username=a", {"username": ["This query parameter is not known."]}),
+        ("name=a&in_guild=true", {"in_guild": ["This query parameter is not known."]}),
+        ("format=json", {"format": ["This query parameter is not known."]}),
+        ("name=a&name=b", {"name": ["This query parameter is given more than once."]}),
+        ("discriminator=x", {"discriminator": ["Enter a number."]}),
+        ("name=%00", {"name": ["Null characters are not allowed."]}),
+        ("after=1&page=2", {"after": ["A page is read by number or by id, not both."]}),
+    ],
+)
+def test_a_query_that_would_not_be_heeded_is_refused(
+    postgres_website: Website, query: str, error: dict[str, list[str]]
+) -> None:
+    """No filter is ignored without a word: all users would come back instead of one."""
+    with postgres_website.client() as client:
+        answer = client.get(f"bot/users?{query}")
+
+    assert (answer.status_code, answer.json()) == (400, error)
+
+
+def test_a_user_is_deleted_once(website: Website) -> None:
+    """DELETE leaves nothing of the user and nobody else out; an unknown one answers 404."""
+    with website.client() as client:
+        client.post("bot/users", json=[person(id=1), person(id=2)])
+        answers = [client.delete("bot/users/1"), client.delete("bot/users/1")]
+
+    assert [(answer.status_code, answer.content) for answer in answers] == [
+        (204, b""),
+        (404, b'{"detail":"No User matches the given query."}'),
+    ]
+    assert list(website.database.stored()) == [2]
 
 
 def test_answers_without_rows_are_given_when_preferred(website: Website) -> None:

@@ -1,15 +1,16 @@
 """The contract's endpoints. Users go by plain SQL rows, roles by DRF's generic views."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from django import forms
 from django.conf import settings
 from django.core.paginator import InvalidPage, Paginator
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
-from django.views.decorators.http import require_safe
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.generics import ListCreateAPIView, RetrieveUpdateDestroyAPIView
 from rest_framework.pagination import PageNumberPagination
@@ -25,15 +26,43 @@ from website.api.serializers import RoleSerializer, UserSerializer
 from website.middleware import note_rows, note_written
 
 MINIMAL = {"Preference-Applied": "return=minimal"}
+LARGEST_PAGE = 10_000
 
 
-@require_safe
-def healthcheck(_request: HttpRequest) -> JsonResponse:
+def healthcheck(request: HttpRequest) -> JsonResponse:
     """Tell that the process answers. It asks nothing of the database, so it never waits for it."""
+    if request.method not in {"GET", "HEAD"}:
+        return JsonResponse(
+            {"detail": f'Method "{request.method}" not allowed.'},
+            status=405,
+            headers={"Allow": "GET, HEAD"},
+        )
     return JsonResponse({"status": "ok"})
 
 
-class Capabilities(APIView):
+class Endpoint(APIView):
+    """An endpoint that leaves nothing of a request out without saying so.
+
+    `parameters` names the query parameters it knows, by method. Any other is refused: a filter that
+    is ignored would answer all rows instead of some, without a word.
+    """
+
+    http_method_names: ClassVar[list[str]] = ["get", "head", "post", "put", "patch", "delete"]
+    parameters: ClassVar[Mapping[str, frozenset[str]]] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse what may not come in, or what this endpoint would not heed."""
+        super().initial(request, *args, **kwargs)
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        known = self.parameters.get(method, frozenset())
+        for name, values in request.query_params.lists():
+            if name not in known:
+                raise ValidationError({name[:100]: ["This query parameter is not known."]})
+            if len(values) > 1:
+                raise ValidationError({name: ["This query parameter is given more than once."]})
+
+
+class Capabilities(Endpoint):
     """What this site offers beyond the contract, and its limits."""
 
     def get(self, _request: Request) -> Response:
@@ -50,11 +79,10 @@ class Capabilities(APIView):
 
 
 class PageSize(PageNumberPagination):
-    """How many users a page has: what the client asks for, within limits."""
+    """How many users a page has: what the client asks for; nonsense counts as unasked."""
 
     page_size = 2_500
     page_size_query_param = "page_size"
-    max_page_size = 10_000
 
 
 class PageAfter(Serializer[Any]):
@@ -63,29 +91,49 @@ class PageAfter(Serializer[Any]):
     after = IntegerField(min_value=0, max_value=LARGEST_BIGINT)
 
 
-class UserList(APIView):
+class UserFilter(forms.Form):
+    """The real site's filters: each exact, all together. An empty one counts as not given.
+
+    A form, because django-filter's are forms too: they coerce and complain in the same words.
+    """
+
+    name = forms.CharField(required=False)
+    display_name = forms.CharField(required=False)
+    discriminator = forms.IntegerField(
+        required=False, error_messages={"invalid": "Enter a number."}
+    )
+
+
+class UserList(Endpoint):
     """All users, by pages; and the way to create some."""
 
     parser_classes = (LazyListParser,)
+    parameters: ClassVar = {
+        "GET": frozenset({"page", "page_size", "after", *UserFilter.base_fields})
+    }
 
     def get(self, request: Request) -> StreamingHttpResponse:
         """Answer one page, by `page` number or `after` an id."""
-        users = User.objects.order_by("id")
-        size = PageSize().get_page_size(request) or PageSize.page_size
+        users = filtered(request)
+        size = page_size(request)
         if "after" in request.query_params:
+            if "page" in request.query_params:
+                raise ValidationError({"after": ["A page is read by number or by id, not both."]})
             query = PageAfter(data=request.query_params)
             query.is_valid(raise_exception=True)
             pieces, last_id = encoded(users.filter(id__gt=query.validated_data["after"])[:size])
             has_more = last_id is not None and users.filter(id__gt=last_id).exists()
             envelope: dict[str, Any] = {"next_after": last_id if has_more else None}
         else:
+            number = request.query_params.get("page") or 1
+            paginator = Paginator(users, size)
             try:
-                page = Paginator(users, size).page(request.query_params.get("page", 1))
+                page = paginator.page(paginator.num_pages if number == "last" else number)
             except InvalidPage:
                 raise NotFound("Invalid page.") from None
             pieces, _ = encoded(users[(page.number - 1) * size : page.number * size])
             envelope = {
-                "count": page.paginator.count,
+                "count": paginator.count,
                 "next_page_no": page.next_page_number() if page.has_next() else None,
                 "previous_page_no": page.previous_page_number() if page.has_previous() else None,
             }
@@ -110,7 +158,7 @@ class UserList(APIView):
         return row_response(request, row, status=201)
 
 
-class UserBulkPatch(APIView):
+class UserBulkPatch(Endpoint):
     """Many users at once."""
 
     parser_classes = (LazyListParser,)
@@ -129,7 +177,7 @@ class UserBulkPatch(APIView):
         return rows.answer(pieces, headers=MINIMAL if minimal else None)
 
 
-class UserDetail(APIView):
+class UserDetail(Endpoint):
     """One user."""
 
     def get(self, _request: Request, pk: int) -> Response:
@@ -146,6 +194,14 @@ class UserDetail(APIView):
         """Write the given fields."""
         return self._write(request, pk, partial=True)
 
+    def delete(self, _request: Request, pk: int) -> Response:
+        """Delete the user's row."""
+        deleted, _ = User.objects.filter(pk=pk).delete()
+        if not deleted:
+            raise Http404("No User matches the given query.")
+        note_written([pk])
+        return Response(status=204)
+
     def _write(self, request: Request, pk: int, *, partial: bool) -> Response:
         user = get_object_or_404(User.objects.only("id"), pk=pk)
         changes = checked(
@@ -161,7 +217,7 @@ class UserDetail(APIView):
         return row_response(request, row)
 
 
-class RoleList(ListCreateAPIView[Role]):
+class RoleList(Endpoint, ListCreateAPIView[Role]):
     """All roles: the highest first; of two in one position the older one, as Discord ranks them."""
 
     queryset = Role.objects.order_by("-position", "id")
@@ -182,7 +238,7 @@ class RoleList(ListCreateAPIView[Role]):
         note_written([role.pk])
 
 
-class RoleDetail(RetrieveUpdateDestroyAPIView[Role]):
+class RoleDetail(Endpoint, RetrieveUpdateDestroyAPIView[Role]):
     """One role."""
 
     queryset = Role.objects.all()
@@ -197,6 +253,25 @@ class RoleDetail(RetrieveUpdateDestroyAPIView[Role]):
         role_id = instance.pk
         instance.delete()
         note_written([role_id])
+
+
+def filtered(request: Request) -> QuerySet[User]:
+    """Return the users that the query asks for, in the order of their ids."""
+    query = UserFilter(request.query_params)
+    if not query.is_valid():
+        raise ValidationError(query.errors)
+    given = {name: value for name, value in query.cleaned_data.items() if value not in {None, ""}}
+    return User.objects.filter(**given).order_by("id")
+
+
+def page_size(request: Request) -> int:
+    """Return how many users the page is to have, or raise ValidationError if those are too many."""
+    size = PageSize().get_page_size(request) or PageSize.page_size
+    if size > LARGEST_PAGE:
+        raise ValidationError(
+            {"page_size": [f"Ensure this value is less than or equal to {LARGEST_PAGE}."]}
+        )
+    return size
 
 
 def encoded(users: QuerySet[User]) -> tuple[list[bytes], int | None]:
