@@ -42,7 +42,7 @@ test: .venv ## Run every test that CI runs, with coverage of the pure core
 # is measured is the extension, but for the edges that need a real server to be seen at all.
 FAST := tests/bot/exts tests/fakes tests/baseline tests/simulator $(addprefix \
   tests/e2e/trouble/test_,commands.py buttons.py control_room.py reporter.py mod_log.py \
-  guild_port.py gateway_faults.py live.py)
+  guild_port.py gateway_faults.py)
 test-fast: .venv ## Run every test that starts no process, in under a minute, with its coverage
 	@rm -f .coverage-fast*
 	@FAST_TESTS=1 $(BIN)/python -m coverage run --rcfile=tests/fast.coveragerc \
