@@ -177,3 +177,18 @@ async def test_an_alert_that_a_killed_process_posted_is_not_posted_again(stage: 
     alerts = [message.alert_id for message in stage.channel.messages if message.alert_id]
     assert len(alerts) == len({*alerts})
     assert second.control.ledger.alerts == {}
+
+
+async def test_nothing_is_sent_that_may_outlive_the_lease(stage: Stage) -> None:
+    """With less left of it than a request may take, another may lead before the answer."""
+    stage.guild(10, 11)
+    stage.kept.lease_s = 90
+    process = await stage.start()
+    stage.kept.reachable = False
+    await stage.clock.advance(65)
+    left_s = process.store.lease_left_s()
+    stage.discord.change(10, name="renamed")
+    await stage.clock.advance(5)
+
+    assert 0 < left_s < 30
+    assert process.site.writes == []
