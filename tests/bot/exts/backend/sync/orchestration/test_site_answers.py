@@ -1,5 +1,6 @@
 """What a site may answer to a sync, and what becomes of the sync and of its rows."""
 
+import itertools
 import json
 from typing import Any
 
@@ -75,9 +76,7 @@ async def test_an_answer_that_is_not_the_contracts_fails_the_run(
     stage.guild(10, 11)
     process = await stage.start()
     left = iter(answers)
-    process.site.fate = lambda request: (
-        saying(next(left, answers[-1])) if which(request) else WELL
-    )
+    process.site.fate = lambda request: saying(next(left, answers[-1])) if which(request) else WELL
     stage.rows.users[10]["name"] = "wrong"
     assert process.orders.start(Scope.ALL, BY, forced=False).done
     for _ in range(600):
@@ -263,7 +262,7 @@ async def test_an_overloaded_site_is_left_alone_as_long_as_it_asks(
     await stage.clock.advance(120)
 
     times = [call.at for call in process.site.calls]
-    (gap,) = [b - a for a, b in zip(times, times[1:], strict=False) if b - a > 20]
+    (gap,) = [b - a for a, b in itertools.pairwise(times) if b - a > 20]
     assert gap >= 40
     assert stage.endings() == [Ending.VERIFIED]
 
