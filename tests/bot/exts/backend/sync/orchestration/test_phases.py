@@ -10,6 +10,8 @@ from tests.fakes.guild import FakeGuild
 from tests.fakes.process import Process
 from tests.fakes.site import Fate
 
+pytestmark = pytest.mark.unmeasured
+
 CACHED = [Phase.GUILD, Phase.SITE, Phase.ROLES, Phase.USERS, Phase.VERIFYING]
 PAGED = [*CACHED, Phase.COMPARING, Phase.ASKING]
 in_each_phase = pytest.mark.parametrize(
