@@ -11,6 +11,8 @@ from tests.simulator.__main__ import quiet
 from tests.simulator.story import tell
 from tests.simulator.world import World
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
