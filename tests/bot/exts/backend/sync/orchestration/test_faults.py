@@ -7,7 +7,6 @@ was done but nobody hears of it. `make test-fast` takes a few calls of each, `ma
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -63,7 +62,7 @@ GUILD = (
 MOD_LOG = (Place(name="mod_log.recent"), Place(name="mod_log.finish", cached=(1, 2), paged=(1, 2)))
 
 
-def rows(*places: Place) -> Any:
+def rows(*places: Place) -> pytest.MarkDecorator:
     """Return the table's rows: whether members are cached, the call's place and its number."""
     return pytest.mark.parametrize(
         ("stage", "place", "call"),

@@ -1,5 +1,7 @@
 """One process leads; what another finds that takes over from it."""
 
+from typing import Any
+
 import pytest
 
 from bot.exts.backend.sync._core.breaker import BreakerState
@@ -135,7 +137,7 @@ async def test_a_stop_in_a_run_lets_the_chunk_on_its_way_end(stage: Stage) -> No
 
 async def test_a_size_that_a_process_died_of_is_halved(stage: Stage) -> None:
     """It was written down before it was sent."""
-    sizes = {"sync_first_items": 40, "sync_max_items": 100}
+    sizes: dict[str, Any] = {"sync_first_items": 40, "sync_max_items": 100}
     stage.guild(*range(10, 70), stored=False)
     first = await stage.start(0, **sizes)
     first.site.fate = lambda request: Fate(answers_s=1.0) if request.writes else Fate()

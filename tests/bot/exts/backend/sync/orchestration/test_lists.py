@@ -21,16 +21,13 @@ async def withholding(stage: Stage, **settings: object) -> Process:
     for id_ in GONE:
         stage.rows.users[id_] = {**stage.rows.users[10], "id": id_, "name": f"gone{id_}"}
     stage.rows.users[11]["name"] = "wrong"
-    return await stage.start(
-        60,
-        **{
-            "sync_first_items": 100,
-            "sync_floor_items": 10,
-            "sync_max_items": 1000,
-            "sync_page_items": 500,
-            **settings,
-        },
-    )
+    sizes: dict[str, Any] = {
+        "sync_first_items": 100,
+        "sync_floor_items": 10,
+        "sync_max_items": 1000,
+        "sync_page_items": 500,
+    }
+    return await stage.start(60, **sizes | settings)
 
 
 def left(stage: Stage) -> set[int]:
