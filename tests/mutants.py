@@ -31,7 +31,6 @@ FAST: Final = (
     "tests/e2e/trouble/test_buttons.py", "tests/e2e/trouble/test_control_room.py",
     "tests/e2e/trouble/test_reporter.py", "tests/e2e/trouble/test_mod_log.py",
     "tests/e2e/trouble/test_guild_port.py", "tests/e2e/trouble/test_gateway_faults.py",
-    "tests/e2e/trouble/test_live.py",
 )  # fmt: skip
 
 

@@ -1,17 +1,15 @@
 """Make the stores of the version before anew: `python -m tests.baseline.make_stores`.
 
-The SQLite files are kept as they are left. Of a Valkey server its hashes are kept as JSON, field by
-field: that is all that the store has there, and a dump of the server's own reads only into servers
-that are not older.
+The SQLite files are kept as that version left them. Of a Valkey server its hashes are kept as JSON,
+field by field: that is all that the store has there, and a dump of the server's own reads only into
+servers that are not older.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -29,35 +27,37 @@ VALKEY: Final = STORES / "valkey.json"
 
 
 def main() -> None:
-    """Take the version before out, and let it write."""
+    """Take the version before out, let it write, and keep what it wrote."""
     with tempfile.TemporaryDirectory() as made:
-        place = Path(made)
-        program = take_out(place / "version") / "write_stores.py"
-        shutil.copy(HERE / "write_stores.py", program)
-        for file in STORES.iterdir():
-            file.unlink()
-        write(program, f"sqlite:///{place}/{{name}}.db")
-        for file in sorted(place.glob("*.db")):
-            with contextlib.closing(sqlite3.connect(file)) as connection:
-                connection.execute("PRAGMA journal_mode = DELETE")  # one file, without a -wal
-                connection.execute("VACUUM")
-            shutil.copy(file, STORES / file.name)
-        kept = asyncio.run(write_to_valkey(program, place / "valkey"))
-        VALKEY.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+        version = take_out(Path(made, "version"))
+        files = write_files(version, Path(made, "files"))
+        hashes = asyncio.run(write_hashes(version, Path(made, "valkey")))
+        for old in STORES.iterdir():
+            old.unlink()
+        for file in files:
+            shutil.copy(file, STORES)
+        VALKEY.write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
 
 
-async def write_to_valkey(program: Path, place: Path) -> dict[str, dict[str, str]]:
-    """Let the version before write to a server, and return the hashes that it leaves there."""
+def write_files(version: Path, place: Path) -> list[Path]:
+    """Let a checkout write to files; return all that it leaves, which is one for each state."""
+    _write(version, f"sqlite:///{place}/{{name}}.db")
+    return sorted(file for file in place.iterdir() if ".lease-" not in file.name)
+
+
+async def write_hashes(version: Path, place: Path) -> dict[str, dict[str, str]]:
+    """Let a checkout write to a server; return the hashes that it leaves there."""
     async with Valkey(place) as server:
-        await asyncio.to_thread(write, program, server.url)
+        await asyncio.to_thread(_write, version, server.url)
         with Redis.from_url(server.url, decode_responses=True) as client:
-            keys = [str(key) for key in client.scan_iter("guild-sync:*")]
-            return {key: dict(client.hgetall(key)) for key in sorted(keys) if "lease" not in key}
+            return {str(key): dict(client.hgetall(str(key))) for key in client.scan_iter()}
 
 
-def write(program: Path, pattern: str) -> None:
-    """Let the version before write stores."""
-    subprocess.run([sys.executable, program, pattern], cwd=program.parent, check=True)
+def _write(version: Path, pattern: str) -> None:
+    program = shutil.copy(HERE / "write_stores.py", version)
+    subprocess.run(
+        [sys.executable, program, pattern], cwd=version, check=True, stdout=subprocess.DEVNULL
+    )
 
 
 if __name__ == "__main__":

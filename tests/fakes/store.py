@@ -24,7 +24,8 @@ class Kept:
     """What outlives processes: the entries as JSON, and the lease.
 
     `lease_s` is how long a lease lasts unless it is renewed; None: it is a lock that dies with its
-    holder. `reachable` and `locked` are troubles of all who use it.
+    holder. `reachable` and `locked` are troubles of all who use it; `warnings` and `kept_aside` are
+    what a store says of itself once it is open.
     """
 
     entries: dict[str, str] = field(default_factory=dict)
@@ -34,6 +35,8 @@ class Kept:
     held_until: float = math.inf
     reachable: bool = True
     locked: bool = False
+    warnings: tuple[str, ...] = ()
+    kept_aside: str | None = None
 
     def lose(self) -> None:
         """Lose everything, as with a container that had no volume."""
@@ -75,6 +78,7 @@ class FakeStore:
             await self._reach()
             self._open = True
             self.is_new = not self.kept.entries
+            self.warnings, self.kept_aside = self.kept.warnings, self.kept.kept_aside
 
         await self.faults.around("store.open", call)
 

@@ -11,17 +11,24 @@ from bot.exts.backend.sync._errors import LeaseLostError
 from bot.exts.backend.sync._ports import Store
 from bot.exts.backend.sync._store import open_store
 from sandbox.servers import Valkey
+from tests.fakes.local_valkey import LocalValkey
 from tests.fakes.store import FakeStore, Kept
 
 Open = Callable[[], Store]
 
 
-@pytest.fixture(params=["lock", "lease", "sqlite", pytest.param("valkey", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=["lock", "lease", "sqlite", "local", pytest.param("valkey", marks=pytest.mark.slow)]
+)
 async def another(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     """Return what makes stores on one place, each as another process would."""
     if request.param == "valkey":
         async with Valkey(tmp_path / "valkey") as server:
             yield lambda: open_store(server.url, guild_id=1)
+        return
+    if request.param == "local":
+        async with LocalValkey() as local:
+            yield lambda: open_store(local.url, guild_id=1)
         return
     if request.param == "sqlite":
         yield lambda: open_store(f"sqlite:///{tmp_path}/sync.db", guild_id=1)

@@ -16,6 +16,8 @@ from tests.simulator.shrink import shrink
 from tests.simulator.story import Move, Story, tell
 from tests.simulator.world import World
 
+pytestmark = pytest.mark.unmeasured
+
 SLOW = {number: Fate(answers_s=3.0) for number in range(20)}
 CHANGES = (Move(20, "rename", (10, "other")), Move(21, "rename", (11, "other")))
 

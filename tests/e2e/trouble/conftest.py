@@ -21,11 +21,18 @@ from tests.website.harness import Database
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests that are marked so with a bot that caches members, and with one without."""
-    if metafunc.definition.get_closest_marker("cached_or_not"):
-        metafunc.parametrize(
-            "member_cache", ["on", "off"], indirect=True, ids=["cached", "uncached"]
-        )
+    """Run the tests that are marked so with a bot that caches members, and with one without.
+
+    Where the mark says `fast`, the fast tests have that one of them alone.
+    """
+    marker = metafunc.definition.get_closest_marker("cached_or_not")
+    if marker is not None:
+        fast = marker.kwargs.get("fast")
+        modes = [
+            pytest.param(mode, id=id_, marks=() if fast in {None, mode} else pytest.mark.slow)
+            for mode, id_ in (("on", "cached"), ("off", "uncached"))
+        ]
+        metafunc.parametrize("member_cache", modes, indirect=True)
 
 
 @pytest.fixture

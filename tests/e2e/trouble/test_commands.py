@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.trouble.faulty_site import Answer, Call, Forward
 from tests.e2e.trouble.harness import GUILD, Stage
 
-pytestmark = pytest.mark.cached_or_not
+pytestmark = pytest.mark.cached_or_not(fast="on")
 
 ROLE = GUILD + 3
 REFUSAL = "Only administrators and the configured roles may use this."

@@ -103,7 +103,7 @@ async def test_every_command_can_be_typed(stage: Stage, people: People) -> None:
     assert "`?sync resume`" in str(stage.alerts())
 
 
-@pytest.mark.cached_or_not
+@pytest.mark.cached_or_not(fast="on")
 @pytest.mark.parametrize("slash", [False, True], ids=["text", "slash"])
 async def test_one_member_is_compared_shown_written_and_read_back(
     stage: Stage, people: People, *, slash: bool
@@ -208,7 +208,7 @@ async def test_a_member_whom_the_site_does_not_keep_so_is_told(
     )
 
 
-@pytest.mark.cached_or_not
+@pytest.mark.cached_or_not(fast="on")
 async def test_a_plan_is_attached_as_a_file(stage: Stage, people: People) -> None:
     """Every difference with both values, no cell a formula; and nothing is written."""
     ids = sorted(await stage.rows_due())

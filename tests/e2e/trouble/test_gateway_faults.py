@@ -8,6 +8,7 @@ from sandbox.discord.client import DiscordControl
 from tests.e2e.trouble.harness import GUILD, Stage
 
 Fault = Callable[[DiscordControl], Awaitable[None]]
+SLOW = pytest.mark.slow
 
 
 async def ignored(control: DiscordControl) -> None:
@@ -35,9 +36,14 @@ async def interrupted(control: DiscordControl) -> None:
 @pytest.mark.parametrize(
     ("fault", "seen"),
     [
-        pytest.param(ignored, {"rest GET guilds": 3}, id="ignored"),
-        pytest.param(cut_short, {"rest GET guilds": 3}, id="cut short"),
-        pytest.param(rate_limited, {"rate_limited": 2, "member_requests": 3}, id="rate limited"),
+        pytest.param(ignored, {"rest GET guilds": 3}, id="ignored", marks=SLOW),
+        pytest.param(cut_short, {"rest GET guilds": 3}, id="cut short", marks=SLOW),
+        pytest.param(
+            rate_limited,
+            {"rate_limited": 2, "member_requests": 3},
+            id="rate limited",
+            marks=SLOW,
+        ),
         pytest.param(interrupted, {"identify": 2}, id="interrupted"),
     ],
 )
@@ -77,6 +83,7 @@ async def test_a_silence_while_the_connection_is_down_is_none(stage: Stage) -> N
     assert counters["identify"] == 2
 
 
+@pytest.mark.slow
 async def test_who_returns_while_the_members_are_read_is_there(stage: Stage) -> None:
     """They left during an outage, so discord.py still has them, and the answer names them not."""
     ids = await stage.guild(2500)

@@ -49,8 +49,14 @@ class Stage:
         if stored:
             self.rows.fill(self.discord.members, self.discord.roles)
 
-    async def start(self, seconds: float = 5.0, **settings: Any) -> Process:
-        """Start a process, and let some time pass."""
+    async def start(
+        self,
+        seconds: float = 5.0,
+        *,
+        prepare: Callable[[Process], None] = lambda _: None,
+        **settings: Any,
+    ) -> Process:
+        """Start a process, once it is prepared, and let some time pass."""
         process = Process(
             discord=self.discord,
             rows=self.rows,
@@ -64,6 +70,7 @@ class Stage:
             **settings,
         )
         self.processes.append(process)
+        prepare(process)
         context = contextvars.copy_context()
         context.run(OWNER.set, process)
         context.run(process.start)

@@ -1,35 +1,99 @@
-"""An exception or a cancellation in each call of each port in turn: what must hold all the same."""
+"""A fault in each call of each port in turn: what must hold all the same.
 
-from typing import Any
+A process starts, brings everything to the site, and then changes of all kinds. Each row of the
+table lets one call go wrong, the first, the second and so on, before it does anything, or after all
+was done but nobody hears of it. `make test-fast` takes a few calls of each, `make test` all.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 
 import pytest
 
 from bot.exts.backend.sync._errors import StoreUnreachableError
 from tests.bot.exts.backend.sync.orchestration.conftest import Stage
-from tests.fakes.faults import When, cancelling, raising
+from tests.fakes.faults import Faults, When, cancelling, raising
 from tests.fakes.process import Process
 
-STORE = ("store.open", "store.scan", "store.put", "store.acquire", "store.renew")
 AWAY = StoreUnreachableError("the state store memory can't be used: as planned")
 BROKEN = RuntimeError("as planned")
 
+pytestmark = pytest.mark.unmeasured
 
-def calls(*, last: int, fast: tuple[int, ...]) -> list[Any]:
-    """Return which calls of a place fail in turn: each of them, a few in the fast tests."""
-    return [
-        number if number in fast else pytest.param(number, marks=pytest.mark.slow)
-        for number in range(1, last + 1)
-    ]
+Fault = Callable[[], Awaitable[None]]
 
 
-async def live(stage: Stage) -> Process:
-    """Bring a process through a start-up, a full sync, and changes of all kinds."""
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A call of a port: which of them go wrong in turn with a member cache, and which without.
+
+    The fast tests take those of `fast`.
+    """
+
+    name: str
+    cached: Collection[int] = (1,)
+    paged: Collection[int] = (1,)
+    fast: Collection[int] = (1,)
+
+
+OPENING = (Place(name="store.open"), Place(name="store.acquire"), Place(name="store.scan"))
+RENEWING = Place(name="store.renew", cached=range(1, 13), paged=range(1, 13))
+PUTS = Place(name="store.put", cached=range(1, 11), paged=range(1, 15), fast=(1, 6))
+# Not those that strike a shown alert off, or the last run: an error of ours there ends the task
+# that delivers alerts, or leaves the attempt open.
+PUTS_BUT_TWO = Place(
+    name="store.put",
+    cached=sorted({*range(1, 10)} - {3}),
+    paged=sorted({*range(1, 14)} - {3}),
+    fast=(1, 6),
+)
+SITE = Place(name="site.send", cached=range(1, 18), paged=range(1, 18), fast=(3, 8, 13))
+# Those of the first run: whoever cancels what a live change waits for ends the task that brings
+# them, and whoever cancels a later run does not want another.
+FIRST_RUN = (
+    Place(name="site.send", cached=range(1, 11), paged=range(1, 11), fast=(3, 8)),
+    Place(name="guild.prove"),
+    Place(name="guild.page", cached=(), paged=(1, 2)),
+)
+GUILD = (
+    Place(name="guild.prove"),
+    Place(name="guild.page", cached=(), paged=range(1, 5), fast=(2,)),
+)
+MOD_LOG = (Place(name="mod_log.recent"), Place(name="mod_log.finish", cached=(1, 2), paged=(1, 2)))
+
+
+def rows(*places: Place) -> pytest.MarkDecorator:
+    """Return the table's rows: whether members are cached, the call's place and its number."""
+    return pytest.mark.parametrize(
+        ("stage", "place", "call"),
+        [
+            pytest.param(
+                cached,
+                place.name,
+                number,
+                id=f"{'cached' if cached else 'uncached'}-{place.name}-{number}",
+                marks=() if number in place.fast else pytest.mark.slow,
+            )
+            for place in places
+            for cached in (True, False)
+            for number in (place.cached if cached else place.paged)
+        ],
+        indirect=["stage"],
+    )
+
+
+async def live(stage: Stage, place: str, call: int, fault: Fault, *, when: When) -> Process:
+    """Bring a process through its life, with one fault in it that it surely meets."""
     stage.guild(10, 11, 12, stored=False)
-    return await stage.start(0)
+    met: list[Faults] = []
 
+    def prepare(process: Process) -> None:
+        faults: Faults = getattr(process, place.partition(".")[0]).faults
+        for number in range(1, call + 1):
+            faults.plan(place, fault if number == call else _nothing, when=when)
+        met.append(faults)
 
-async def go_on(stage: Stage) -> None:
-    """Let things change, and let all of it come to an end."""
+    process = await stage.start(0, prepare=prepare)
     await stage.clock.advance(200)
     stage.discord.join(20, roles=[5])
     stage.discord.leave(11)
@@ -37,73 +101,75 @@ async def go_on(stage: Stage) -> None:
     stage.discord.create_role(6)
     await stage.clock.advance(30)
     stage.discord.delete_role(5)
-    await stage.clock.advance(700)
+    await stage.clock.advance(900)
+    assert met[0].met[place, when] >= call, f"it makes only {met[0].calls[place]} calls"
+    return process
+
+
+def holds(stage: Stage, process: Process) -> None:
+    """Check what must hold whatever happened: in step, the lease, nothing waits, all is told."""
+    assert stage.in_step()
+    assert process.control.is_leading
+    assert len(process.control.dirty) == 0
+    assert len(process.control.writes) == 0
+    assert process.control.ledger.state.attempt is None
+    assert process.control.ledger.state.breaker.failures == 0
+    assert process.control.ledger.alerts == {}
+    assert [title for title in stage.channel.titles if title.startswith("Syncing")] == []
+    assert process.site.most == 1
+    told = [m.notice.title for m in stage.channel.messages if m.alert_id is not None]
+    assert len({*told}) == len(told), told  # nothing is told again and again
 
 
 @pytest.mark.parametrize("when", list(When))
-@pytest.mark.parametrize("call", calls(last=11, fast=(2, 7)))
-@pytest.mark.parametrize("place", STORE)
-async def test_a_store_that_fails_a_call_costs_time_and_nothing_else(
+@rows(*OPENING, RENEWING, PUTS)
+async def test_a_store_that_is_away_for_a_call(
     stage: Stage, place: str, call: int, when: When
 ) -> None:
-    """Whether it did what it was asked or not: in step, the lease held, every alert told."""
-    process = await live(stage)
-    passed = [raising(AWAY) if number == call else _nothing for number in range(1, call + 1)]
-    for fault in passed:
-        process.store.faults.plan(place, fault, when=when)
-    await go_on(stage)
+    """It costs time and nothing else, whether it did what it was asked or not."""
+    process = await live(stage, place, call, raising(AWAY), when=when)
 
-    assert stage.in_step()
-    assert process.control.is_leading
-    assert process.control.ledger.alerts == {}
-    assert len(process.control.dirty) == 0
-
-
-@pytest.mark.parametrize("call", calls(last=13, fast=(1, 4, 6, 10)))
-async def test_an_error_while_the_site_is_asked_ends_one_run_at_most(
-    stage: Stage, call: int
-) -> None:
-    """It is told as ours; ids wait again, the lease stays, and all is made good by itself."""
-    process = await live(stage)
-    for number in range(1, call + 1):
-        fault = raising(BROKEN) if number == call else _nothing
-        process.site.faults.plan("site.send", fault)
-    await go_on(stage)
-
-    assert stage.in_step()
-    assert process.control.is_leading
-    assert len(process.control.dirty) == 0
-
-
-@pytest.mark.parametrize("call", calls(last=5, fast=(1, 3)))
-@pytest.mark.parametrize("place", ["guild.prove", "guild.departed", "guild.page"])
-async def test_an_error_while_discord_is_asked_ends_one_run_at_most(
-    stage: Stage, place: str, call: int
-) -> None:
-    """The same, where it is Discord that was asked."""
-    process = await live(stage)
-    for number in range(1, call + 1):
-        process.guild.faults.plan(place, raising(BROKEN) if number == call else _nothing)
-    await go_on(stage)
-
-    assert stage.in_step()
-    assert process.control.is_leading
+    holds(stage, process)
 
 
 @pytest.mark.parametrize("when", list(When))
-@pytest.mark.parametrize("call", calls(last=7, fast=(1, 5)))
-async def test_a_cancel_while_the_site_is_asked_leaves_no_doubt_behind(
-    stage: Stage, call: int, when: When
-) -> None:
-    """The task that asked may be gone; what it had on its way is written again all the same."""
-    process = await live(stage)
-    for number in range(1, call + 1):
-        fault = cancelling() if number == call else _nothing
-        process.site.faults.plan("site.send", fault, when=when)
-    await go_on(stage)
+@rows(*OPENING, RENEWING, PUTS_BUT_TWO)
+async def test_an_error_in_the_store(stage: Stage, place: str, call: int, when: When) -> None:
+    """An error of ours costs a turn at most; the next one begins by itself."""
+    process = await live(stage, place, call, raising(BROKEN), when=when)
 
-    assert len(process.control.writes) == 0
-    assert process.control.is_leading
+    holds(stage, process)
+
+
+@pytest.mark.parametrize("when", list(When))
+@rows(SITE, *GUILD)
+async def test_an_error_while_something_is_asked(
+    stage: Stage, place: str, call: int, when: When
+) -> None:
+    """It ends one run or drain at most, and all is made good by itself."""
+    process = await live(stage, place, call, raising(BROKEN), when=when)
+
+    holds(stage, process)
+
+
+@pytest.mark.parametrize("when", list(When))
+@rows(*FIRST_RUN)
+async def test_a_cancel_while_something_is_asked(
+    stage: Stage, place: str, call: int, when: When
+) -> None:
+    """Whoever asked may be gone; what was on its way is written again all the same."""
+    process = await live(stage, place, call, cancelling(), when=when)
+
+    holds(stage, process)
+
+
+@pytest.mark.parametrize("when", list(When))
+@rows(*MOD_LOG)
+async def test_an_error_in_mod_log(stage: Stage, place: str, call: int, when: When) -> None:
+    """No sync depends on what people read."""
+    process = await live(stage, place, call, raising(BROKEN), when=when)
+
+    holds(stage, process)
 
 
 async def _nothing() -> None:

@@ -1,10 +1,13 @@
 """One process leads; what another finds that takes over from it."""
 
+from typing import Any
+
 import pytest
 
 from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.report import Ending
-from tests.bot.exts.backend.sync.orchestration.conftest import NEVER, Stage
+from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage
+from tests.fakes.faults import When, hanging
 from tests.fakes.site import Fate
 
 
@@ -130,3 +133,64 @@ async def test_a_stop_in_a_run_lets_the_chunk_on_its_way_end(stage: Stage) -> No
     breaker = second.control.ledger.state.breaker
     assert (breaker.state, breaker.failures) == (BreakerState.CLOSED, 0)
     assert stage.in_step()
+
+
+async def test_a_size_that_a_process_died_of_is_halved(stage: Stage) -> None:
+    """It was written down before it was sent."""
+    sizes: dict[str, Any] = {"sync_first_items": 40, "sync_max_items": 100}
+    stage.guild(*range(10, 70), stored=False)
+    first = await stage.start(0, **sizes)
+    first.site.fate = lambda request: Fate(answers_s=1.0) if request.writes else Fate()
+    await stage.clock.advance(4)
+    largest = max(len(call.ids) for call in first.site.writes)
+    await stage.kill(first)
+    second = await stage.start(0, **sizes)
+
+    assert largest == 40
+    assert second.control.ledger.state.memory.ceiling == 20
+
+
+async def test_a_store_that_is_away_for_a_moment_ends_no_run(stage: Stage) -> None:
+    """What could not be kept is kept a moment later, and nobody need know."""
+    stage.guild(*range(10, 30), stored=False)
+    process = await stage.start(0)
+    process.site.fate = lambda request: Fate(answers_s=0.4) if request.writes else Fate()
+    await stage.clock.advance(0.5)
+    stage.kept.reachable = False
+    await stage.clock.advance(3)
+    stage.kept.reachable = True
+    await stage.clock.advance(60)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert "State store unreachable" not in stage.channel.titles
+    assert process.control.is_leading
+
+
+async def test_an_alert_that_a_killed_process_posted_is_not_posted_again(stage: Stage) -> None:
+    """It died before it could note that mod-log shows it: the next one looks before it posts."""
+    stage.guild(10)
+    first = await stage.start()
+    first.mod_log.faults.plan("mod_log.post", hanging()[0], when=When.DURING)
+    await first.control.pause(BY)
+    await stage.clock.advance(5)
+    await stage.kill(first)
+    second = await stage.start(30)
+
+    alerts = [message.alert_id for message in stage.channel.messages if message.alert_id]
+    assert len(alerts) == len({*alerts})
+    assert second.control.ledger.alerts == {}
+
+
+async def test_nothing_is_sent_that_may_outlive_the_lease(stage: Stage) -> None:
+    """With less left of it than a request may take, another may lead before the answer."""
+    stage.guild(10, 11)
+    stage.kept.lease_s = 90
+    process = await stage.start()
+    stage.kept.reachable = False
+    await stage.clock.advance(65)
+    left_s = process.store.lease_left_s()
+    stage.discord.change(10, name="renamed")
+    await stage.clock.advance(5)
+
+    assert 0 < left_s < 30
+    assert process.site.writes == []

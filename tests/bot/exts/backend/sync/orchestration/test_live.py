@@ -101,3 +101,22 @@ async def test_what_waited_through_a_failure_goes_oldest_first(stage: Stage) -> 
 
     assert len(process.control.dirty) == 0
     assert stage.in_step()
+
+
+async def test_what_changes_while_a_probe_is_on_waits_for_its_end(stage: Stage) -> None:
+    """The probe has compared the old value: it settles what was marked before, and not this."""
+    stage.guild(*range(10, 20))
+    stage.rows.users[19]["name"] = "wrong"
+    process = await stage.start(0)
+    process.site.fate = failing_writes(DOWN)
+    while process.control.ledger.state.breaker.retry_at is None or len(stage.runs()) < 3:
+        await stage.clock.advance(10)
+    process.site.fate = lambda request: Fate(answers_s=5.0) if request.writes else Fate()
+    sent = len(process.site.writes)
+    while len(process.site.writes) == sent:
+        await stage.clock.advance(1)
+    stage.discord.change(10, name="renamed")
+    await stage.clock.advance(120)
+
+    assert stage.endings()[-1] is Ending.VERIFIED
+    assert stage.in_step()

@@ -1,0 +1,296 @@
+"""How live changes are brought: how many at once, how often, and what stops only some of them."""
+
+import itertools
+
+import pytest
+
+from bot.exts.backend.sync._core.breaker import BreakerState
+from bot.exts.backend.sync._core.models import RoleId, UserId
+from bot.exts.backend.sync._core.report import Ending
+from tests.bot.exts.backend.sync.orchestration.conftest import (
+    BY,
+    DOWN,
+    NEVER,
+    REFUSED,
+    Stage,
+    failing_writes,
+)
+from tests.fakes.faults import When, raising
+from tests.fakes.site import WELL, Fate
+
+
+async def test_a_steady_stream_costs_fewer_than_four_writes_a_second(stage: Stage) -> None:
+    """However dense it is; each write takes as many as may go at once."""
+    stage.guild(*range(10, 60))
+    process = await stage.start()
+    began = stage.clock.monotonic()
+    for number in range(100):
+        stage.discord.change(10 + number % 50, name=f"name{number}")
+        await stage.clock.advance(0.05)
+    times = [call.at for call in process.site.writes if call.at >= began]
+
+    assert min(b - a for a, b in itertools.pairwise(times)) > 0.25
+    await stage.clock.advance(60)
+    assert stage.in_step()
+    assert process.site.most == 1
+
+
+async def test_a_slow_site_has_as_long_to_itself_as_a_write_took(stage: Stage) -> None:
+    """From one beginning to the next: twice the time that the last one took."""
+    stage.guild(*range(10, 20))
+    process = await stage.start(sync_max_items=1)
+    process.site.fate = lambda _: Fate(answers_s=2.0)
+    for id_ in range(10, 14):
+        stage.discord.change(id_, name="renamed")
+    await stage.clock.advance(60)
+    times = [call.at for call in process.site.writes]
+
+    assert len(times) == 4
+    assert min(b - a for a, b in itertools.pairwise(times)) >= 4
+
+
+async def test_a_live_write_whose_token_is_refused_opens_the_breaker(stage: Stage) -> None:
+    """At once; what waits is not lost, and goes when a person has seen to it."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    process.site.fate = lambda _: REFUSED
+    stage.discord.change(10, name="renamed")
+    stage.discord.join(12)
+    await stage.clock.advance(60)
+    opened = process.control.ledger.state.breaker.state
+    sent = len(process.site.writes)
+    await stage.clock.advance(3600)
+    assert (opened, len(process.site.writes)) == (BreakerState.OPEN, sent)
+    assert len(process.control.dirty) == 2
+    process.site.fate = lambda _: WELL
+    await process.orders.reset_breaker(BY)
+    await stage.clock.advance(60)
+
+    assert stage.in_step()
+    assert len(process.control.dirty) == 0
+
+
+async def test_a_role_that_could_not_be_written_waits_again(stage: Stage) -> None:
+    """Before the members who hold it."""
+    stage.guild(10)
+    process = await stage.start()
+    process.site.fate = failing_writes(DOWN)
+    stage.discord.create_role(7)
+    stage.discord.change(10, roles=[7])
+    await stage.clock.advance(5)
+    assert RoleId(7) in stage.discord.roles
+    assert 7 not in stage.rows.roles
+    assert len(process.control.dirty) == 2
+    process.site.fate = lambda _: WELL
+    await stage.clock.advance(120)
+
+    assert stage.in_step()
+    assert process.control.ledger.parked == {}
+
+
+@pytest.mark.unmeasured
+async def test_more_than_may_wait_is_left_to_a_full_sync(stage: Stage) -> None:
+    """Nothing of it is lost, and what waits stays bounded."""
+    stage.guild(10)
+    process = await stage.start(sync_max_waiting=1000)
+    await process.orders.pause(BY)
+    for id_ in range(1000, 2500):
+        stage.discord.join(id_)
+    await stage.clock.advance(5)
+    assert len(process.control.dirty) <= 1000
+    await process.orders.resume(BY)
+    await stage.clock.advance(600)
+
+    assert stage.in_step()
+    assert any("too many to follow" in view.trigger for view in stage.runs())
+
+
+async def test_a_stranger_who_was_marked_is_asked_about_and_forgotten(stage: Stage) -> None:
+    """Discord says that they are no member, and the site has no row: nothing is to be done."""
+    stage.guild(10)
+    process = await stage.start()
+    process.control.dirty.mark([UserId(999)])
+    await stage.clock.advance(60)
+    sent = len(process.site.calls)
+    await stage.clock.advance(600)
+
+    assert len(process.control.dirty) == 0
+    assert len(process.site.calls) == sent
+    assert 999 not in stage.rows.users
+
+
+async def test_a_row_of_somebody_who_left_unseen_says_so(stage: Stage) -> None:
+    """Marked by whatever named them, they are asked about, and the row is told what is so."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    process.guild.lose_session()
+    stage.discord.leave(11)
+    process.guild.discord.connected.append(process.guild)
+    process.guild._members.pop(UserId(11), None)
+    process.control.dirty.mark([UserId(11)])
+    await stage.clock.advance(60)
+
+    assert stage.rows.users[11]["in_guild"] is False
+    assert stage.in_step()
+
+
+async def test_a_discord_that_does_not_answer_loses_nobody(stage: Stage) -> None:
+    """Whoever is asked about waits, however often that fails."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    stage.discord.loses_requests = True
+    process.guild._members.pop(UserId(11), None)
+    stage.rows.users[11]["name"] = "wrong"
+    process.control.dirty.mark([UserId(11)])
+    await stage.clock.advance(400)
+    stage.discord.loses_requests = False
+    stage.discord.change(10, name="renamed")
+    await stage.clock.advance(900)
+
+    assert stage.rows.users[10]["name"] == "renamed"
+    assert len(process.control.dirty) == 0
+
+
+async def test_many_strangers_are_left_to_a_full_sync(stage: Stage) -> None:
+    """So many are not believed to have left without a comparison and a moderator."""
+    stage.guild(10)
+    process = await stage.start(
+        sync_first_items=1000, sync_max_items=1000, run_above=5000, sync_page_items=500
+    )
+    process.control.dirty.mark(UserId(id_) for id_ in range(1000, 1700))
+    await stage.clock.advance(120)
+
+    assert any("too many to follow" in view.trigger for view in stage.runs())
+    assert stage.endings()[-1] is Ending.VERIFIED
+    assert len(process.control.dirty) == 0
+
+
+async def test_a_parked_row_is_sent_again_only_when_it_is_another(stage: Stage) -> None:
+    """An event that changes nothing of it costs no request."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    stage.rows.named = {10}
+    stage.discord.change(10, name="bad")
+    await stage.clock.advance(30)
+    sent = [10 in call.ids for call in process.site.writes].count(True)
+    stage.discord.change(10, name="bad")
+    await stage.clock.advance(30)
+    again = [10 in call.ids for call in process.site.writes].count(True)
+    stage.discord.change(10, name="worse")
+    await stage.clock.advance(30)
+
+    assert (again, [*process.control.ledger.parked]) == (sent, [10])
+    assert [10 in call.ids for call in process.site.writes].count(True) > again
+
+
+async def test_an_answer_that_was_lost_is_waited_out_and_written_again(stage: Stage) -> None:
+    """It commits after the newer value: two minutes later the row is brought once more."""
+    stage.guild(10)
+    process = await stage.start()
+    process.site.fate = lambda request: (
+        Fate(commits_s=25.0, answers_s=NEVER) if request.writes else WELL
+    )
+    stage.discord.change(10, name="older")
+    await stage.clock.advance(1)
+    process.site.fate = lambda _: WELL
+    stage.discord.change(10, name="newer")
+    await stage.clock.advance(40)
+    waiting = len(process.control.writes)
+    await stage.clock.advance(300)
+
+    assert waiting == 1
+    assert len(process.control.writes) == 0
+    assert stage.in_step()
+
+
+async def test_a_run_of_changes_that_fails_gives_them_back(stage: Stage) -> None:
+    """It counts for the breaker; the next full sync brings what it could not."""
+    stage.guild(10)
+    process = await stage.start(run_above=4)
+    process.site.fate = failing_writes(DOWN)
+    for id_ in range(20, 30):
+        stage.discord.join(id_)
+    while len(stage.runs()) < 2:
+        await stage.clock.advance(1)
+    waiting = len(process.control.dirty)
+    failed = stage.runs()[-1]
+    process.site.fate = lambda _: WELL
+    await stage.clock.advance(600)
+
+    assert (failed.what, failed.ending, waiting) == ("live changes", Ending.FAILED, 10)
+    assert stage.in_step()
+    assert len(process.control.dirty) == 0
+
+
+async def test_a_run_of_changes_waits_for_the_breaker(stage: Stage) -> None:
+    """A full sync probes; what waited follows, and the run begins only if there is still enough."""
+    stage.guild(10)
+    process = await stage.start(run_above=4)
+    await process.orders.open_breaker(BY, "to look")
+    for id_ in range(20, 30):
+        stage.discord.join(id_)
+    await stage.clock.advance(600)
+    assert len(stage.runs()) == 1
+    await process.orders.reset_breaker(BY)
+    await stage.clock.advance(120)
+
+    assert stage.in_step()
+    assert len(process.control.dirty) == 0
+
+
+async def test_after_a_cancelled_run_of_changes_the_next_one_waits(stage: Stage) -> None:
+    """Or the cancel would be for nothing; a minute later they go."""
+    stage.guild(10)
+    process = await stage.start(run_above=4)
+    process.site.fate = lambda request: Fate(answers_s=2.0) if request.writes else WELL
+    for id_ in range(20, 40):
+        stage.discord.join(id_)
+    for _ in range(100):
+        await stage.clock.advance(0.2)
+        view = process.control.current
+        if view is not None and view.tally.total:
+            break
+    assert process.orders.cancel(BY).done
+    await stage.clock.advance(8)
+    cancelled = stage.runs()[-1]
+    process.site.fate = lambda _: WELL
+    await stage.clock.advance(40)
+    assert len(stage.runs()) == 2
+    await stage.clock.advance(120)
+
+    assert (cancelled.what, cancelled.ending) == ("live changes", Ending.CANCELLED)
+    assert stage.in_step()
+    assert len(process.control.dirty) == 0
+
+
+@pytest.mark.parametrize("when", list(When))
+async def test_a_change_that_comes_while_its_row_is_written_is_not_lost(
+    stage: Stage, when: When
+) -> None:
+    """The newer value goes with the next write, whatever becomes of the first."""
+    stage.guild(10)
+    process = await stage.start()
+
+    async def change() -> None:
+        stage.discord.change(10, name="newer")
+
+    process.site.faults.plan("site.send", change, when=when)
+    stage.discord.change(10, name="older")
+    await stage.clock.advance(30)
+
+    assert stage.rows.users[10]["name"] == "newer"
+    assert len(process.control.dirty) == 0
+
+
+async def test_a_standby_remembers_nothing_that_the_next_sync_does_not_bring(stage: Stage) -> None:
+    """Events that it hears are for its own first sync to find."""
+    stage.guild(10)
+    first = await stage.start()
+    second = await stage.start()
+    stage.discord.change(10, name="renamed")
+    first.site.faults.plan("site.send", raising(RuntimeError("as planned")))
+    await stage.kill(first)
+    await stage.clock.advance(300)
+
+    assert second.control.is_leading
+    assert stage.in_step()

@@ -1,0 +1,173 @@
+"""Departures that are too many to believe: asked about, decided, written, forgotten."""
+
+from datetime import timedelta
+
+import pytest
+
+from bot.exts.backend.sync._core.buttons import Action, Button
+from bot.exts.backend.sync._core.report import Ending
+from bot.exts.backend.sync._core.withheld import Decision, What
+from bot.exts.backend.sync._sync import Scope
+from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage, text
+from tests.fakes.process import Process
+
+GONE = range(1000, 1600)
+DAY_S = timedelta(days=1).total_seconds()
+
+
+async def withholding(stage: Stage, **settings: object) -> Process:
+    """Start a process whose site has 600 rows of people whom the guild does not have."""
+    stage.guild(10, 11)
+    for id_ in GONE:
+        stage.rows.users[id_] = {**stage.rows.users[10], "id": id_, "name": f"gone{id_}"}
+    stage.rows.users[11]["name"] = "wrong"
+    sizes: dict[str, Any] = {
+        "sync_first_items": 100,
+        "sync_floor_items": 10,
+        "sync_max_items": 1000,
+        "sync_page_items": 500,
+    }
+    return await stage.start(60, **sizes | settings)
+
+
+def left(stage: Stage) -> set[int]:
+    """Return whom the site says to have left."""
+    return {id_ for id_, row in stage.rows.users.items() if not row["in_guild"]}
+
+
+async def test_the_rest_is_written_while_they_wait(stage: Stage) -> None:
+    """The run is verified, says how many it withheld, and asks once, however often it runs."""
+    process = await withholding(stage)
+    process.orders.start(Scope.ALL, BY, forced=False)
+    await stage.clock.advance(60)
+
+    assert stage.endings() == [Ending.VERIFIED] * 2
+    assert [view.withheld for view in stage.runs()] == [600, 600]
+    assert (left(stage), stage.rows.users[11]["name"]) == (set(), "user11")
+    assert stage.channel.titles.count("Departures withheld") == 1
+    (list_,) = process.control.ledger.withheld.values()
+    assert (list_.what, list_.ids) == (What.DEPARTURES, tuple(GONE))
+
+
+async def test_an_approved_list_is_written_but_for_who_is_back(stage: Stage) -> None:
+    """And without whoever was found missing later; then the list is forgotten."""
+    process = await withholding(stage)
+    (digest,) = process.orders.list_ids()
+    stage.discord.join(1000)
+    await stage.clock.advance(5)
+    stage.rows.users[2000] = {**stage.rows.users[1001], "id": 2000}
+    reply = await process.orders.press(Button(action=Action.APPROVE, argument=digest), BY)
+    await stage.clock.advance(60)
+
+    assert reply.done
+    assert left(stage) >= set(range(1001, 1600))
+    assert 1000 not in left(stage)
+    assert process.control.ledger.withheld == {}
+    assert BY in stage.runs()[-1].trigger
+    assert len(stage.runs()[-1].approved) == 1
+
+
+@pytest.mark.unmeasured
+@pytest.mark.parametrize("decision", [None, Decision.REJECTED])
+async def test_a_list_holds_for_a_day(stage: Stage, decision: Decision | None) -> None:
+    """Nobody is asked twice within it; unanswered or rejected, the next sync after it asks."""
+    process = await withholding(stage)
+    (digest,) = process.orders.list_ids()
+    if decision is not None:
+        assert (await process.orders.decide(digest, decision, BY)).done
+    await stage.clock.advance(DAY_S - 600)
+    process.orders.start(Scope.ALL, BY, forced=False)
+    await stage.clock.advance(60)
+    assert stage.channel.titles.count("Departures withheld") == 1
+    await stage.clock.advance(700)
+    assert process.orders.list_ids() == []
+    assert not (await process.orders.decide(digest, Decision.APPROVED, BY)).done
+    process.orders.start(Scope.ALL, BY, forced=False)
+    await stage.clock.advance(60)
+
+    assert stage.channel.titles.count("Departures withheld") == 2
+    assert process.orders.list_ids() == [digest]
+    assert left(stage) == set()
+
+
+async def test_a_decision_outlives_the_process(stage: Stage) -> None:
+    """Approved, then killed before the sync: the next process carries it out."""
+    process = await withholding(stage)
+    await process.orders.pause(BY)
+    assert (await process.orders.decide(None, Decision.APPROVED, BY)).done
+    await stage.kill(process)
+    process = await stage.start(10, sync_first_items=1000, sync_max_items=1000, sync_page_items=500)
+    assert left(stage) == set()
+    await process.orders.resume(BY)
+    await stage.clock.advance(120)
+
+    assert left(stage) == set(GONE)
+    assert process.control.ledger.withheld == {}
+
+
+async def test_a_list_is_forgotten_once_not_so_many_are_missing(stage: Stage) -> None:
+    """They came back: the few who did not are written, and nothing waits any more."""
+    process = await withholding(stage)
+    for id_ in range(1000, 1590):
+        stage.discord.join(id_, name=f"gone{id_}")
+    await stage.clock.advance(200)
+    process.orders.start(Scope.ALL, BY, forced=False)
+    await stage.clock.advance(60)
+
+    assert left(stage) == set(range(1590, 1600))
+    assert process.control.ledger.withheld == {}
+
+
+async def test_a_plan_asks_nobody(stage: Stage) -> None:
+    """It tells how many would be withheld, as a file of everybody."""
+    stage.guild(10)
+    for id_ in GONE:
+        stage.rows.users[id_] = {**stage.rows.users[10], "id": id_}
+    process = await stage.start(sync_at_start=False, sync_page_items=500)
+    planning = stage.make_task(stage.clock_loop(), process.orders.plan(BY))
+    await stage.clock.advance(30)
+
+    assert "600" in text(planning.result())
+    assert process.control.ledger.withheld == {}
+    assert "Departures withheld" not in stage.channel.titles
+
+
+async def test_of_two_lists_one_has_to_be_named(stage: Stage) -> None:
+    """The answer names both; each can be seen and decided by itself."""
+    for role in range(30, 40):
+        stage.discord.create_role(role)
+    stage.rows.fill({}, stage.discord.roles)
+    for role in range(30, 40):
+        stage.discord.delete_role(role)
+    process = await withholding(stage)
+    digests = process.orders.list_ids()
+    asked = await process.orders.decide(None, Decision.APPROVED, BY)
+    shown = await process.orders.press(Button(action=Action.SHOW_WHO, argument=digests[0]), BY)
+    rejected = await process.orders.press(Button(action=Action.REJECT, argument=digests[0]), BY)
+
+    assert len(digests) == 2
+    assert not asked.done
+    assert all(digest in text(asked) for digest in digests)
+    assert shown.file is not None
+    assert rejected.done
+    assert process.orders.list_ids() == digests[1:]
+
+
+async def test_nobody_is_marked_while_discord_does_not_answer_who_left(stage: Stage) -> None:
+    """It is asked again by a sync a minute later."""
+    stage.guild(10)
+    stage.rows.users[9] = {**stage.rows.users[10], "id": 9}
+    process = await stage.start(0)
+    stage.discord.loses_requests = not stage.cached  # without a cache only requests can tell
+    if stage.cached:
+        while process.guild.proof is None:
+            await stage.clock.advance(0.01)
+        stage.discord.loses_requests = True
+    await stage.clock.advance(200)
+    assert (stage.endings()[0], left(stage)) == (Ending.VERIFIED, set())
+    assert stage.runs()[0].withheld == 1
+    stage.discord.loses_requests = False
+    await stage.clock.advance(300)
+
+    assert left(stage) == {9}
+    assert "ask Discord again" in stage.runs()[-1].trigger
