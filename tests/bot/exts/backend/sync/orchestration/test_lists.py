@@ -1,6 +1,7 @@
 """Departures that are too many to believe: asked about, decided, written, forgotten."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
