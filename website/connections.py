@@ -79,6 +79,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # untyped base class
     It is received to its end all the same, so that its sender hears a clear 413.
     """
 
+    error: Any  # Waitress sets it
+
     def received(self, data: bytes) -> int:
         """Take in the next bytes; return how many of them were this request's."""
         consumed = int(super().received(data))
@@ -114,7 +116,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped base class
         super().__init__(server, *args, **kwargs)
         self._clock: Callable[[], float] = server.clock
         # When the last answer ended, or the connection began; and the request that is arriving.
-        self._free_since_s = self._clock()
+        self._free_since_s: float = self._clock()
         self._is_new = True
         self._arriving: Parser | None = None
         self._arriving_since_s = 0.0
@@ -174,6 +176,8 @@ def prepare(server: Any, *, most_body_bytes: int, clock: Callable[[], float]) ->
     server.stopping = False
     server.shed = 0  # connections that were closed while something was expected of their clients
     server.adj.most_body_bytes = most_body_bytes
+    # Waitress itself stops to accept at its limit: here there is room first.
+    server.adj.connection_limit = 10 * MOST_CONNECTIONS
     server.most_arriving_bytes = max(MOST_ARRIVING_BYTES, 2 * most_body_bytes)
     server.channel_class = Channel
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import structlog
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from website.api import keys
@@ -115,14 +116,14 @@ def share_of(request: HttpRequest) -> str:
     return "admin" if request.path.startswith(("/admin/", "/static/")) else "strangers"
 
 
-def leave_body_out(response: HttpResponse) -> None:
+def leave_body_out(response: HttpResponseBase) -> None:
     """Keep the headers of the answer and no body, which Waitress would send after a HEAD too.
 
     The client would take it for the beginning of its next answer.
     """
-    if response.streaming:
+    if isinstance(response, StreamingHttpResponse):
         response.streaming_content = iter(())
-    else:
+    elif isinstance(response, HttpResponse):
         response.setdefault("Content-Length", str(len(response.content)))
         response.content = b""
 

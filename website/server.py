@@ -43,7 +43,6 @@ def serve(*, host: str, port: int) -> None:
         max_request_body_size=max(MOST_RECEIVED_BYTES, settings.MAX_REQUEST_BYTES + 1),
         max_request_header_size=connections.MOST_HEADER_BYTES,
         # `connections` does both better.
-        connection_limit=10 * connections.MOST_CONNECTIONS,
         channel_timeout=NEVER_S,
     )
     connections.prepare(server, most_body_bytes=settings.MAX_REQUEST_BYTES, clock=time.monotonic)

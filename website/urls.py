@@ -1,11 +1,11 @@
 from django.conf import settings
 from django.contrib import admin
-from django.urls import path, re_path
+from django.urls import URLPattern, URLResolver, path, re_path
 
 from website import admin_site
 from website.api import views
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("api/healthcheck", views.healthcheck),
     path("api/bot/sync/capabilities", views.Capabilities.as_view()),
     path("api/bot/roles", views.RoleList.as_view()),

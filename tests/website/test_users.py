@@ -261,19 +261,20 @@ def test_filters_are_exact_and_hold_together(website: Website) -> None:
         person(id=2, name="a", display_name="y", discriminator=7),
         person(id=3, name="b", display_name="x", discriminator=0),
     ]
+    queries: list[dict[str, str | int]] = [
+        {"name": "a"},
+        {"name": " a ", "display_name": "x"},
+        {"discriminator": "7", "page_size": 1},
+        {"discriminator": "7", "after": 1},
+        {"name": "A"},
+        {"display_name": "", "discriminator": 0},
+        {"discriminator": 10**30},
+    ]
     with website.client() as client:
         client.post("bot/users", json=rows)
         found = [
             [row["id"] for row in client.get("bot/users", params=params).json()["results"]]
-            for params in (
-                {"name": "a"},
-                {"name": " a ", "display_name": "x"},
-                {"discriminator": "7", "page_size": 1},
-                {"discriminator": "7", "after": 1},
-                {"name": "A"},
-                {"display_name": "", "discriminator": 0},
-                {"discriminator": 10**30},
-            )
+            for params in queries
         ]
         count = client.get("bot/users", params={"name": "a", "page_size": 1}).json()["count"]
 

@@ -57,7 +57,7 @@ class RoleIds(serializers.ListField):
             try:
                 ids.append(self.child.run_validation(item))
             except serializers.ValidationError as exc:
-                raise serializers.ValidationError({index: exc.detail}) from exc
+                raise serializers.ValidationError({str(index): exc.detail}) from exc
         return ids
 
 
