@@ -83,13 +83,13 @@ STOPPED = {
     ),
     "html": Stopped(
         fault=answer_html,
-        says=r"**The site's answer is not its contract's** (HTTP 200): not JSON\: Expecting value\:"
+        says=r"**The site kept failing** (HTTP 200): not JSON\: Expecting value\:"
         r" line 1 column 1 \(char 0\)\: \<!doctype html\>\<title\>Log \*in\*\<\/title\>",
-        requests=2,
+        requests=6,
     ),
     "half a JSON": Stopped(
         fault=answer_half,
-        says=r"**The site's answer is not its contract's** (HTTP 200): not JSON\: ",
+        says=r"**The site kept failing** (HTTP 200): not JSON\: ",
     ),
     "a page twice": Stopped(
         fault=repeat_a_page(next_page=None),

@@ -201,6 +201,7 @@ class RoundSync(FullSync):
         """Write what differs in a stretch, and look at it again."""
         self._shown.values = stretch.members
         plan = await self._planned(stretch.planner)
+        self._parts.writes.witnessed(stretch.planner.witness)
         if not self.dry:
             await self._write_users(plan, stretch.planner.witness)
 

@@ -273,6 +273,7 @@ class FullSync:
             await self._add_departures(planner, proof)
             held = await self._parking.held()
             plan, witness = planner.plan(without=held), planner.witness
+            self._parts.writes.witnessed(witness)
             if self._drift:
                 unexplained = self._unexplained(planner, held)
                 self._note_drift(unexplained.total, unexplained.causes)
@@ -299,12 +300,7 @@ class FullSync:
 
     async def _discover(self) -> None:
         """Ask the site what it offers; one that knows no such question offers the contract."""
-        try:
-            outcome = await self._runner.ask(lambda _: requests.capabilities())
-        except RunStoppedError as exc:
-            if exc.failure.kind is not FailureKind.PROTOCOL:
-                raise
-            return
+        outcome = await self._runner.ask(lambda _: requests.capabilities())
         if isinstance(outcome, Applied) and isinstance(outcome.value, Capabilities):
             self._offers = outcome.value
             self._pace = replace(
@@ -452,14 +448,18 @@ class FullSync:
         self._show(roles=tally, parked_roles=(*refused, *refused_updates))
 
     async def _delete_roles(self, ids: Collection[RoleId]) -> None:
-        deleted = 0
+        deleted, refused = 0, list(self.view.parked_roles)
         for id_ in ids:
             await self._runner.prove()
-            if id_ not in self._guild.roles():
-                await self._runner.delete_role(id_)
+            if id_ in self._guild.roles():
+                continue
+            fault = await self._runner.delete_role(id_)
+            if fault is None:
                 deleted += 1
-        if deleted:
-            self._show(roles=replace(self.view.roles, deleted=deleted))
+            else:
+                refused.append(f"role {id_}, which is to be deleted: {fault}")
+        tally = replace(self.view.roles, deleted=deleted)
+        self._show(roles=tally, parked_roles=tuple(refused))
 
     async def _write_changes(self) -> None:
         """Bring what events have marked to the site, which isn't read before."""
@@ -598,6 +598,7 @@ class FullSync:
         A role whose write was answered needs no second look: the answer is about that one role.
         """
         doubtful = self._runner.roles_written & self._parts.writes.roles_in_doubt
+        doubtful -= self._runner.roles_refused  # they differ, and mod-log names them
         if not doubtful:
             return
         self._show(phase=Phase.VERIFYING)
@@ -610,7 +611,7 @@ class FullSync:
         await self._runner.write_roles(differing.update, known=True)
         await self._delete_roles(differing.delete)
         await self._wait_out(roles=doubtful)
-        rest = await self._differing_roles(doubtful)
+        rest = await self._differing_roles(doubtful - self._runner.roles_refused)
         if rest.total:
             reason = f"{rest.total:,} roles"
             raise RunStoppedError(Failure(kind=FailureKind.UNVERIFIED, reason=reason))

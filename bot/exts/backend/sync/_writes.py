@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 class Writes:
     """The one book of writes: runs, live changes, roles and single members all keep it.
 
-    `roles_due` is called with roles whose writes were given up a while ago.
+    `roles_due` is called with roles whose writes were given up a while ago. `lacking` are the roles
+    that the site does not have and refuses to take. `witness` is somebody whose row is right.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Writes:
         self._roles_due = roles_due
         self._doubts = Doubts(deadline_s=deadline_s, recheck_s=recheck_s)
         self._lost = asyncio.Event()
+        self.lacking: set[RoleId] = set()
+        self.witness: UserId | None = None
 
     def __len__(self) -> int:
         return len(self._doubts)
@@ -49,6 +52,10 @@ class Writes:
     def roles_in_doubt(self) -> frozenset[RoleId]:
         """The roles that a write which was given up may still change."""
         return self._doubts.roles
+
+    def witnessed(self, id_: UserId | None) -> None:
+        """Note somebody whose row is right, if there is one."""
+        self.witness = id_ or self.witness
 
     def begun(self, users: Collection[UserId]) -> None:
         """Note that a write of these is being made: each may have a row from now on."""

@@ -25,6 +25,10 @@ class WireError(ValueError):
     """A body is not what the site's contract says."""
 
 
+class NotJsonError(WireError):
+    """A body is no JSON at all, and so hardly the site's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One page of the site's users, ascending by id; `next` is None on the last one.
@@ -60,7 +64,7 @@ def decode(body: bytes) -> object:
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError) as exc:
-        raise WireError(f"not JSON: {exc}") from exc
+        raise NotJsonError(f"not JSON: {exc}") from exc
     return value
 
 
@@ -131,6 +135,17 @@ def read_capabilities(value: object) -> Capabilities:
     )
 
 
+def read_written_users(value: object) -> None:
+    """Read what is said of users that were written: they themselves, or nothing, in a list."""
+    if not isinstance(value, list):
+        raise WireError(f"written users are {_kind(value)}, not a list")
+
+
+def read_written_role(value: object) -> None:
+    """Read what is said of a role that was written: the role itself."""
+    _object(value, "a written role")
+
+
 def is_healthy(value: object) -> bool:
     """Say whether this is the answer of a healthcheck that is well."""
     return isinstance(value, dict) and value.get("status") == "ok"
@@ -171,9 +186,30 @@ def is_no_match(value: object) -> bool:
     return "matches the given query" in _detail(value)
 
 
+def is_error(value: object) -> bool:
+    """Say whether this has a shape in which the site itself tells an error.
+
+    That is a detail, or messages by field, or a list of those; a gateway's JSON has others.
+    """
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(entry, dict) for entry in value)
+    if not isinstance(value, dict) or not value:
+        return False
+    return bool(_detail(value)) or all(isinstance(told, list | dict) for told in value.values())
+
+
+def is_refusal(value: object) -> bool:
+    """Say whether a 401 or 403 is the site's own word about our credentials."""
+    return bool(_detail(value))
+
+
 def is_existing_role(value: object) -> bool:
-    """Say whether a 400 means that a role of this id is there already."""
-    return isinstance(value, dict) and "already exists" in _reason(value)
+    """Say whether a 400 means that a role of this id is there already.
+
+    The name of another role, too, may exist already where a site wants each to be unique.
+    """
+    messages = value.get("id") if isinstance(value, dict) else None
+    return isinstance(messages, list) and "already exists" in " ".join(map(str, messages))
 
 
 def reason_of(value: object) -> str:
