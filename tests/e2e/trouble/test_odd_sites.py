@@ -55,10 +55,10 @@ async def test_a_page_in_the_sites_place_is_no_success(stage: Stage) -> None:
     async with stage.bot():
         end = await stage.run_end()
 
+    reason = r"not JSON\: Expecting value\: line 1 column 1 \(char 0\)\: \<title\>Thanks\<\/title\>"
     assert [end["title"], end["description"].partition("\n")[0], stage.database.stored()] == [
         "Sync of roles and users failed",
-        r"**The site kept failing** (HTTP 200): not JSON\: Expecting value\: line 1 column 1 "
-        r"\(char 0\)\: \<title\>Thanks\<\/title\>",
+        f"**The site kept failing** (HTTP 200): {reason}",
         {},
     ]
 

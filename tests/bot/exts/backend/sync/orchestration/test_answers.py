@@ -61,6 +61,25 @@ async def test_a_nick_that_a_firewall_refuses_stops_its_bearer_alone(
     assert len(process.control.dirty) == 0
 
 
+@pytest.mark.parametrize("between", [None, "well"], ids=["refused again", "taken in between"])
+async def test_who_keeps_renaming_himself_costs_twenty_requests_an_hour(
+    stage: Stage, between: str | None
+) -> None:
+    """Whatever he calls himself; mod-log is told once."""
+    stage.guild(10, 11, 12)
+    process = await stage.start()
+    process.site.fate = firewall
+    before = len(process.site.calls)
+    for number in range(100):
+        name = between if between and number % 2 else f"<script>{number}"
+        stage.discord.change(12, name=name)
+        await stage.clock.advance(36)
+
+    assert len(process.site.calls) - before <= 20
+    assert stage.channel.titles.count("Rows parked") == 1
+    assert process.control.ledger.state.breaker.state is BreakerState.CLOSED
+
+
 async def test_a_firewall_that_refuses_every_write_is_a_failing_site(stage: Stage) -> None:
     """Nobody is to blame then, and nobody is parked."""
     stage.guild(10, 11, 12, stored=False)
