@@ -26,16 +26,17 @@ demo: .venv ## Replay the incident of 80,000 differences on this machine
 
 # The core's tests run alone, since they are measured. Most others wait for servers, so four at a
 # time take hardly longer than one. What plays whole scenarios fills the machine by itself.
+WHEN := tests/bot/exts/backend/sync/orchestration
 SCENES := tests/sandbox/test_scenarios.py tests/sandbox/test_chaos_programs.py \
   tests/sandbox/test_chaos_seen_to_fail.py tests/sandbox/test_streaming.py
 test: .venv ## Run every test that CI runs, with coverage of the pure core
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest tests/bot/exts $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest tests/bot/exts --ignore=$(WHEN) $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 	@$(BIN)/python -m pytest $(wildcard $(SCENES)) $(ARGS)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal --ignore=tests/bot/exts \
-	  $(addprefix --ignore=,$(SCENES)) $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(addprefix --ignore=,$(SCENES)) $(ARGS) \
+	  $(WHEN) $(wildcard tests/bot/test_*.py) $(filter-out %/bot/ %__/,$(wildcard tests/*/))
 
 # No process is started: the site and the local Discord live in threads and loops of the tests. What
 # is measured is the extension, but for the edges that need a real server to be seen at all.

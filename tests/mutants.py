@@ -21,6 +21,10 @@ ROOT: Final = Path(__file__).parents[1]
 SYNC: Final = "bot/exts/backend/sync"
 PARTS: Final = ("bot", "sandbox", "tests", "website", "pyproject.toml", "Makefile", "requirements")
 WORLDS_S: Final = 300
+FIRST: Final = (
+    "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider",
+    "tests/bot/exts/backend/sync/orchestration", "tests/simulator",
+)  # fmt: skip
 FAST: Final = (
     "-m", "pytest", "-q", "-x", "-n", "2", "-m", "not slow", "-p", "no:cacheprovider",
     "tests/bot/exts", "tests/simulator", "tests/e2e/trouble/test_commands.py",
@@ -255,22 +259,26 @@ def plant(mutant: Mutant, into: Path) -> None:
     file.write_text(text.replace(mutant.old, mutant.new))
 
 
-def notices(mutant: Mutant, arguments: tuple[str, ...]) -> tuple[bool, float, str]:
-    """Say whether a program ends with an error on a mutant, after how long, and its last words."""
+def notices(mutant: Mutant, programs: tuple[tuple[str, ...], ...]) -> tuple[bool, float, str]:
+    """Say whether one of these ends with an error on a mutant, after how long, and its words."""
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         plant(mutant, Path(place))
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=place,
-            env={"PATH": "/usr/bin:/bin", "FAST_TESTS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=1800,
-            check=False,
-        )
-        words = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "seed"))]
-        return done.returncode != 0, time.monotonic() - began, (words or [""])[0][:160]
+        for program in programs:
+            done = subprocess.run(
+                [sys.executable, *program],
+                cwd=place,
+                env={"PATH": "/usr/bin:/bin", "FAST_TESTS": "1"},
+                capture_output=True,
+                text=True,
+                timeout=1800,
+                check=False,
+            )
+            if done.returncode:
+                lines = done.stdout.splitlines()
+                words = [line for line in lines if line.startswith(("FAILED", "seed"))]
+                return True, time.monotonic() - began, (words or [""])[0][:160]
+    return False, time.monotonic() - began, ""
 
 
 def main() -> int:
@@ -278,12 +286,13 @@ def main() -> int:
     worlds = sys.argv[1:2] == ["worlds"]
     wanted = sys.argv[2:] or [""]
     mutants = [one for one in (TRUTH if worlds else SLIPS) if any(w in one.name for w in wanted)]
-    arguments = (
-        ("-m", "tests.simulator", "--no-shrink", "--seconds", str(WORLDS_S)) if worlds else FAST
-    )
+    # Most slips are seen by the tests of the orchestration alone.
+    programs: tuple[tuple[str, ...], ...] = (FIRST, FAST)
+    if worlds:
+        programs = (("-m", "tests.simulator", "--no-shrink", "--seconds", str(WORLDS_S)),)
     missed = 0
     for mutant in mutants:
-        noticed, seconds, words = notices(mutant, arguments)
+        noticed, seconds, words = notices(mutant, programs)
         missed += not noticed
         print(
             f"{'noticed' if noticed else 'MISSED '} {seconds:5.0f} s  {mutant.name}: {words}",

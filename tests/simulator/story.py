@@ -250,6 +250,15 @@ def _role_for_a_while(chance: random.Random, at: float) -> list[Move]:
     return [Move(at, "create_role", (role,)), *holders, Move(back, "delete_role", (role,))]
 
 
+def _start_and_cancel(chance: random.Random, at: float) -> list[Move]:
+    """Let somebody start a sync, and think better of it."""
+    start = chance.choice(["all", "users", "force"])
+    return [
+        Move(at, "command", (start,)),
+        Move(round(at + chance.expovariate(0.5), 3), "command", ("cancel",)),
+    ]
+
+
 def _burst(chance: random.Random, at: float) -> list[Move]:
     ids = chance.sample(IDS, 6)
     kind = chance.choice(["join", "leave", "rename"])
@@ -285,6 +294,7 @@ _MAKERS: Final[tuple[tuple[str, int, Callable[[random.Random, float], list[Move]
     ("requests lost", 2, _for_a_while("requests_lost", 5.0, 60.0)),
     ("people", 4, _one("command", ("all", "users", "roles", "force", "plan"))),
     ("people", 3, _one("command", ("cancel",))),
+    ("people", 4, _start_and_cancel),
     ("people", 2, _one("command", ("pause",))),
     ("people", 3, _one("command", ("resume",))),
     ("people", 1, _one("command", ("retry", "status", "approve", "reject"))),
