@@ -23,7 +23,7 @@ from ._core.patience import Failure, FailureKind
 from ._core.plan import Cause, Group, Kind, Plan, Planner, Reason
 from ._core.reading import Cursor
 from ._core.report import Ending, Phase, RoleTally, RunView, quote, tuned
-from ._core.wire import Capabilities, Page
+from ._core.wire import Capabilities, Page, shown
 from ._core.withheld import What
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._live import group_of, look_after
@@ -213,7 +213,8 @@ class FullSync:
             except Exception as exc:
                 log.exception("sync.run.broke")
                 sentry_sdk.capture_exception(exc)
-                failure = Failure(kind=FailureKind.INTERNAL, reason=f"{type(exc).__name__}: {exc}")
+                reason = shown(f"{type(exc).__name__}: {exc}")
+                failure = Failure(kind=FailureKind.INTERNAL, reason=reason)
                 self._end(Ending.FAILED, failure=failure)
             finally:
                 if plans:

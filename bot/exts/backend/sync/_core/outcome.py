@@ -64,6 +64,7 @@ class Lost(StrEnum):
     CONNECTION = "the connection was lost"
     UNREACHABLE = "the site can't be reached"
     TOO_LONG = "the answer is longer than the limit"
+    ENCODED = "the answer is encoded in a way that was not asked for"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +181,7 @@ Outcome = (
 # What may pass, and is asked for again for as long as patience lasts.
 Trouble = Overloaded | Failing | Blocked | ProtocolError
 
-_LOST: Final = frozenset({Lost.DEADLINE, Lost.CONNECTION, Lost.TOO_LONG})
+_LOST: Final = frozenset(Lost) - {Lost.UNREACHABLE}
 _UNREADABLE: Final = object()
 # A time-out, a conflict, a misdirected and an early request: a proxy's or the site's, and not ours.
 _MAY_PASS: Final = frozenset({408, 409, 421, 425})
@@ -250,7 +251,7 @@ def _classify_success(
         if purpose is Purpose.DISCOVER:
             return NotFound()  # a site that answers everything with its front page offers nothing
         said = wire.excerpt(answer.body) or "(no body)"
-        reason = f"{exc}: {said}"[:200]
+        reason = wire.shown(f"{exc}: {said}")
         if isinstance(exc, wire.NotJsonError):  # a log-in, a challenge, half an answer: may pass
             return Failing(status=answer.status, reason=reason, lost=False)
         return ProtocolError(status=answer.status, reason=reason)
@@ -260,7 +261,7 @@ def _classify_page(answer: Answer, purpose: Purpose) -> Failing | Blocked | TooL
     """Say what a 4xx means in words that are not the site's own."""
     if not purpose.reads and answer.status == 413:
         return TooLarge()
-    reason = f"not in the site's own words: {_said(answer)}"[:200]
+    reason = wire.shown(f"not in the site's own words: {_said(answer)}")
     if purpose.reads and answer.status not in {401, 403}:
         return Failing(status=answer.status, reason=reason, lost=False)
     return Blocked(status=answer.status, reason=reason)

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .models import ALL_FIELDS, Field, Member, Role, RoleId, UserId
+from .redaction import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXCERPT_CHARACTERS: Final = 200
+# Of a page of 10,000 members with 150 roles each; an empty list takes twenty times its two bytes.
+_MAX_VALUES: Final = 2_000_000
 
 _UNKNOWN_USER = re.compile(r"User with id (\d{1,20}) not found")
 _UNKNOWN_ROLE = re.compile(r"Role with ID (\d{1,20}) does not exist")
@@ -61,6 +64,8 @@ class RowFault:
 
 def decode(body: bytes) -> object:
     """Return the JSON value of a body."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise WireError(f"more than {_MAX_VALUES:,} values")
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError) as exc:
@@ -70,7 +75,13 @@ def decode(body: bytes) -> object:
 
 def excerpt(body: bytes) -> str:
     """Return at most 200 printable characters of a body, for a person to read."""
-    text = body[: EXCERPT_CHARACTERS * 8].decode("utf-8", "replace")
+    return shown(body[: EXCERPT_CHARACTERS * 8].decode("utf-8", "replace"))
+
+
+def shown(text: str) -> str:
+    """Return at most 200 printable characters of a text, on one line and without credentials."""
+    text = text[: EXCERPT_CHARACTERS * 8].encode("utf-8", "replace").decode()  # no half surrogate
+    text = without_credentials(text)
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= EXCERPT_CHARACTERS else flat[: EXCERPT_CHARACTERS - 1] + "…"
 
@@ -216,7 +227,7 @@ def reason_of(value: object) -> str:
     """Return what an error body says, on one line of at most 200 characters."""
     if isinstance(value, dict):
         return _reason(value)
-    return excerpt(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return shown(json.dumps(value, ensure_ascii=False))
 
 
 def member_row(member: Member, fields: Sequence[Field] = ALL_FIELDS) -> dict[str, object]:
@@ -323,7 +334,7 @@ def _reason(entry: dict[str, object]) -> str:
     for name, messages in entry.items():
         text = "; ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
         parts.append(f"{name}: {text}")
-    return excerpt(" | ".join(parts).encode("utf-8", "replace"))
+    return shown(" | ".join(parts))
 
 
 def _unknown_roles(entry: dict[str, object]) -> frozenset[RoleId]:

@@ -1,6 +1,7 @@
 """The site's JSON, read and written: recorded bodies, and whatever else a site may say."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -541,3 +542,18 @@ def test_one_row_is_sent_however_large() -> None:
     rows = [wire.role_row(role(1)), wire.role_row(role(2))]
 
     assert wire.encode_rows(rows, max_bytes=1) == (wire.encode(rows[:1]), 1)
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b"0,", b"[[[[[[[[]]]]]]]],"])
+def test_little_text_never_becomes_much_in_memory(value: bytes) -> None:
+    """An empty list takes twenty times its two bytes: so many values are none of the contract's."""
+    body = b"[" + value * (16 * 2**20 // len(value)) + b"0]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(wire.WireError, match="more than 2,000,000 values"):
+            wire.decode(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2**20
