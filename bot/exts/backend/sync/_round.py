@@ -13,14 +13,13 @@ from ._clock import give_way
 from ._core.merging import NONE, DisorderError, Stretch
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Causes, Planner
-from ._core.reading import Cursor
 from ._core.report import Ending, Phase
 from ._core.rounds import Bookmark, Round, is_whole
 from ._errors import RunStoppedError
 from ._parking import Parking
 from ._ports import Proof
 from ._shown import Shown
-from ._sync import FullSync, Scope, past, protocol_failure, role_names
+from ._sync import FullSync, Scope, protocol_failure, role_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ._core.merging import Merge, Window
     from ._core.models import Member, RoleId, UserId
     from ._core.plan import Plan
+    from ._core.reading import Cursor
     from ._core.wire import Page
     from ._ports import PagedGuild
     from ._runner import Parts
@@ -111,9 +111,8 @@ class RoundSync(FullSync):
         It is another one if a new epoch began meanwhile.
         """
         await self._runner.prove()
-        by_id = self._offers.pages_by_id
-        merge = round_.merge(by_id=by_id)
-        cursor = Cursor(size=self._page_items, by_id=by_id, after=merge.site.through)
+        merge = round_.merge(by_id=self._offers.pages_by_id)
+        cursor = await self._begin_reading(after=merge.site.through)
         while not merge.ended and self._guild.epoch == round_.epoch:
             self._stretch_began = cursor.from_a_page_before()
             merge, cursor, stretch = await self._read_stretch(round_, merge, cursor)
@@ -194,7 +193,7 @@ class RoundSync(FullSync):
                 raise protocol_failure(
                     f"{merge.site.barren} pages of GET bot/users repeat rows already read"
                 )
-            cursor = past(cursor, page)
+            cursor = await self._past(cursor, page)
         return merge, cursor
 
     async def _bring(self, stretch: Stretch) -> None:
@@ -229,13 +228,11 @@ class RoundSync(FullSync):
     async def _pages_of(self, ids: Collection[UserId]) -> AsyncIterator[Page]:
         """Read the pages of these ids alone, from where the stretch began."""
         rest = sorted(ids)
-        cursor = self._stretch_began or Cursor(
-            size=self._page_items, by_id=self._offers.pages_by_id
-        )
+        cursor = self._stretch_began or await self._begin_reading()
         while rest and not cursor.ended:
             page, cursor = await self._page(cursor.passing_to(rest[0]))
             yield page
-            cursor = past(cursor, page)
+            cursor = await self._past(cursor, page)
             if page.rows:
                 rest = rest[bisect_right(rest, page.rows[-1].id) :]
 

@@ -481,6 +481,10 @@ class Runner:
     def _may_write(self) -> bool:
         return self._parts.gate.admits(self._as) and self._parts.guild.proof is not None
 
+    async def rest(self, seconds: float) -> None:
+        """Leave the site alone for so long."""
+        await self._sleep(seconds)
+
     async def quiet(self) -> None:
         """Wait until no write is on its way: what is read before may be old when it is answered."""
         writing = self._parts.gate.writing

@@ -21,7 +21,7 @@ from ._core.outcome import Applied, NotFound
 from ._core.pace import Pace, PaceLimits
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Cause, Group, Kind, Plan, Planner, Reason
-from ._core.reading import Cursor
+from ._core.reading import Cursor, EndlessError, rest_s
 from ._core.report import Ending, Phase, RoleTally, RunView, quote, tuned
 from ._core.wire import Capabilities, Page, shown
 from ._core.withheld import What
@@ -118,6 +118,7 @@ class FullSync:
         self.withholding = Withholding(parts.ledger, run_id, clock=parts.clock, dry=dry)
         self._plan_file = PlanFile() if dry else None
         self._offers = Capabilities()
+        self._announced: int | None = None
         self._runner = Runner(parts, run_id, attempt=True, changed=self._show_delivery)
         self._writing_since: float | None = None
         self._done_before = 0
@@ -329,11 +330,32 @@ class FullSync:
         return planner
 
     async def _pages(self) -> AsyncIterator[Page]:
-        cursor = Cursor(size=self._page_items, by_id=self._offers.pages_by_id)
+        cursor = await self._begin_reading()
         while not cursor.ended:
             page, cursor = await self._page(cursor)
             yield page
-            cursor = past(cursor, page)
+            cursor = await self._past(cursor, page)
+
+    async def _begin_reading(self, *, after: int = 0) -> Cursor:
+        """Return the cursor of a reading that begins after an id, where there are pages by id."""
+        by_id = self._offers.pages_by_id
+        if by_id and self._announced is None:
+            # A page by id does not count the rows.
+            outcome = await self._runner.ask(partial(_same, requests.page(1, size=1)))
+            if isinstance(outcome, Applied) and isinstance(outcome.value, Page):
+                self._announced = outcome.value.count
+        announced = self._announced if by_id else None
+        return Cursor(size=self._page_items, by_id=by_id, after=after, announced=announced)
+
+    async def _past(self, cursor: Cursor, page: Page) -> Cursor:
+        """Return the cursor behind a page, after a rest; raise what stops the run otherwise."""
+        try:
+            cursor = cursor.past(page, created=self.view.tally.created)
+        except EndlessError as exc:
+            raise protocol_failure(f"GET bot/users: {exc}") from exc
+        if not cursor.ended:
+            await self._runner.rest(rest_s(self._runner.latest_s))
+        return cursor
 
     async def _page(self, cursor: Cursor) -> tuple[Page, Cursor]:
         """Read the page at a cursor, and return the cursor as it came to be asked for."""
@@ -720,14 +742,6 @@ def role_names(
         for cause in causes
         if cause.role_id is not None
     )
-
-
-def past(cursor: Cursor, page: Page) -> Cursor:
-    """Return the cursor behind a page, or raise `RunStoppedError` if the site contradicts it."""
-    following = cursor.past(page)
-    if following is None:
-        raise protocol_failure(f"the site says that page {page.next} comes next")
-    return following
 
 
 def protocol_failure(reason: str) -> RunStoppedError:

@@ -36,11 +36,13 @@ class NotJsonError(WireError):
 class Page:
     """One page of the site's users, ascending by id; `next` is None on the last one.
 
-    `next` is a page's number, or where the site offers pages by id, the id to go on after.
+    `next` is a page's number, or where the site offers pages by id, the id to go on after. `count`
+    is how many rows the site says that it has in all, if it says so.
     """
 
     rows: tuple[Member, ...]
     next: int | None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +90,12 @@ def shown(text: str) -> str:
 
 def read_page(value: object) -> Page:
     """Read a page of `GET bot/users`, by number."""
-    body = _object(value, "a page")
-    return Page(rows=_rows(body), next=_optional_int(body, "next_page_no"))
+    return _page(value, "next_page_no")
 
 
 def read_page_by_id(value: object) -> Page:
     """Read a page of `GET bot/users?after=`, which some sites offer."""
-    body = _object(value, "a page")
-    return Page(rows=_rows(body), next=_optional_int(body, "next_after"))
+    return _page(value, "next_after")
 
 
 def read_user(value: object) -> Member:
@@ -276,6 +276,15 @@ def encode_rows(rows: Sequence[dict[str, object]], *, max_bytes: int) -> tuple[b
     return b"[" + b",".join(parts) + b"]", len(parts)
 
 
+def _page(value: object, next_name: str) -> Page:
+    body = _object(value, "a page")
+    following = _optional_int(body, next_name)
+    rows = _rows(body)
+    if following is not None and not rows:
+        raise WireError(f"a page without rows says that {following} comes next")
+    return Page(rows=rows, next=following, count=_natural(body.get("count")))
+
+
 def _rows(body: dict[str, object]) -> tuple[Member, ...]:
     results = body.get("results")
     if not isinstance(results, list):
@@ -318,6 +327,10 @@ def _bool(row: dict[str, object], name: str) -> bool:
 
 def _positive(value: object) -> int | None:
     return value if type(value) is int and value > 0 else None
+
+
+def _natural(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def _kind(value: object) -> str:

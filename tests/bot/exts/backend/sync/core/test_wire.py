@@ -131,6 +131,7 @@ def recorded(number: int, *roles_held: int) -> Member:
                     ),
                 ),
                 next=2,
+                count=80_000,
             ),
         ),
         (
@@ -141,6 +142,7 @@ def recorded(number: int, *roles_held: int) -> Member:
                     recorded(79999, 270988689449665499, 270988689474665574),
                 ),
                 next=None,
+                count=80_000,
             ),
         ),
     ],
@@ -156,6 +158,13 @@ def test_a_page_by_id_is_read() -> None:
 
     assert wire.read_page_by_id(value) == Page(rows=(member(5),), next=5)
     assert wire.read_page_by_id(value | {"next_after": None}).next is None
+    assert [wire.read_page_by_id(value | {"count": n}).count for n in (7, 0, -1, "7", True)] == [
+        7,
+        0,
+        None,
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -169,6 +178,7 @@ def test_a_page_by_id_is_read() -> None:
         ({"next_page_no": None}, "results are missing, not a list"),
         ({"next_page_no": None, "results": {"5": ROW}}, "results are dict, not a list"),
         ({"next_page_no": None, "results": [5]}, "a user is int, not an object"),
+        ({"next_page_no": 3, "results": []}, "a page without rows says that 3 comes next"),
     ],
 )
 def test_what_is_no_page_is_named(value: object, fault: str) -> None:

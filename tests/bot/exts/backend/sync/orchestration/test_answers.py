@@ -1,6 +1,8 @@
 """What stands between bot and site answers, too: what of it stops whom, and for how long."""
 
+import json
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -194,3 +196,65 @@ async def test_a_site_that_fails_for_a_while_blames_no_role(stage: Stage) -> Non
 
     (view,) = stage.runs()
     assert (view.ending, view.parked_roles, stage.in_step()) == (VERIFIED, (), True)
+
+
+def _row(id_: int) -> dict[str, object]:
+    return {
+        "id": id_,
+        "name": f"user{id_}",
+        "display_name": f"user{id_}",
+        "discriminator": 0,
+        "roles": [1],
+        "in_guild": False,
+    }
+
+
+def _endless(*, rows: int) -> Callable[[Request], Fate]:
+    """Answer every page with so many rows that nobody has seen, and one more to come."""
+
+    def fate(request: Request) -> Fate:
+        if request.path != "bot/users" or request.writes:
+            return Fate()
+        params = request.params or {}
+        first = params.get("after", (params.get("page", 1) - 1) * rows) + 1
+        ids = range(first, first + rows)
+        following = first + max(rows, 1) - 1 if "after" in params else params["page"] + 1
+        name = "next_after" if "after" in params else "next_page_no"
+        body = {"count": 3, name: following, "results": [_row(id_) for id_ in ids]}
+        return Fate(commits_s=None, status=200, body=json.dumps(body).encode())
+
+    return fate
+
+
+@pytest.mark.parametrize("by_id", [False, True], ids=["by number", "by id"])
+async def test_invented_rows_come_to_an_end(stage: Stage, *, by_id: bool) -> None:
+    """After as many as were announced, and some; the site is left alone in between."""
+    stage.guild(10)
+    stage.rows.offers = {"pages_by_id": True} if by_id else None
+    process = await stage.start(0, sync_page_items=100)
+    process.site.fate = _endless(rows=100)
+    await stage.clock.advance(50)
+
+    (view,) = stage.runs()
+    pages = [call for call in process.site.calls if call.request.path == "bot/users"]
+    assert view.failure is not None
+    assert (view.failure.kind, view.failure.reason) == (
+        FailureKind.PROTOCOL,
+        "GET bot/users: the site has given 1,100 users, and it announced 3",
+    )
+    assert len(pages) <= 12
+    assert min(after.at - before.at for before, after in pairwise(pages[1:])) > 0.039
+
+
+async def test_an_empty_page_that_another_follows_is_an_odd_answer(stage: Stage) -> None:
+    """It is asked for again, as what may pass is, and ends the run as what it is."""
+    stage.guild(10)
+    process = await stage.start(0)
+    process.site.fate = _endless(rows=0)
+    await stage.clock.advance(50)
+
+    (view,) = stage.runs()
+    assert view.failure is not None
+    assert view.failure.kind is FailureKind.PROTOCOL
+    assert view.failure.reason.startswith("a page without rows says that 2 comes next: ")
+    assert len(process.site.calls) <= 8
