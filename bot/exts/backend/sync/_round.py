@@ -134,7 +134,8 @@ class RoundSync(FullSync):
         """Read and compare until there is enough to write, or the leg ends."""
         self._shown.begin_stretch()
         self._show(phase=Phase.COMPARING)
-        stretch = Stretch(through=merge.after)
+        planner = Planner(lacking=self._parts.writes.lacking)
+        stretch = Stretch(through=merge.after, planner=planner)
         while not merge.ended and not stretch.is_long(
             members=self._pace.max_items, rows=_STRETCH_ROWS
         ):
@@ -154,7 +155,7 @@ class RoundSync(FullSync):
         present = {member.id: member for member in window.members}
         self.withholding.note(window.rows, present)
         if self._plan_file is not None:
-            self._plan_file.compared(window.rows, present)
+            self._plan_file.compared(window.rows, present, lacking=self._parts.writes.lacking)
             known = {row.id for row in window.rows}
             self._plan_file.created(m for id_, m in present.items() if id_ not in known)
 

@@ -312,10 +312,14 @@ class Runner:
             fault = role_faults(role)
             if fault is None:
                 fault = await self._write_role(id_, known=known)
+            elif not known:
+                self._parts.writes.lacks(id_)
             self.roles_refused.discard(id_)
             if fault is not None:
                 self.roles_refused.add(id_)
-                refused.append(f"role {role.name}: {fault}")
+                without = id_ in self._parts.writes.lacking
+                left_out = " (its holders are written without it)" if without else ""
+                refused.append(f"role {role.name}: {fault}{left_out}")
         return refused
 
     async def delete_role(self, id_: RoleId) -> str | None:
@@ -341,11 +345,17 @@ class Runner:
         update, create = made_by(requests.update_role), made_by(requests.create_role)
         self.roles_written.add(id_)
         outcome = await self._write(update if known else create, of=id_)
+        creating = not known
         if isinstance(outcome, NotFound):
-            outcome = await self._write(create, of=id_)
+            creating, outcome = True, await self._write(create, of=id_)
         elif isinstance(outcome, AlreadyThere):
-            outcome = await self._write(update, of=id_)
-        return _role_fault(outcome)
+            creating, outcome = False, await self._write(update, of=id_)
+        fault = _role_fault(outcome)
+        if fault is not None and creating:
+            self._parts.writes.lacks(id_)
+        elif outcome is not None:
+            self._parts.writes.has((id_,))
+        return fault
 
     async def _send(self, delivery: run.Delivery, step: run.Send) -> run.Delivery:
         # Without a cache Discord is asked, which may take long: others may write meanwhile.
@@ -355,7 +365,12 @@ class Runner:
             self._parts.writes.begun(step.batch.ids)
             # Read inside the gate and not before: what another write waited for may have changed.
             members = await self.wait(self._parts.guild.members(step.batch.ids))
-            sent, body = compose(step.batch, members, max_bytes=step.max_bytes)
+            sent, body = compose(
+                step.batch,
+                members,
+                max_bytes=step.max_bytes,
+                lacking=self._parts.writes.lacking,
+            )
             if not self._parts.gate.admits(self._as):
                 # Discord had to be asked once more, and somebody has paused it since.
                 sent, body = run.Sent(batch=step.batch, ids=(), unsent=step.batch.ids), None

@@ -246,6 +246,7 @@ class FullSync:
             self._end(Ending.VERIFIED)
             return
         site_roles = await self._read_roles()
+        self._parts.writes.has(role.id for role in site_roles)
         await self._runner.prove()
         role_diff = diff_roles(self._guild.roles(), site_roles)
         if self.scope is Scope.USERS:
@@ -253,7 +254,9 @@ class FullSync:
             role_diff = RoleDiff(create=role_diff.create)
         else:
             role_diff = await self._gate_roles(role_diff, site_roles)
-        self._show(roles=RoleTally(planned=role_diff.total))
+        # What the site has refused before is tried again, and is no news if it is refused again.
+        known = self._parts.writes.lacking.intersection(role_diff.create)
+        self._show(roles=RoleTally(planned=role_diff.total - len(known)))
         names = {role.id: role.name for role in site_roles}
         names |= {id_: role.name for id_, role in self._guild.roles().items()}
         await self._carry_out(role_diff, names, proof)
@@ -270,7 +273,11 @@ class FullSync:
     ) -> None:
         """Compare the users, and write all that differs."""
         plan, witness = None, None
+        if not self.dry:
+            # Before users are compared: what the site does not take of them makes no difference.
+            await self._write_roles(role_diff)
         if self.scope is not Scope.ROLES:
+            self._show(phase=Phase.SITE)
             planner = await self._read_users()
             await self._add_departures(planner, proof)
             held = await self._parking.held()
@@ -291,7 +298,6 @@ class FullSync:
             await self._complete(self._plan_file, plan, role_diff, names)
             self._end(Ending.PLANNED)
             return
-        await self._write_roles(role_diff)
         if plan is not None:
             await self._write_users(plan, witness)
         await self._delete_roles(role_diff.delete)
@@ -319,7 +325,7 @@ class FullSync:
 
     async def _read_users(self) -> Planner:
         """Compare every row of the site with the guild."""
-        planner = Planner()
+        planner = Planner(lacking=self._parts.writes.lacking)
         async for page in self._pages():
             new = await self._compare(planner, page.rows)
             if page.rows and not new and page.next is not None:
@@ -387,7 +393,7 @@ class FullSync:
             members = await self._guild.members(row.id for row in part)
             self.withholding.note(part, members)
             if self._plan_file is not None:
-                self._plan_file.compared(part, members)
+                self._plan_file.compared(part, members, lacking=planner.lacking)
             new += planner.add_rows(part, members)
             await give_way()
         return new
@@ -669,7 +675,7 @@ class FullSync:
 
     async def _still_differing(self, ids: set[UserId]) -> Plan:
         """Read these ids' rows back and compare; ids that changed meanwhile are left out."""
-        planner = Planner()
+        planner = Planner(lacking=self._parts.writes.lacking)
         if len(ids) <= _READ_ONE_BY_ONE:
             for id_ in sorted(ids):
                 outcome = await self._runner.ask(partial(_same, requests.user(id_)))
