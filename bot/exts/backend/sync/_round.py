@@ -112,7 +112,7 @@ class RoundSync(FullSync):
         """
         await self._runner.prove()
         merge = round_.merge(by_id=self._offers.pages_by_id)
-        cursor = await self._begin_reading(after=merge.site.through)
+        cursor = self._begin_reading(after=merge.site.through)
         while not merge.ended and self._guild.epoch == round_.epoch:
             self._stretch_began = cursor.from_a_page_before()
             merge, cursor, stretch = await self._read_stretch(round_, merge, cursor)
@@ -229,7 +229,7 @@ class RoundSync(FullSync):
     async def _pages_of(self, ids: Collection[UserId]) -> AsyncIterator[Page]:
         """Read the pages of these ids alone, from where the stretch began."""
         rest = sorted(ids)
-        cursor = self._stretch_began or await self._begin_reading()
+        cursor = self._stretch_began or self._begin_reading()
         while rest and not cursor.ended:
             page, cursor = await self._page(cursor.passing_to(rest[0]))
             yield page

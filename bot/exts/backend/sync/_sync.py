@@ -336,25 +336,25 @@ class FullSync:
         return planner
 
     async def _pages(self) -> AsyncIterator[Page]:
-        cursor = await self._begin_reading()
+        cursor = self._begin_reading()
         while not cursor.ended:
             page, cursor = await self._page(cursor)
             yield page
             cursor = await self._past(cursor, page)
 
-    async def _begin_reading(self, *, after: int = 0) -> Cursor:
+    def _begin_reading(self, *, after: int = 0) -> Cursor:
         """Return the cursor of a reading that begins after an id, where there are pages by id."""
         by_id = self._offers.pages_by_id
-        if by_id and self._announced is None:
-            # A page by id does not count the rows.
-            outcome = await self._runner.ask(partial(_same, requests.page(1, size=1)))
-            if isinstance(outcome, Applied) and isinstance(outcome.value, Page):
-                self._announced = outcome.value.count
         announced = self._announced if by_id else None
         return Cursor(size=self._page_items, by_id=by_id, after=after, announced=announced)
 
     async def _past(self, cursor: Cursor, page: Page) -> Cursor:
         """Return the cursor behind a page, after a rest; raise what stops the run otherwise."""
+        if cursor.wants_count(page):
+            outcome = await self._runner.ask(partial(_same, requests.page(1, size=1)))
+            if isinstance(outcome, Applied) and isinstance(outcome.value, Page):
+                self._announced = outcome.value.count
+            cursor = replace(cursor, announced=self._announced)
         try:
             cursor = cursor.past(page, created=self.view.tally.created)
         except EndlessError as exc:

@@ -56,6 +56,14 @@ class Cursor:
             return requests.page_after(self.after, size=self.size)
         return requests.page(self.offset // self.size + 1, size=self.size)
 
+    def wants_count(self, page: Page) -> bool:
+        """Say whether it has to be asked how many rows there are, before `past` this page.
+
+        Pages by id need not say so, and a few rows need no bound.
+        """
+        unknown = self.announced is None and page.count is None
+        return self.by_id and unknown and self.rows + len(page.rows) > _ROOM
+
     def past(self, page: Page, *, created: int = 0) -> Cursor:
         """Return the cursor after a page; so many rows were `created` since the reading began.
 

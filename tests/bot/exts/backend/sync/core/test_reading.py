@@ -103,6 +103,24 @@ def test_what_was_announced_first_holds() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cursor", "rows", "count", "wants"),
+    [
+        (BY_ID, 1000, None, False),
+        (BY_ID, 1001, None, True),
+        (replace(BY_ID, rows=901), 100, None, True),
+        (replace(BY_ID, announced=5), 1001, None, False),
+        (BY_ID, 1001, 5, False),
+        (BY_NUMBER, 1001, None, False),
+    ],
+)
+def test_how_many_rows_there_are_is_asked_if_no_page_says_it(
+    cursor: Cursor, rows: int, count: int | None, *, wants: bool
+) -> None:
+    """Pages by id don't count, which makes them fast; only a long reading needs to know."""
+    assert cursor.wants_count(page(7919, rows=rows, count=count)) is wants
+
+
+@pytest.mark.parametrize(
     ("took_s", "rest"), [(0.0, 0.02), (0.04, 0.02), (0.3, 0.15), (2.0, 1.0), (30.0, 1.0)]
 )
 def test_reading_leaves_the_site_time(took_s: float, rest: float) -> None:

@@ -220,7 +220,9 @@ def _endless(*, rows: int) -> Callable[[Request], Fate]:
         ids = range(first, first + rows)
         following = first + max(rows, 1) - 1 if "after" in params else params["page"] + 1
         name = "next_after" if "after" in params else "next_page_no"
-        body = {"count": 3, name: following, "results": [_row(id_) for id_ in ids]}
+        body = {name: following, "results": [_row(id_) for id_ in ids]}
+        if "after" not in params:
+            body["count"] = 3
         return Fate(commits_s=None, status=200, body=json.dumps(body).encode())
 
     return fate
@@ -242,8 +244,8 @@ async def test_invented_rows_come_to_an_end(stage: Stage, *, by_id: bool) -> Non
         FailureKind.PROTOCOL,
         "GET bot/users: the site has given 1,100 users, and it announced 3",
     )
-    assert len(pages) <= 12
-    assert min(after.at - before.at for before, after in pairwise(pages[1:])) > 0.039
+    assert len(pages) <= 13
+    assert min(after.at - before.at for before, after in pairwise(pages[:10])) > 0.039
 
 
 async def test_an_empty_page_that_another_follows_is_an_odd_answer(stage: Stage) -> None:
