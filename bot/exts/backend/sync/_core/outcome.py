@@ -130,7 +130,10 @@ class Overloaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
-    """The site failed; `lost` says that the request may still be running there."""
+    """The site failed; `lost` says that the request may still be running there.
+
+    That is so where no whole answer came, and where what answered a write was not the site.
+    """
 
     status: int | None
     reason: str
@@ -195,8 +198,8 @@ def leaves_doubt(outcome: Outcome) -> bool:
     turned away for being too much, was not begun.
     """
     match outcome:
-        case Failing(status=status, lost=lost):
-            return lost or status is not None
+        case Failing(lost=lost):
+            return lost
         case Overloaded(status=status):
             return status != 429
         case Blocked() | ProtocolError():
@@ -226,7 +229,7 @@ def classify(
         wait = read_retry_after(answer.retry_after, now=now, date=answer.date)
         return Overloaded(status=status, retry_after=wait)
     if 500 <= status <= 599 or status in _MAY_PASS:
-        return Failing(status=status, reason=_said(answer), lost=False)
+        return Failing(status=status, reason=_said(answer), lost=not purpose.reads)
     if 200 <= status <= 299:
         return _classify_success(answer, purpose, read)
     if purpose is Purpose.DISCOVER and status in _NOT_OFFERED:
@@ -253,7 +256,7 @@ def _classify_success(
         said = wire.excerpt(answer.body) or "(no body)"
         reason = wire.shown(f"{exc}: {said}")
         if isinstance(exc, wire.NotJsonError):  # a log-in, a challenge, half an answer: may pass
-            return Failing(status=answer.status, reason=reason, lost=False)
+            return Failing(status=answer.status, reason=reason, lost=not purpose.reads)
         return ProtocolError(status=answer.status, reason=reason)
 
 

@@ -400,16 +400,18 @@ def _failing(
     was_well: bool,
 ) -> Delivery:
     state = replace(state, patience=state.patience.failed(outcome))
-    lost = isinstance(outcome, Failing) and outcome.lost
+    # What answered in the site's place did so in time: whatever is still at work there is waited
+    # out before its rows are read, and need not be before others are written.
+    unanswered = isinstance(outcome, Failing) and outcome.status is None
     if isinstance(outcome, Failing):
-        if outcome.status is None and not lost:
+        if unanswered and not outcome.lost:
             # It never reached the site: no row of it is under suspicion.
             return _wait(_put_back(state, batch), outcome, now, jitter)
         state = replace(state, pace=state.pace.failed())
     if not batch.witness:
         state = _suspect(state, _charged(batch, outcome, was_well=was_well))
     state = _call_witness(state)
-    if lost:
+    if unanswered:
         wait = Wait(until=now + state.patience.limits.deadline, reason=outcome.reason)
         return replace(state, probing=True, waiting=wait)
     return _wait(state, outcome, now, jitter)

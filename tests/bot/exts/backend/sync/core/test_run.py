@@ -40,7 +40,7 @@ SECOND: Final = timedelta(seconds=1)
 LATER: Final = NOW + SECOND
 PACE: Final = Pace.start(PaceLimits(first_items=4, floor_items=2))
 PATIENCE: Final = Patience(limits=PatienceLimits(), progress_at=NOW)
-ERROR: Final = Failing(status=500, reason="Server Error", lost=False)
+ERROR: Final = Failing(status=500, reason="Server Error", lost=True)
 LOST: Final = Failing(status=None, reason="the connection was lost", lost=True)
 UNREACHABLE: Final = Failing(status=None, reason="the site can't be reached", lost=False)
 BUSY: Final = Overloaded(status=503, retry_after=7 * SECOND)
