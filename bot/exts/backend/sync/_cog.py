@@ -18,6 +18,7 @@ from ._control import Control
 from ._core.alert import LIVE
 from ._core.models import RoleId, UserId
 from ._core.report import MAX_DESCRIPTION, pressed_by
+from ._core.wire import shown
 from ._core.withheld import Decision
 from ._message import mentions, prefix_of, to_embed, to_file, to_view
 from ._orders import Orders, Reply, said
@@ -73,6 +74,7 @@ class Sync(commands.Cog):
             token=settings.site_api_token.get_secret_value(),
             deadline_s=settings.sync_deadline_s,
             max_answer_bytes=settings.sync_max_answer_bytes,
+            redaction=settings.redaction(bot.http.token or ""),
             clock=clock,
         )
         self._mod_log = DiscordModLog(
@@ -219,7 +221,7 @@ class Sync(commands.Cog):
             await interaction.response.defer()
             await self._answer_press(interaction, button)
         except (discord.HTTPException, OSError) as exc:
-            log.warning("sync.button.unanswered", user_id=person.id, error=str(exc))
+            log.warning("sync.button.unanswered", user_id=person.id, error=shown(str(exc)))
 
     async def _answer_press(
         self, interaction: discord.Interaction[Any], button: Button | None

@@ -157,6 +157,7 @@ class Control:
             parking=self._parking,
             begin_run=self._begin_changes,
             give_up=self._until_verified,
+            want=self.want,
         )
         self._sync: FullSync | None = None
         self._task: asyncio.Task[None] | None = None

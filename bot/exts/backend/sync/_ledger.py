@@ -74,6 +74,8 @@ class Ledger:
         self.was_handed_over = True
         self.state = State()
         self.parked: dict[UserId, ParkedRecord] = {}
+        # Of rows that were taken in the end, for a day; not kept over restarts.
+        self.parked_lately: dict[UserId, ParkedRecord] = {}
         self.alerts: dict[str, Alert] = {}
         self.withheld: dict[What, WithheldList] = {}
         self.died: Attempt | None = None
@@ -348,8 +350,14 @@ class Ledger:
         gone = [id_ for id_ in no_longer if id_ in self.parked]
         changes |= {f"{_PARKED}{id_}": None for id_ in gone}
         await self._move(lambda _: (self.state, ()), changes)
+        now = self._clock.now()
         for id_ in gone:
-            self.parked.pop(id_, None)
+            record = self.parked.pop(id_, None)
+            if record is not None:
+                self.parked_lately[id_] = memory.lifted(record, now=now)
+        self.parked_lately = {
+            id_: row for id_, row in self.parked_lately.items() if memory.is_on_mind(row, now=now)
+        }
         self.parked |= {row.id: row for row in records}
 
     async def retry_parked(self) -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from ._clock import deadline, happens
 from ._core.report import render, rolled
+from ._core.wire import shown
 from ._errors import StoreError
 from ._message import mentions, prefix_of, to_embed, to_view
 from ._ports import Seen
@@ -244,13 +245,14 @@ class DiscordModLog:
 
         That is told to Sentry too, once for each reason: here mod-log can't speak for itself.
         """
-        log.warning("sync.mod_log.failed", channel_id=self._channel_id, error=str(exc))
+        error = shown(str(exc))
+        log.warning("sync.mod_log.failed", channel_id=self._channel_id, error=error)
         if not isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
             return
-        if self._unusable != str(exc):
-            self._unusable = str(exc)
+        if self._unusable != error:
+            self._unusable = error
             sentry_sdk.capture_message(
-                f"MOD_LOG_CHANNEL_ID {self._channel_id} can't be used: {exc}", level="error"
+                f"MOD_LOG_CHANNEL_ID {self._channel_id} can't be used: {error}", level="error"
             )
 
     async def post(self, alert: Alert, *, again: bool) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ._core.breaker import BreakerLimits
 from ._core.pace import PaceLimits
 from ._core.patience import PatienceLimits
+from ._core.redaction import Redaction
 from ._core.state import StateLimits
 from ._errors import SettingsError
 
@@ -112,6 +115,14 @@ class SyncSettings(BaseSettings):
     def api_url(self) -> str:
         """The base of the site's API, ending in a slash."""
         return str(self.site_api_url).rstrip("/") + "/"
+
+    def redaction(self, *others: str) -> Redaction:
+        """Return what takes these settings' secrets, and others, out of what comes from outside."""
+        secrets = [self.site_api_token.get_secret_value(), *others]
+        with suppress(ValueError):  # no URL, as the store will say
+            password = urlsplit(self.sync_state_url.get_secret_value()).password or ""
+            secrets += [password, unquote(password)]
+        return Redaction(secrets)
 
     @property
     def pace(self) -> PaceLimits:

@@ -20,6 +20,7 @@ import structlog
 from ._clock import deadline
 from ._core.models import Member, RoleId, UserId, holding_only
 from ._core.patience import Failure, FailureKind
+from ._core.wire import shown
 from ._errors import RunStoppedError, SettingsError
 from ._guild import DiscordGuild
 from ._ports import Proof
@@ -160,7 +161,7 @@ class StreamedGuild(DiscordGuild):
             except discord.DiscordServerError as exc:
                 reason = f"HTTP {exc.status}"
             except discord.HTTPException as exc:
-                reason = f"HTTP {exc.status}: {exc.text}"
+                reason = f"HTTP {exc.status}: {shown(exc.text)}"
                 break
             except (aiohttp.ClientError, OSError, TimeoutError) as exc:
                 reason = type(exc).__name__

@@ -124,13 +124,15 @@ class Planner:
 
     `seen` holds every row id that was read, `absent` those that the site has in the guild but the
     guild's cache does not know: unknown, not gone, until the guild is asked about them. `witness`
-    is a member whose row is right, and so can be written again without harm.
+    is a member whose row is right, and so can be written again without harm. `lacking` are roles
+    that the site does not have and does not take: they make no difference.
     """
 
     seen: set[UserId] = field(default_factory=set)
     absent: list[UserId] = field(default_factory=list)
     in_guild_rows: int = 0
     witness: UserId | None = None
+    lacking: AbstractSet[RoleId] = frozenset()
     _updates: dict[tuple[Field, ...], list[UserId]] = field(default_factory=dict)
     _creates: list[UserId] = field(default_factory=list)
     _departures: list[UserId] = field(default_factory=list)
@@ -157,7 +159,7 @@ class Planner:
         return new
 
     def _add_member(self, member: Member, row: Member) -> None:
-        fields = differing_fields(member, row)
+        fields = differing_fields(member, row, lacking=self.lacking)
         if not fields:
             self.witness = row.id if self.witness is None else self.witness
             return
@@ -166,7 +168,8 @@ class Planner:
             if changed is not Field.ROLES:
                 self._causes.count(_FIELD_REASONS[changed], None)
                 continue
-            held, kept = set(member.roles), set(row.roles)
+            held = set(member.roles) - self.lacking
+            kept = set(row.roles) - self.lacking
             for role_id in kept - held:
                 self._causes.count(Reason.ROLE_REMOVED, role_id)
             for role_id in held - kept:

@@ -287,3 +287,28 @@ def test_many_role_deletions_wait_for_a_moderator(
 ) -> None:
     """Beyond 5 and a fifth of the site's roles."""
     assert role_deletions_need_approval(deletions, site_roles) is needed
+
+
+def test_a_role_that_the_site_lacks_is_no_cause() -> None:
+    """Whoever differs in nothing else is right, and can be a witness."""
+    planner = Planner(lacking=frozenset(role_ids(7)))
+
+    planner.add_rows(
+        [member(1), member(2, name="older"), member(3, roles=role_ids(1, 7))],
+        guild_of(
+            member(1, roles=role_ids(1, 7)),
+            member(2, roles=role_ids(1, 7)),
+            member(3, roles=role_ids(1, 8)),
+        ),
+    )
+    plan = planner.plan()
+
+    assert {group.fields: group.ids for group in plan.groups} == {
+        (Field.NAME,): user_ids(2),
+        (Field.ROLES,): user_ids(3),
+    }
+    assert [(cause.reason, cause.role_id) for cause in plan.causes] == [
+        (Reason.NAME, None),
+        (Reason.ROLE_ADDED, RoleId(8)),
+    ]
+    assert planner.witness == UserId(1)

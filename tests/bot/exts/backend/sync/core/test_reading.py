@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core import requests
 from bot.exts.backend.sync._core.models import Member
-from bot.exts.backend.sync._core.reading import Cursor
+from bot.exts.backend.sync._core.reading import Cursor, EndlessError, rest_s
 from bot.exts.backend.sync._core.requests import Request
 from bot.exts.backend.sync._core.wire import Page
 
 from .examples import member
 
 
-def page(following: int | None) -> Page:
-    """Return a page of which only what follows matters."""
-    return Page(rows=(), next=following)
+def page(following: int | None, *, rows: int = 0, count: int | None = None) -> Page:
+    """Return a page of which only what follows matters, and how many rows there are."""
+    return Page(rows=(member(5),) * rows, next=following, count=count)
 
 
 BY_NUMBER = Cursor(size=100, by_id=False)
@@ -46,19 +46,86 @@ def test_the_next_page_is_asked_for(cursor: Cursor, request_due: Request) -> Non
         (BY_NUMBER, 2, Cursor(size=100, by_id=False, offset=100)),
         (THIRD, 4, Cursor(size=100, by_id=False, offset=300)),
         (THIRD, None, Cursor(size=100, by_id=False, offset=200, ended=True)),
-        (THIRD, 3, None),
-        (THIRD, 5, None),
-        (THIRD, 1, None),
         (BY_ID, 7919, Cursor(size=100, by_id=True, after=7919)),
         (BY_ID, None, Cursor(size=100, by_id=True, ended=True)),
-        (BY_ID, 0, None),
-        (Cursor(size=100, by_id=True, after=7919), 7919, None),
-        (Cursor(size=100, by_id=True, after=7919), 7918, None),
     ],
 )
-def test_what_follows_a_page(cursor: Cursor, following: int | None, after: Cursor | None) -> None:
-    """A site that names the same page again, or one before or beyond, is not believed."""
+def test_what_follows_a_page(cursor: Cursor, following: int | None, after: Cursor) -> None:
+    """By number the next one, by id the one after its last row, or none."""
     assert cursor.past(page(following)) == after
+
+
+@pytest.mark.parametrize(
+    ("cursor", "following"),
+    [
+        (THIRD, 3),
+        (THIRD, 5),
+        (THIRD, 1),
+        (BY_ID, 0),
+        (Cursor(size=100, by_id=True, after=7919), 7919),
+        (Cursor(size=100, by_id=True, after=7919), 7918),
+    ],
+)
+def test_a_contradiction_is_not_believed(cursor: Cursor, following: int) -> None:
+    """A site that names the same page again, or one before or beyond."""
+    with pytest.raises(EndlessError, match=f"^the site says that page {following} comes next$"):
+        cursor.past(page(following))
+
+
+@pytest.mark.parametrize(
+    ("announced", "created", "most"),
+    [
+        (0, 0, 1000),
+        (500, 0, 1500),
+        (500, 300, 1800),
+        (20_000, 0, 22_000),
+        (10**12, 0, 5_000_000),
+        (None, 0, 5_000_000),
+    ],
+)
+def test_no_more_is_read_than_was_announced(announced: int | None, created: int, most: int) -> None:
+    """A tenth, or a thousand, may have come since; what this run has made is read, too."""
+    first = replace(BY_NUMBER, announced=announced, rows=most - 1)
+
+    last = first.past(page(2, rows=1), created=created)
+
+    assert (last.rows, last.announced) == (most, announced)
+    said = "it never said" if announced is None else f"it announced {announced:,}"
+    with pytest.raises(EndlessError, match=f"given {most + 1:,} users, and {said}"):
+        last.past(page(3, rows=1), created=created)
+
+
+def test_what_was_announced_first_holds() -> None:
+    """A count that grows with every page announces nothing."""
+    first = BY_NUMBER.past(page(2, rows=100, count=200))
+
+    assert (first.announced, first.past(page(3, rows=100, count=300)).announced) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "rows", "count", "wants"),
+    [
+        (BY_ID, 1000, None, False),
+        (BY_ID, 1001, None, True),
+        (replace(BY_ID, rows=901), 100, None, True),
+        (replace(BY_ID, announced=5), 1001, None, False),
+        (BY_ID, 1001, 5, False),
+        (BY_NUMBER, 1001, None, False),
+    ],
+)
+def test_how_many_rows_there_are_is_asked_if_no_page_says_it(
+    cursor: Cursor, rows: int, count: int | None, *, wants: bool
+) -> None:
+    """Pages by id don't count, which makes them fast; only a long reading needs to know."""
+    assert cursor.wants_count(page(7919, rows=rows, count=count)) is wants
+
+
+@pytest.mark.parametrize(
+    ("took_s", "rest"), [(0.0, 0.02), (0.04, 0.02), (0.3, 0.15), (2.0, 1.0), (30.0, 1.0)]
+)
+def test_reading_leaves_the_site_time(took_s: float, rest: float) -> None:
+    """Half as long as the page took; never none, and never long."""
+    assert rest_s(took_s) == pytest.approx(rest)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +147,10 @@ def test_pages_are_halved_down_to_fifty_rows(size: int, halved: int) -> None:
             Cursor(size=50, by_id=True, after=7919),
         ),
         (Cursor(size=100, by_id=False, offset=200, ended=True), replace(THIRD, offset=100)),
+        (
+            Cursor(size=100, by_id=False, offset=200, announced=500, rows=300),
+            Cursor(size=100, by_id=False, offset=100, announced=500),
+        ),
     ],
 )
 def test_rows_are_read_again_from_a_page_before(cursor: Cursor, before: Cursor) -> None:
@@ -125,9 +196,7 @@ def test_every_row_is_read_once(
             continue
         answered = serve(ids, cursor.request())
         read += [row.id for row in answered.rows]
-        following = cursor.past(answered)
-        assert following is not None
-        cursor = following
+        cursor = cursor.past(answered)
 
     assert read == ids
 
