@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Message: TypeAlias = Callable[["FakeGuild"], None]
 
 EVERYONE: Final = RoleId(1)
-_PAGE: Final = 1000
 _PROOF_TRIES: Final = 5
 
 
@@ -52,6 +51,7 @@ class Discord:
     loses_requests: bool = False
     rest_fails: bool = False
     available: bool = True
+    page_items: int = 1000
 
     def __post_init__(self) -> None:
         self.roles.setdefault(
@@ -497,8 +497,8 @@ class PagedFake(FakeGuild):
             if self.discord.rest_fails:
                 reason = f"Discord's list of members after id {after} could not be read: HTTP 500"
                 raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
-            ids = sorted(id_ for id_ in self.discord.members if id_ > after)[:_PAGE]
-            page = [self.discord.members[id_] for id_ in ids]
+            ids = sorted(id_ for id_ in self.discord.members if id_ > after)
+            page = [self.discord.members[id_] for id_ in ids[: self.discord.page_items]]
             await self._clock.sleep(self._delay_s("rest"))
             return tuple(holding_only(member, self._roles.keys()) for member in page)
 

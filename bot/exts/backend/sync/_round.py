@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +12,7 @@ from ._clock import give_way
 from ._core.merging import NONE, DisorderError, Stretch
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Causes, Planner
-from ._core.reading import Cursor
+from ._core.reading import Cursor, Rereading
 from ._core.report import Ending, Phase
 from ._core.rounds import Bookmark, Round, is_whole
 from ._errors import RunStoppedError
@@ -115,7 +114,7 @@ class RoundSync(FullSync):
         merge = round_.merge(by_id=by_id)
         cursor = Cursor(size=self._page_items, by_id=by_id, after=merge.site.through)
         while not merge.ended and self._guild.epoch == round_.epoch:
-            self._stretch_began = cursor.from_a_page_before()
+            self._stretch_began = cursor.again_after(merge.after)
             merge, cursor, stretch = await self._read_stretch(round_, merge, cursor)
             if self._guild.epoch != round_.epoch:
                 break
@@ -227,16 +226,15 @@ class RoundSync(FullSync):
 
     async def _pages_of(self, ids: Collection[UserId]) -> AsyncIterator[Page]:
         """Read the pages of these ids alone, from where the stretch began."""
-        rest = sorted(ids)
-        cursor = self._stretch_began or Cursor(
-            size=self._page_items, by_id=self._offers.pages_by_id
-        )
-        while rest and not cursor.ended:
-            page, cursor = await self._page(cursor.passing_to(rest[0]))
+        began = self._stretch_began or Cursor(size=self._page_items, by_id=self._offers.pages_by_id)
+        reading = Rereading.of(ids, cursor=began)
+        while not reading.ended:
+            page, cursor = await self._page(reading.cursor)
             yield page
-            cursor = past(cursor, page)
-            if page.rows:
-                rest = rest[bisect_right(rest, page.rows[-1].id) :]
+            following = replace(reading, cursor=cursor).past(page)
+            if following is None:
+                raise protocol_failure(f"the site says that page {page.next} comes next")
+            reading = following
 
     # -- after the round --------------------------------------------------------------------------
 

@@ -249,3 +249,24 @@ async def test_alerts_are_told_in_their_order_once_discord_is_back(stage: Stage)
     later = stage.channel.messages[told:]
     assert [BY in message.notice.description for message in later] == [True, True]
     assert process.control.ledger.alerts == {}
+
+
+@pytest.mark.parametrize("offers", [None, {"pages_by_id": True}])
+async def test_rows_of_those_who_left_stand_among_the_others(
+    stage: Stage, offers: dict[str, object] | None
+) -> None:
+    """They are no reason to read too little again: each row is written once, and verified."""
+    stage.guild(*range(10, 210))
+    stage.rows.offers = offers
+    stage.discord.page_items = 30
+    for id_ in (12, 27, 28, 41):
+        stage.discord.leave(id_)
+        stage.rows.users[id_]["in_guild"] = False
+    for id_ in stage.discord.members:
+        stage.rows.users[id_]["roles"] = [1, 5]
+    process = await stage.start(120, sync_page_items=30, sync_max_items=30)
+
+    assert stage.endings() == [VERIFIED]
+    assert stage.in_step()
+    written = [id_ for call in process.site.writes for id_ in call.ids]
+    assert sorted(written) == sorted(stage.discord.members)
