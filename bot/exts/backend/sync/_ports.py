@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 Json: TypeAlias = "dict[str, Json | None] | list[Json | None] | str | int | float | bool"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A value that the store holds and that is not JSON, as its text, and why it is not."""
+
+    text: str
+    fault: str
+
+
 class Clock(Protocol):
     """What time it is, and how it passes."""
 
@@ -239,12 +247,12 @@ class Store(Protocol):
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
-    async def get(self, key: str) -> Json | None:
+    async def get(self, key: str) -> Json | Unreadable | None:
         """Return what is kept under a key, or None."""
         ...
 
-    async def scan(self, prefix: str) -> dict[str, Json]:
-        """Return all whose key begins so, ascending by key."""
+    async def scan(self, prefix: str) -> dict[str, Json | Unreadable]:
+        """Return all whose key begins so, ascending by key; no key that is not UTF-8."""
         ...
 
     async def put(self, changes: Mapping[str, Json | None], *, fenced: bool = True) -> None:
