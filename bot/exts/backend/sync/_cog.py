@@ -25,6 +25,7 @@ from ._reporter import DiscordModLog
 from ._site import HttpSite
 from ._store import open_store
 from ._stream import StreamedGuild, open_guild
+from ._supervision import keep_going
 from ._sync import Scope
 from ._telemetry import SystemTelemetry
 
@@ -111,7 +112,9 @@ class Sync(commands.Cog):
         self._telemetry.register()
         self._guild.attach()
         self._bot.add_dynamic_items(self._button)
-        self._reporting = asyncio.create_task(self._mod_log.run_forever())
+        self._reporting = asyncio.create_task(
+            keep_going("mod-log", self._mod_log.run_forever, clock=self._control.clock, but=())
+        )
         self._control.begin()
 
     async def cog_unload(self) -> None:

@@ -12,7 +12,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 import structlog
@@ -45,14 +45,16 @@ from ._parking import Parking
 from ._ports import PagedGuild
 from ._round import RoundSync
 from ._runner import Parts
+from ._side_channel import SideChannel
 from ._single import Single
 from ._spool import Spool
+from ._supervision import keep_going
 from ._sync import FullSync, Scope
 from ._writes import Writes
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from ._core.listing import File
@@ -125,7 +127,7 @@ class Control:
             secret=f"{settings.api_url} {settings.site_api_token.get_secret_value()}",
         )
         self._store = store
-        self._mod_log = mod_log
+        self._mod_log = mod_log = SideChannel(mod_log)
         self._settings = settings
         self._run_above = run_above
         self._spool = Spool(self.ledger, mod_log, clock)
@@ -183,12 +185,17 @@ class Control:
         """The sync that is on, as it stands now."""
         return None if self._sync is None else self._sync.view
 
+    @property
+    def mod_log_trouble(self) -> str | None:
+        """Why mod-log can show nothing now, as far as is known."""
+        return self._mod_log.trouble
+
     def begin(self) -> None:
         """Start what works for as long as the extension is loaded; returns at once."""
         if self._settings.sync_at_start:
             self.want("at start-up")
-        self._spawn(self._spool.run_forever())
-        self._spawn(self.writes.run_forever())
+        self._spawn(self._kept_going("alerts", self._spool.run_forever, but=()))
+        self._spawn(self._kept_going("doubtful writes", self.writes.run_forever, but=()))
         self._spawn(self._lead())
 
     async def stop(self, *, within_s: float) -> None:
@@ -569,11 +576,14 @@ class Control:
             await self.ledger.withhold_start()
         self._lead_now(leading=True)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._end_orphans(seen))
-            tasks.create_task(self._schedule())
-            tasks.create_task(self._live.run_forever())
-            tasks.create_task(self._remind())
-            tasks.create_task(self._watch())
+            for task, work in (
+                ("messages left open", partial(self._end_orphans, seen)),
+                ("schedule", self._schedule),
+                ("live changes", self._live.run_forever),
+                ("reminders", self._remind),
+                ("metrics", self._watch),
+            ):
+                tasks.create_task(self._kept_going(task, work))
 
     async def _schedule(self) -> None:
         """Start a full sync whenever one is due."""
@@ -585,6 +595,7 @@ class Control:
             due, check = self._due(now), self._check_due()
             if due is not None and due <= now:
                 self._launch(Scope.ALL, self._trigger(), Start.AUTOMATIC)
+                self._wish = None
                 due = None
             elif due is None and check is not None:
                 if check <= now:
@@ -632,7 +643,7 @@ class Control:
         self._check_at = self.clock.now() + timedelta(seconds=min(waits)) if waits else None
 
     def _trigger(self) -> str:
-        wish, self._wish = self._wish, None
+        wish = self._wish
         if self.ledger.state.breaker.failures:
             return "again, by itself"
         return wish.trigger if wish is not None else "by itself"
@@ -769,6 +780,15 @@ class Control:
         return f"{self._chance.getrandbits(32):08x}"
 
     # -- tasks ------------------------------------------------------------------------------------
+
+    def _kept_going(
+        self,
+        task: str,
+        work: Callable[[], Awaitable[None]],
+        *,
+        but: type[Exception] | tuple[type[Exception], ...] = StoreError,
+    ) -> Coroutine[Any, Any, None]:
+        return keep_going(task, work, clock=self.clock, but=but)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

@@ -162,6 +162,11 @@ class ModLog(Protocol):
         """Return our messages among the latest ones, newest first; None if they can't be read."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be shown now, as far as is known; None if all is well."""
+        ...
+
     def url(self, message_id: int) -> str:
         """Return where people find a message of the channel."""
         ...
