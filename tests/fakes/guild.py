@@ -305,6 +305,11 @@ class FakeGuild:
             reason = "the guild's members were not proven when they were needed"
             raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
 
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read."""
+        return None if self._ready else "Discord says that this server is unavailable"
+
     async def prove(self) -> Proof:
         """Wait for the guild, request all members and compare."""
         return await self.faults.around("guild.prove", self._prove)

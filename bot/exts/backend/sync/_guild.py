@@ -143,6 +143,15 @@ class DiscordGuild:
             return None
         return self._proof if self._clock.monotonic() < self._proof_until else None
 
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read, for people; None: nothing."""
+        if not self._linked.is_set():
+            return "the connection to Discord is down"
+        if self._guild() is None:
+            return "Discord says that this server is unavailable"
+        return None if self.proof is not None else "Discord has yet to send its list of members"
+
     async def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
         """Return those of these ids whom the cache has, with their values of now."""
         guild = self._proven_guild()

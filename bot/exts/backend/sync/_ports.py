@@ -77,6 +77,11 @@ class Guild(Protocol):
         """The proof of this epoch, or None while nothing may be read."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read, for people; None: nothing."""
+        ...
+
     async def prove(self) -> Proof:
         """Wait for the guild, request all its members and compare; return at once if proven."""
         ...

@@ -36,6 +36,11 @@ class Shown:
     def proof(self) -> Proof | None:
         return self._guild.proof
 
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read."""
+        return self._guild.trouble
+
     async def prove(self) -> Proof:
         """Wait for the guild."""
         return await self._guild.prove()

@@ -65,6 +65,7 @@ class StreamedGuild(DiscordGuild):
         self._known: dict[UserId, Member] = {}
         self._gone: dict[UserId, None] = {}
         self._watches: dict[int, set[UserId]] = {}
+        self._paging: str | None = None
 
     def attach(self) -> None:
         """Hear of members before anybody else does."""
@@ -84,6 +85,11 @@ class StreamedGuild(DiscordGuild):
         """How many members Discord says that there are, kept up by the events."""
         guild = self._guild()
         return None if guild is None else guild.member_count
+
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read, for people; None: nothing."""
+        return super().trouble or self._paging
 
     def member_ids(self) -> Sequence[UserId]:
         """Return the ids of those few whose values are known at this moment."""
@@ -144,28 +150,33 @@ class StreamedGuild(DiscordGuild):
 
         At most 1,000; none if there are no more. Raise `RunStoppedError` if Discord doesn't say.
         """
-        rows = await self._page_rows(after)
+        self._paging = "Discord has yet to answer with its list of members"
+        try:
+            rows = await self._page_rows(after)
+        finally:
+            self._paging = None
         roles = self._roles_by_text()
         return tuple(_to_member(row, self._id, roles) for row in rows)
 
     async def _page_rows(self, after: UserId) -> Sequence[Any]:
-        reason = ""
+        reason, status = "", None
         for tries in range(_PAGE_TRIES):
             if tries:
-                log.warning("sync.members.page_failed", after=after, reason=reason)
+                log.warning("sync.members.page_failed", after=after, reason=reason, status=status)
+                self._paging = f"Discord does not give its list of members: {reason}; tried again"
                 await self._clock.sleep(2.0**tries)
             try:
                 async with deadline(self._clock, _PAGE_S):
                     return await self._bot.http.get_members(self._id, _PAGE, after or None)
             except discord.DiscordServerError as exc:
-                reason = f"HTTP {exc.status}"
+                reason, status = f"HTTP {exc.status}", exc.status
             except discord.HTTPException as exc:
-                reason = f"HTTP {exc.status}: {exc.text}"
+                reason, status = f"HTTP {exc.status}: {exc.text}", exc.status
                 break
             except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-                reason = type(exc).__name__
+                reason, status = type(exc).__name__, None
         reason = f"Discord's list of members after id {after} could not be read: {reason}"
-        raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
+        raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason, status=status))
 
     # -- asking about few -------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class Channel(discord.abc.Messageable, discord.abc.GuildChannel):
         self.sent.append(said["embed"].title)
         return SimpleNamespace(id=1, created_at=self.clock.now(), edit=self.edit)
 
-    async def edit(self, **said: Any) -> None:  # type: ignore[override] # a message's
+    async def edit(self, **said: Any) -> None:
         await self.send(**said)
 
 
@@ -108,18 +108,16 @@ async def test_all_that_is_to_be_shown_backs_off_together(
     log = mod_log(clock, channel)
     spool = Spool(Untold(), SideChannel(log), clock)  # type: ignore[arg-type] # as much of a ledger as it asks for
     tasks = [asyncio.ensure_future(each()) for each in (log.run_forever, spool.run_forever)]
-    for second in range(60):
+    for _ in range(60):
         log.show(VIEW)
         spool.say(NOTICE)
         await clock.advance(1)
-        if second == 5:
-            early = len(channel.tried)
     channel.error = None
     await clock.advance(120)
 
     for task in tasks:
         task.cancel()
-    assert early <= 6
+    assert len([at for at in channel.tried if at <= 6]) <= 6
     assert len(channel.tried) - len(channel.sent) <= 14
     assert (channel.sent[0] in {"Syncing users", "Rows parked"}, len({*channel.sent})) == (True, 2)
 

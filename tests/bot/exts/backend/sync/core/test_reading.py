@@ -205,7 +205,8 @@ def test_what_a_stretch_has_compared_is_read_again(
     while not merge.ended:
         began = cursor.again_after(merge.after)
         compared: set[int] = set()
-        while not merge.ended and len(compared) < longest:
+        ended = False
+        while not ended and len(compared) < longest:
             if merge.wants_members:
                 later = sorted(id_ for id_ in guild if id_ > merge.guild.through)
                 merge = merge.with_members(rows(later[: sizes[0]]), ended=not later)
@@ -217,6 +218,7 @@ def test_what_a_stretch_has_compared_is_read_again(
                 cursor = following
             window, merge = merge.window()
             compared |= {member.id for member in window.members}
+            ended = merge.ended
         rows_now |= compared  # who had no row was created
         reading = Rereading.of(user_ids(*compared), cursor=began)
 

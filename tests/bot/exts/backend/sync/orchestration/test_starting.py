@@ -14,6 +14,7 @@ from tests.bot.exts.backend.sync.orchestration.conftest import (
     Stage,
     failing_writes,
 )
+from tests.fakes.guild import FakeGuild
 from tests.fakes.site import Fate
 
 VERIFIED, FAILED = Ending.VERIFIED, Ending.FAILED
@@ -270,3 +271,43 @@ async def test_rows_of_those_who_left_stand_among_the_others(
     assert stage.in_step()
     written = [id_ for call in process.site.writes for id_ in call.ids]
     assert sorted(written) == sorted(stage.discord.members)
+
+
+async def test_what_discord_keeps_a_run_waiting_for_is_shown(stage: Stage) -> None:
+    """Within ten seconds the live message names it, and no longer once it has come."""
+    stage.guild(*range(10, 20), stored=False)
+    process = await stage.start(0)
+    process.site.fate = lambda request: Fate(answers_s=2.0) if request.writes else Fate()
+    await stage.clock.advance(3)
+    process.guild.receive(FakeGuild.hear_outage)
+    await stage.clock.advance(10)
+    during = stage.channel.messages[-1].notice
+    process.guild.receive(FakeGuild.hear_guild)
+    await stage.clock.advance(10)
+    after = stage.channel.messages[-1].notice
+    await stage.clock.advance(120)
+
+    line = "**Waiting for Discord:** Discord says that this server is unavailable"
+    assert (during.title, line in during.description) == ("Syncing roles and users", True)
+    assert (after.title, line in after.description) == ("Syncing roles and users", False)
+    assert stage.endings()[0] is VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("fate", "line"),
+    [
+        (Fate(answers_s=25.0), "no answer yet to GET bot\\/users"),
+        (Fate(commits_s=None, status=503, retry_after="60"), "the site is overloaded"),
+    ],
+)
+async def test_what_the_site_keeps_a_reading_waiting_for_is_shown(
+    stage: Stage, fate: Fate, line: str
+) -> None:
+    """As long as a single request takes, or the site asks to be left alone."""
+    stage.guild(10)
+    process = await stage.start(0)
+    process.site.fate = lambda request: fate if request.path == "bot/users" else Fate()
+    await stage.clock.advance(10)
+
+    live = stage.channel.messages[-1].notice.description
+    assert f"**Waiting for the site:** {line}" in live
