@@ -244,14 +244,14 @@ class FakeGuild:
         self.listener.left(id_)
 
     def hear_update(self, member: Member) -> None:
-        """Take in a member's new values; of whom nothing is cached, discord.py tells nobody."""
+        """Take in a member's new values, also of one whose join was lost."""
         self._touch(member.id)
-        if member.id in self._members:
-            self._members[member.id] = member
-            self.listener.updated(member.id)
+        self._members[member.id] = member
+        self.listener.updated(member.id)
 
     def hear_role(self, role: Role, *, created: bool) -> None:
-        """Take in a role."""
+        """Take in a role; an update of one whose creation was lost creates it."""
+        created = created or role.id not in self._roles
         self._roles[role.id] = role
         if created:
             holders = [id_ for id_, member in self._members.items() if role.id in member.roles]

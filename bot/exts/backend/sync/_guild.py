@@ -48,6 +48,15 @@ _MINUTE_S: Final = 60.0
 _PROOF_TRIES: Final = 5
 _UNPROVEN_S: Final = 300.0  # so long one unproven answer stands before the members are read anew
 _REST_PAGE: Final = 1000
+# Events that only a member can cause, or be the subject of.
+_SIGNS: Final = (
+    "INTERACTION_CREATE",
+    "MESSAGE_CREATE",
+    "MESSAGE_REACTION_ADD",
+    "PRESENCE_UPDATE",
+    "TYPING_START",
+    "VOICE_STATE_UPDATE",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +76,9 @@ class DiscordGuild:
     """The guild `guild_id` of a bot; `idle_s` is how long a member request may stay silent.
 
     `renewed` is called when an epoch ends in which the guild was proven: nobody was told of what
-    changed between the last event of the old session and the first of the new one.
+    changed between the last event of the old session and the first of the new one. `changed` is
+    called with whoever an event shows to be another than the cache has them: an update, or any sign
+    of a member whose join was lost, of whom discord.py would tell nobody.
     """
 
     def __init__(
@@ -84,6 +95,7 @@ class DiscordGuild:
         self._id = guild_id
         self._idle_s = idle_s
         self._renewed = renewed
+        self.changed: Callable[[UserId], None] = _ignore
         self._epoch = 0
         self._proof: Proof | None = None
         self._proof_until = float("inf")
@@ -101,7 +113,10 @@ class DiscordGuild:
     def attach(self) -> None:
         """Hear what the gateway says before discord.py does: `parsers` is a plain dict."""
         parsers = self._bot._connection.parsers
-        self._bot.add_listener(self._on_disconnect, "on_disconnect")
+        if isinstance(self._bot, discord.AutoShardedClient):
+            self._bot.add_listener(self._on_shard_disconnect, "on_shard_disconnect")
+        else:
+            self._bot.add_listener(self._on_disconnect, "on_disconnect")
         if self._bot.is_ready():  # loaded late: the READY came before
             self._linked.set()
         for event, hear in (
@@ -111,9 +126,13 @@ class DiscordGuild:
             ("GUILD_DELETE", self._on_guild),
             ("GUILD_MEMBERS_CHUNK", self._on_chunk),
             ("GUILD_MEMBER_ADD", self._on_member),
-            ("GUILD_MEMBER_UPDATE", self._on_member),
+            ("GUILD_MEMBER_UPDATE", self._on_update),
             ("GUILD_MEMBER_REMOVE", self._on_member),
+            ("GUILD_ROLE_CREATE", self._on_new_role),
+            ("GUILD_ROLE_UPDATE", self._on_role),
+            ("USER_UPDATE", self._on_own_update),
             ("RATE_LIMITED", self._on_rate_limited),
+            *((event, self._on_sign) for event in _SIGNS),
         ):
             inner = parsers.get(event)
             if inner is not None:
@@ -124,6 +143,7 @@ class DiscordGuild:
     def detach(self) -> None:
         """Give discord.py its own parsers back, and let nobody wait for answers any more."""
         self._bot.remove_listener(self._on_disconnect, "on_disconnect")
+        self._bot.remove_listener(self._on_shard_disconnect, "on_shard_disconnect")
         parsers = self._bot._connection.parsers
         if "RATE_LIMITED" not in self._parsers:
             parsers.pop("RATE_LIMITED", None)
@@ -404,12 +424,24 @@ class DiscordGuild:
         if was_proven:
             self._renewed()
 
-    def _on_ready(self, _payload: Any) -> bool:
-        self._renew()
-        self._linked.set()
+    def _on_ready(self, payload: Any) -> bool:
+        shard_id, shards = payload.get("shard") or (0, 1)
+        if self._is_on(shard_id, shards):
+            self._renew()
+            self._linked.set()
         return True
 
-    def _on_resumed(self, _payload: Any) -> bool:
+    def _is_on(self, shard_id: int, shards: int) -> bool:
+        """Say whether the guild's events come by this shard; the others' are none of its affairs.
+
+        Source: Discord's documentation of the gateway, sharding.
+        """
+        return (self._id >> 22) % shards == shard_id
+
+    def _on_resumed(self, payload: Any) -> bool:
+        # discord.py adds the id; it is None without shards.
+        if not self._is_on(payload.get("__shard_id__") or 0, self._bot.shard_count or 1):
+            return True
         self._linked.set()
         now = self._clock.monotonic()
         for request in self._requests.values():
@@ -418,6 +450,10 @@ class DiscordGuild:
 
     async def _on_disconnect(self) -> None:
         self._linked.clear()
+
+    async def _on_shard_disconnect(self, shard_id: int) -> None:
+        if self._is_on(shard_id, self._bot.shard_count or 1):
+            self._linked.clear()
 
     def _on_guild(self, payload: Any) -> bool:
         if int(payload["id"]) == self._id:
@@ -439,6 +475,39 @@ class DiscordGuild:
         if self._touched is not None and int(payload.get("guild_id", 0)) == self._id:
             self._touched.add(int(payload["user"]["id"]))
         return True
+
+    def _on_update(self, payload: Any) -> bool:
+        """Tell of an update also where discord.py tells of none: that of an uncached member."""
+        if int(payload["guild_id"]) == self._id:
+            self.changed(UserId(int(payload["user"]["id"])))
+        return self._on_member(payload)
+
+    def _on_own_update(self, payload: Any) -> bool:
+        """Tell that the bot itself has another name."""
+        self.changed(UserId(int(payload["id"])))
+        return True
+
+    def _on_sign(self, payload: Any) -> bool:
+        """Tell of somebody who acts as a member and is not cached: their join was lost."""
+        id_ = None if self.proof is None else _acting(payload, self._id)
+        if id_ is not None and self._proven_guild().get_member(id_) is None:
+            log.info("sync.member.discovered", user_id=id_)
+            self.changed(id_)
+        return True
+
+    def _on_new_role(self, _payload: Any) -> bool:
+        """Do nothing: discord.py tells of it, and the cache knows who holds it."""
+        return True
+
+    def _on_role(self, payload: Any) -> bool:
+        """Take the update of a role that is not cached for its creation, which was lost."""
+        guild = self._bot.get_guild(self._id)
+        if guild is None or int(payload["guild_id"]) != self._id:
+            return True
+        if guild.get_role(int(payload["role"]["id"])) is not None:
+            return True
+        self._bot._connection.parsers["GUILD_ROLE_CREATE"](payload)
+        return False
 
     def _after_join(self, payload: Any) -> None:
         """Give who joined the names that they have now.
@@ -504,6 +573,27 @@ def _hearing(
             after(payload)
 
     return parse
+
+
+def _acting(payload: Any, guild_id: int) -> UserId | None:
+    """Return who an event of the guild shows to be its member, if it does."""
+    if str(payload.get("guild_id")) != str(guild_id):
+        return None
+    match payload:
+        case {"member": {"user": {"id": id_}}}:
+            pass
+        case {"member": {}, "author": {"id": id_}} | {"member": {}, "user_id": id_}:
+            pass
+        # Whoever leaves goes offline, too.
+        case {"status": status, "user": {"id": id_}} if status != "offline":
+            pass
+        case _:
+            return None
+    return UserId(int(id_)) if str(id_).isdecimal() else None
+
+
+def _ignore(_id: UserId) -> None:
+    return
 
 
 def _absorb(guild: discord.Guild, row: Any) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ._ports import Clock
 
+    _K = TypeVar("_K")
     _V = TypeVar("_V")
 
 log = structlog.get_logger(__name__)
@@ -45,11 +46,7 @@ _GONE: Final = 100_000  # ids alone, about 8 MB
 
 
 class StreamedGuild(DiscordGuild):
-    """The guild `guild_id` of a bot without a member cache.
-
-    `changed` is called with whoever an update is heard of: of an uncached member discord.py throws
-    it away.
-    """
+    """The guild `guild_id` of a bot without a member cache."""
 
     def __init__(
         self,
@@ -61,11 +58,11 @@ class StreamedGuild(DiscordGuild):
         renewed: Callable[[], None],
     ) -> None:
         super().__init__(bot, guild_id, clock=clock, idle_s=idle_s, renewed=renewed)
-        self.changed: Callable[[UserId], None] = _ignore
         self._known: dict[UserId, Member] = {}
         self._gone: dict[UserId, None] = {}
         self._watches: dict[int, set[UserId]] = {}
         self._paging: str | None = None
+        self._holders: dict[tuple[RoleId, UserId], None] = {}  # of roles that are not known yet
 
     def attach(self) -> None:
         """Hear of members before anybody else does."""
@@ -73,7 +70,7 @@ class StreamedGuild(DiscordGuild):
         parsers = self._bot._connection.parsers
         for event, hear in (
             ("GUILD_MEMBER_ADD", self._on_values),
-            ("GUILD_MEMBER_UPDATE", self._on_update),
+            ("GUILD_MEMBER_UPDATE", self._on_values),
             ("GUILD_MEMBER_REMOVE", self._on_leave),
         ):
             parsers[event] = _before(parsers[event], hear)
@@ -156,7 +153,7 @@ class StreamedGuild(DiscordGuild):
         finally:
             self._paging = None
         roles = self._roles_by_text()
-        return tuple(_to_member(row, self._id, roles) for row in rows)
+        return tuple(self._read(row, roles) for row in rows)
 
     async def _page_rows(self, after: UserId) -> Sequence[Any]:
         reason, status = "", None
@@ -232,19 +229,41 @@ class StreamedGuild(DiscordGuild):
     def _begin_epoch(self) -> None:
         self._known.clear()
         self._gone.clear()
+        self._holders.clear()
         super()._begin_epoch()
 
     def _on_values(self, payload: Any) -> None:
         """Take a member's values out of an event, if it holds all of them."""
         id_ = self._hear_of(payload)
         if id_ is not None and _is_complete(payload):
-            member = _to_member(payload, self._id, self._roles_by_text())
+            member = self._read(payload, self._roles_by_text())
             _remember(self._known, id_, member, at_most=_KNOWN)
 
-    def _on_update(self, payload: Any) -> None:
-        self._on_values(payload)
-        if int(payload["guild_id"]) == self._id:
-            self.changed(UserId(int(payload["user"]["id"])))
+    def _read(self, row: Any, roles: Mapping[str, RoleId]) -> Member:
+        """Return a member of a payload, and note which of the roles are still to be heard of."""
+        member = _to_member(row, self._id, roles)
+        for text in row["roles"]:
+            if roles and text not in roles:
+                key = RoleId(int(text)), member.id
+                _remember(self._holders, key, None, at_most=_KNOWN)
+        return member
+
+    def _on_new_role(self, payload: Any) -> bool:
+        """Tell of those who hold a role that was unknown when they were read, without it."""
+        role_id = RoleId(int(payload["role"]["id"]))
+        for key in [key for key in self._holders if key[0] == role_id]:
+            del self._holders[key]
+            self._known.pop(key[1], None)
+            self.changed(key[1])
+        return super()._on_new_role(payload)
+
+    def _on_own_update(self, payload: Any) -> bool:
+        self._known.pop(UserId(int(payload["id"])), None)
+        return super()._on_own_update(payload)
+
+    def _on_sign(self, payload: Any) -> bool:  # noqa: ARG002 - the cache's, which is of use there
+        """Do nothing: nobody is cached, and every sync reads all members anew."""
+        return True
 
     def _on_leave(self, payload: Any) -> None:
         id_ = self._hear_of(payload)
@@ -271,7 +290,7 @@ class StreamedGuild(DiscordGuild):
             request.absorb = False  # into no cache of discord.py's
             roles = self._roles_by_text()
             for row in payload.get("members", ()):
-                member = _to_member(row, self._id, roles)
+                member = self._read(row, roles)
                 self._gone.pop(member.id, None)
                 _remember(self._known, member.id, member, at_most=_KNOWN)
         return super()._on_chunk(payload)
@@ -341,12 +360,8 @@ def _before(parse: Callable[[Any], None], hear: Callable[[Any], None]) -> Callab
     return heard
 
 
-def _remember(store: dict[UserId, _V], id_: UserId, value: _V, *, at_most: int) -> None:
-    store.pop(id_, None)
+def _remember(store: dict[_K, _V], key: _K, value: _V, *, at_most: int) -> None:
+    store.pop(key, None)
     while len(store) >= at_most:
         del store[next(iter(store))]
-    store[id_] = value
-
-
-def _ignore(_id: UserId) -> None:
-    return
+    store[key] = value
