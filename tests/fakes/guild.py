@@ -354,6 +354,25 @@ class FakeGuild:
         for id_ in [id_ for id_ in self._members if id_ not in found and id_ not in but]:
             del self._members[id_]
 
+    async def read_anew(self) -> int | None:
+        """Request all members once more, and mark whom the cache had wrong."""
+
+        async def call() -> int | None:
+            epoch, before = self._epoch, dict(self._members)
+            self._touched = touched = set[UserId]()
+            try:
+                if self.proof is None or not await self._ask(None) or self._epoch != epoch:
+                    return None
+            finally:
+                self._touched = None
+            ids = before.keys() | self._members.keys()
+            wrong = {i for i in ids - touched if before.get(i) != self._members.get(i)}
+            for id_ in sorted(wrong):
+                self.listener.updated(id_)
+            return len(wrong)
+
+        return await self.faults.around("guild.read_anew", call)
+
     async def departed(self, ids: Sequence[UserId]) -> frozenset[UserId] | None:
         """Ask Discord which of these ids are not members."""
         return await self.faults.around("guild.departed", lambda: self._departed(ids))
@@ -493,6 +512,10 @@ class PagedFake(FakeGuild):
         except RunStoppedError:
             return None
         return frozenset(ids) - present.keys()
+
+    async def read_anew(self) -> int | None:
+        """Do nothing: nobody is cached."""
+        return 0
 
     async def page(self, after: UserId) -> tuple[Member, ...]:
         """Return a page of members, as REST has them at this moment."""

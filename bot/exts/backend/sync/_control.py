@@ -71,6 +71,10 @@ _POLL_S: Final = 2.0
 _MAX_POLL_S: Final = 30.0
 _RENEW_S: Final = 10.0
 _REMIND_S: Final = 600.0
+# A request of all members is a few seconds of traffic, and an event is hardly ever lost: once a day
+# costs nothing, and no row stays wrong for longer.
+_ANEW_S: Final = 24 * 3600.0
+_ANEW_AGAIN_S: Final = 3600.0
 _LOOK_BACK: Final = 50
 _HAND_OVER_S: Final = 1.0
 _SOURCE_RETRY: Final = timedelta(minutes=1)
@@ -582,6 +586,7 @@ class Control:
                 ("live changes", self._live.run_forever),
                 ("reminders", self._remind),
                 ("metrics", self._watch),
+                ("members read anew", self._read_anew),
             ):
                 tasks.create_task(self._kept_going(task, work))
 
@@ -656,6 +661,21 @@ class Control:
                 ledger.state, parked=len(ledger.parked), untold=len(ledger.alerts)
             )
             await ledger.changed()
+
+    async def _read_anew(self) -> None:
+        """Let all members be read anew once a day, while no sync is on.
+
+        An event that is lost without a new session is lost to the cache, and to every check for
+        drift that compares with it.
+        """
+        wait_s = _ANEW_S
+        while True:
+            await self.clock.sleep(wait_s)
+            await self._free.wait()
+            wrong = await self._parts.guild.read_anew()
+            wait_s = _ANEW_S if wrong is not None else _ANEW_AGAIN_S
+            if wrong:
+                self._spool.say(alert.cache_corrected(wrong))
 
     async def _remind(self) -> None:
         while True:

@@ -66,6 +66,7 @@ class _Request:
     nonce: str
     done: asyncio.Future[float | None]  # None: answered in full; a float: wait so many seconds
     absorb: bool
+    wrong: set[UserId] | None = None  # whom the cache had wrong, if that is to be known
     seen: set[int] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
     corrected: int = 0
@@ -266,10 +267,42 @@ class DiscordGuild:
             if request is None:
                 log.warning("sync.members.lost", idle_s=self._idle_s)
                 return await self._read_all(guild, touched)
-            corrected = request.corrected + _remove_others(guild, request.seen | touched)
+            corrected = request.corrected + len(_remove_others(guild, request.seen | touched))
             return _judge(guild, corrected=corrected, source="the gateway")
         finally:
             self._touched = None
+
+    async def read_anew(self) -> int | None:
+        """Request all proven members once more; see the port.
+
+        What is proven stays so meanwhile: an answer only makes the cache more right.
+        """
+        async with self._proving:
+            guild, epoch = self._guild(), self._epoch
+            if guild is None or guild is not self._proven:
+                return None
+            self._touched = touched = set[int]()
+            wrong: set[UserId] = set()
+            try:
+                request = await self._ask(
+                    guild,
+                    absorb=True,
+                    idle_s=self._idle_s,
+                    query="",
+                    limit=0,
+                    user_ids=None,
+                    wrong=wrong,
+                )
+                if request is None or self._epoch != epoch or self._guild() is not guild:
+                    return None
+                # Whether they have left is for whoever brings them to the site to ask.
+                gone = {UserId(id_) for id_ in _remove_others(guild, request.seen | touched)}
+            finally:
+                self._touched = None
+            for id_ in gone:
+                self.changed(id_)
+            log.info("sync.guild.read_anew", members=len(guild._members), wrong=len(wrong | gone))
+            return len(wrong | gone)
 
     async def _read_all(self, guild: discord.Guild, touched: set[int]) -> Proof:
         """Read all members by REST: the independent check when the gateway's answer was lost."""
@@ -297,7 +330,7 @@ class DiscordGuild:
         except (OSError, TimeoutError) as exc:
             reason = f"neither the gateway nor REST gave the members: {type(exc).__name__}"
             return Proof(complete=False, reason=reason, members=len(guild._members))
-        corrected += _remove_others(guild, seen | touched)
+        corrected += len(_remove_others(guild, seen | touched))
         return _judge(guild, corrected=corrected, source="REST")
 
     async def departed(self, ids: Sequence[UserId]) -> frozenset[UserId] | None:
@@ -352,11 +385,14 @@ class DiscordGuild:
         query: str | None,
         limit: int,
         user_ids: list[int] | None,
+        wrong: set[UserId] | None = None,
     ) -> _Request | None:
         """Send a member request until Discord takes it; None when no answer came in time."""
         epoch = self._epoch
         while True:
-            request = _Request(nonce=os.urandom(16).hex(), done=asyncio.Future(), absorb=absorb)
+            request = _Request(
+                nonce=os.urandom(16).hex(), done=asyncio.Future(), absorb=absorb, wrong=wrong
+            )
             self._requests[request.nonce] = request
             try:
                 await self._while_linked(request)
@@ -530,9 +566,16 @@ class DiscordGuild:
         request.heard_at = self._clock.monotonic()
         request.chunks.add(int(payload.get("chunk_index", 0)))
         for row in payload.get("members", ()):
-            request.seen.add(int(row["user"]["id"]))
-            if request.absorb:
-                request.corrected += _absorb(guild, row)
+            id_ = int(row["user"]["id"])
+            request.seen.add(id_)
+            if not request.absorb:
+                continue
+            is_new = guild.get_member(id_) is None
+            is_wrong = _absorb(guild, row)
+            request.corrected += is_wrong
+            if request.wrong is not None and (is_wrong or is_new):
+                request.wrong.add(UserId(id_))
+                self.changed(UserId(id_))
         if len(request.chunks) >= int(payload.get("chunk_count", 1)):
             request.done.set_result(None)
         return False
@@ -611,8 +654,8 @@ def _absorb(guild: discord.Guild, row: Any) -> bool:
     return user_changed or before != (cached.nick, tuple(cached._roles))
 
 
-def _remove_others(guild: discord.Guild, ids: set[int]) -> int:
-    """Take everybody else out of the cache; return how many that were.
+def _remove_others(guild: discord.Guild, ids: set[int]) -> list[int]:
+    """Take everybody else out of the cache; return who that was.
 
     `ids` have to hold whom events spoke of since the request: an answer made before somebody joined
     doesn't name them, and discord.py keeps the object of whom it still had cached.
@@ -620,7 +663,7 @@ def _remove_others(guild: discord.Guild, ids: set[int]) -> int:
     others = [member for id_, member in guild._members.items() if id_ not in ids]
     for member in others:
         guild._remove_member(member)
-    return len(others)
+    return [member.id for member in others]
 
 
 def _judge(guild: discord.Guild, *, corrected: int, source: str) -> Proof:

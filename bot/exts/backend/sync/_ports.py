@@ -86,6 +86,14 @@ class Guild(Protocol):
         """Wait for the guild, request all its members and compare; return at once if proven."""
         ...
 
+    async def read_anew(self) -> int | None:
+        """Request all members once more though they are proven, and correct the cache.
+
+        Return of how many it was wrong, each of whom has been marked as by an event; None if
+        Discord gave no whole answer.
+        """
+        ...
+
     async def look_up(self, ids: Iterable[UserId]) -> None:
         """Wait until `members` can answer about these ids at once."""
         ...

@@ -62,6 +62,10 @@ class Shown:
         """Ask Discord which of these ids are not members; None if it doesn't say."""
         return await self._guild.departed(ids)
 
+    async def read_anew(self) -> int | None:
+        """Request all members once more."""
+        return await self._guild.read_anew()
+
     async def look_up(self, ids: Iterable[UserId]) -> None:
         """Ask Discord about those of these ids of whom nothing is known, unless they are shown."""
         if self.values is None:

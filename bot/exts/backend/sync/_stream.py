@@ -140,6 +140,10 @@ class StreamedGuild(DiscordGuild):
             return Proof(complete=False, reason="Discord gives no member count", members=0)
         return Proof(complete=True, reason=f"Discord counts {count:,} members", members=count)
 
+    async def read_anew(self) -> int | None:
+        """Do nothing: nobody is cached, and every sync reads all members anew."""
+        return 0
+
     # -- pages ------------------------------------------------------------------------------------
 
     async def page(self, after: UserId) -> tuple[Member, ...]:

@@ -1,5 +1,6 @@
 """Whatever names a member of the guild marks them, also where discord.py tells nobody of it."""
 
+import asyncio
 from typing import Any
 
 import discord
@@ -194,3 +195,57 @@ async def test_without_shards_every_session_is_the_guilds(cached: Told) -> None:
     cached.guild._on_resumed({"__shard_id__": None})
 
     assert (cached.guild.epoch - before, cached.guild._linked.is_set()) == (1, True)
+
+
+class Socket:
+    """The way to the gateway; its answers come as the test says."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    async def request_chunks(self, guild_id: int, **asked: Any) -> None:
+        self.asked.append({"guild_id": guild_id, **asked})
+
+    async def poll_event(self) -> None: ...
+
+
+async def test_all_members_are_read_anew_though_they_are_proven(cached: Told) -> None:
+    """Who was missed is corrected and marked; whom events spoke of meanwhile is left as they are.
+
+    What is proven stays proven, and no epoch ends.
+    """
+    socket = Socket()
+    connection: Any = cached.bot._connection
+    connection._get_websocket = lambda _id: socket
+    cached.guild._linked.set()
+    for id_ in (6, 7, 8):
+        cached.send("GUILD_MEMBER_ADD", member(id_))
+    reading = asyncio.ensure_future(cached.guild.read_anew())
+    await HandClock().settle()
+    proven = [cached.guild.proof is not None]
+    cached.send("GUILD_MEMBER_ADD", member(10))  # after Discord has made its answer
+    rows = [member(5), member(6, nick="six"), member(9)]
+    (asked,) = socket.asked
+    chunk = {"guild_id": str(GUILD), "nonce": asked["nonce"], "chunk_count": 2}
+    cached.send("GUILD_MEMBERS_CHUNK", {**chunk, "chunk_index": 0, "members": rows})
+    cached.send("GUILD_MEMBERS_CHUNK", {**chunk, "chunk_index": 1, "members": [member(8)]})
+    wrong = await reading
+    proven.append(cached.guild.proof is not None)
+
+    assert (asked["query"], asked["limit"], asked["user_ids"]) == ("", 0, None)
+    assert (wrong, cached.marked, proven, cached.epochs) == (3, [6, 9, 7], [True, True], [])
+    assert sorted(cached.guild.member_ids()) == [5, 6, 8, 9, 10]
+
+
+async def test_an_answer_of_a_session_that_ended_corrects_nobody(cached: Told) -> None:
+    """It may be a part of them; all are read after a READY anyway."""
+    socket = Socket()
+    connection: Any = cached.bot._connection
+    connection._get_websocket = lambda _id: socket
+    cached.guild._linked.set()
+    reading = asyncio.ensure_future(cached.guild.read_anew())
+    await HandClock().settle()
+    cached.guild._on_ready({})
+
+    assert await reading is None
+    assert (await cached.guild.read_anew(), cached.marked) == (None, [])

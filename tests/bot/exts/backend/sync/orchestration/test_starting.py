@@ -311,3 +311,48 @@ async def test_what_the_site_keeps_a_reading_waiting_for_is_shown(
 
     live = stage.channel.messages[-1].notice.description
     assert f"**Waiting for the site:** {line}" in live
+
+
+DAY = 24 * 3600
+
+
+async def test_what_was_lost_without_a_word_is_found_within_a_day(stage: Stage) -> None:
+    """No new session, no drift that the cache could show: all members are read anew."""
+    stage.guild(10, 11, 12)
+    process = await stage.start()
+    behind, stage.discord.connected = stage.discord.connected, []
+    stage.discord.join(13)
+    stage.discord.leave(11)
+    stage.discord.change(12, name="renamed")
+    stage.discord.connected = behind
+    await stage.clock.advance(DAY - 60)
+    before = stage.in_step()
+    await stage.clock.advance(120)
+
+    assert (before, stage.in_step()) == (False, stage.cached)
+    told = stage.channel.titles.count("Member list corrected")
+    assert told == stage.cached
+    assert stage.endings() == [VERIFIED]
+    assert len(process.control.dirty) == 0
+
+
+async def test_members_are_not_read_anew_while_a_sync_is_on(stage: Stage) -> None:
+    """It waits for its end; where Discord gives no answer it is tried again within the hour."""
+    stage.guild(10)
+    process = await stage.start()
+    asked = process.guild.faults.calls
+    await stage.clock.advance(DAY - 60)
+    process.control.want("to be on")
+    process.site.fate = lambda _: Fate(answers_s=25.0)
+    await stage.clock.advance(65)
+    during = asked["guild.read_anew"]
+    process.site.fate = lambda _: Fate()
+    stage.discord.loses_requests = True
+    await stage.clock.advance(300)
+    stage.discord.loses_requests = False
+    after = asked["guild.read_anew"]
+    await stage.clock.advance(3700)
+
+    if stage.cached:
+        assert (during, after, asked["guild.read_anew"]) == (0, 1, 2)
+    assert stage.endings() == [VERIFIED, VERIFIED]

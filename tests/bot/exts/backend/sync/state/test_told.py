@@ -106,6 +106,8 @@ def all_notices(text: str) -> list[Notice]:
         *(draft.notice for draft in all_drafts(text)),
         alert.store_unreachable(text),
         alert.store_back(lasted=timedelta(1)),
+        alert.cache_corrected(1),
+        alert.cache_corrected(1234),
         alert.waiting_for(text),
         alert.waiting_for(None),
         parked_list([record(n, text) for n in range(1, 30)]),
