@@ -276,8 +276,8 @@ async def test_a_guild_that_cant_be_read_is_not_the_sites_fault(stage: Stage) ->
 
     said = end["description"].splitlines()
     assert said[0].startswith(
-        "**The guild's members could not be read in full**: Discord's list of members after id 0 "
-        r"could not be read\: HTTP 403\: "
+        "**The guild's members could not be read in full** (HTTP 403): Discord's list of members "
+        r"after id 0 could not be read\: HTTP 403\: "
     )
     assert [line[:29] for line in said if "Next" in line] == ["**Next:** it is tried again <"]
     assert (failures, [alert["title"] for alert in stage.alerts()]) == (

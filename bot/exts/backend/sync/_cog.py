@@ -25,7 +25,8 @@ from ._orders import Orders, Reply, said
 from ._reporter import DiscordModLog
 from ._site import HttpSite
 from ._store import open_store
-from ._stream import StreamedGuild, open_guild
+from ._stream import open_guild
+from ._supervision import keep_going
 from ._sync import Scope
 from ._telemetry import SystemTelemetry
 
@@ -102,8 +103,8 @@ class Sync(commands.Cog):
         self._mod_log.keeper = self._control.ledger
         self._orders = Orders(self._control, settings)
         self._button = hearing(self._press)
-        if isinstance(self._guild, StreamedGuild):
-            self._guild.changed = self._mark
+        # Not a listener: discord.py tells of no update of somebody whom it has not cached.
+        self._guild.changed = self._mark
         self._reporting: asyncio.Task[None] | None = None
 
     # -- lifetime ---------------------------------------------------------------------------------
@@ -113,7 +114,9 @@ class Sync(commands.Cog):
         self._telemetry.register()
         self._guild.attach()
         self._bot.add_dynamic_items(self._button)
-        self._reporting = asyncio.create_task(self._mod_log.run_forever())
+        self._reporting = asyncio.create_task(
+            keep_going("mod-log", self._mod_log.run_forever, clock=self._control.clock, but=())
+        )
         self._control.begin()
 
     async def cog_unload(self) -> None:
@@ -141,14 +144,8 @@ class Sync(commands.Cog):
         if payload.guild_id == self._settings.guild_id:
             self._control.dirty.mark_left(UserId(payload.user.id))
 
-    @commands.Cog.listener()
-    async def on_member_update(self, _before: discord.Member, after: discord.Member) -> None:
-        """Mark a member whose nick or roles changed."""
-        if after.guild.id == self._settings.guild_id:
-            self._control.dirty.mark((UserId(after.id),))
-
     def _mark(self, id_: UserId) -> None:
-        """Mark a member who was updated; discord.py tells of no update of an uncached one."""
+        """Mark a member whose nick or roles changed, or of whom nothing was known."""
         self._control.dirty.mark((id_,))
 
     @commands.Cog.listener()

@@ -12,7 +12,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 import structlog
@@ -45,14 +45,16 @@ from ._parking import Parking
 from ._ports import PagedGuild
 from ._round import RoundSync
 from ._runner import Parts
+from ._side_channel import SideChannel
 from ._single import Single
 from ._spool import Spool
+from ._supervision import keep_going
 from ._sync import FullSync, Scope
 from ._writes import Writes
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from ._core.listing import File
@@ -69,6 +71,10 @@ _POLL_S: Final = 2.0
 _MAX_POLL_S: Final = 30.0
 _RENEW_S: Final = 10.0
 _REMIND_S: Final = 600.0
+# A request of all members is a few seconds of traffic, and an event is hardly ever lost: once a day
+# costs nothing, and no row stays wrong for longer.
+_ANEW_S: Final = 24 * 3600.0
+_ANEW_AGAIN_S: Final = 3600.0
 _LOOK_BACK: Final = 50
 _HAND_OVER_S: Final = 1.0
 _SOURCE_RETRY: Final = timedelta(minutes=1)
@@ -125,7 +131,7 @@ class Control:
             secret=f"{settings.api_url} {settings.site_api_token.get_secret_value()}",
         )
         self._store = store
-        self._mod_log = mod_log
+        self._mod_log = mod_log = SideChannel(mod_log)
         self._settings = settings
         self._run_above = run_above
         self._spool = Spool(self.ledger, mod_log, clock)
@@ -184,12 +190,17 @@ class Control:
         """The sync that is on, as it stands now."""
         return None if self._sync is None else self._sync.view
 
+    @property
+    def mod_log_trouble(self) -> str | None:
+        """Why mod-log can show nothing now, as far as is known."""
+        return self._mod_log.trouble
+
     def begin(self) -> None:
         """Start what works for as long as the extension is loaded; returns at once."""
         if self._settings.sync_at_start:
             self.want("at start-up")
-        self._spawn(self._spool.run_forever())
-        self._spawn(self.writes.run_forever())
+        self._spawn(self._kept_going("alerts", self._spool.run_forever, but=()))
+        self._spawn(self._kept_going("doubtful writes", self.writes.run_forever, but=()))
         self._spawn(self._lead())
 
     async def stop(self, *, within_s: float) -> None:
@@ -570,11 +581,15 @@ class Control:
             await self.ledger.withhold_start()
         self._lead_now(leading=True)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._end_orphans(seen))
-            tasks.create_task(self._schedule())
-            tasks.create_task(self._live.run_forever())
-            tasks.create_task(self._remind())
-            tasks.create_task(self._watch())
+            for task, work in (
+                ("messages left open", partial(self._end_orphans, seen)),
+                ("schedule", self._schedule),
+                ("live changes", self._live.run_forever),
+                ("reminders", self._remind),
+                ("metrics", self._watch),
+                ("members read anew", self._read_anew),
+            ):
+                tasks.create_task(self._kept_going(task, work))
 
     async def _schedule(self) -> None:
         """Start a full sync whenever one is due."""
@@ -586,6 +601,7 @@ class Control:
             due, check = self._due(now), self._check_due()
             if due is not None and due <= now:
                 self._launch(Scope.ALL, self._trigger(), Start.AUTOMATIC)
+                self._wish = None
                 due = None
             elif due is None and check is not None:
                 if check <= now:
@@ -633,7 +649,7 @@ class Control:
         self._check_at = self.clock.now() + timedelta(seconds=min(waits)) if waits else None
 
     def _trigger(self) -> str:
-        wish, self._wish = self._wish, None
+        wish = self._wish
         if self.ledger.state.breaker.failures:
             return "again, by itself"
         return wish.trigger if wish is not None else "by itself"
@@ -646,6 +662,21 @@ class Control:
                 ledger.state, parked=len(ledger.parked), untold=len(ledger.alerts)
             )
             await ledger.changed()
+
+    async def _read_anew(self) -> None:
+        """Let all members be read anew once a day, while no sync is on.
+
+        An event that is lost without a new session is lost to the cache, and to every check for
+        drift that compares with it.
+        """
+        wait_s = _ANEW_S
+        while True:
+            await self.clock.sleep(wait_s)
+            await self._free.wait()
+            wrong = await self._parts.guild.read_anew()
+            wait_s = _ANEW_S if wrong is not None else _ANEW_AGAIN_S
+            if wrong:
+                self._spool.say(alert.cache_corrected(wrong))
 
     async def _remind(self) -> None:
         while True:
@@ -772,6 +803,15 @@ class Control:
         return f"{self._chance.getrandbits(32):08x}"
 
     # -- tasks ------------------------------------------------------------------------------------
+
+    def _kept_going(
+        self,
+        task: str,
+        work: Callable[[], Awaitable[None]],
+        *,
+        but: type[Exception] | tuple[type[Exception], ...] = StoreError,
+    ) -> Coroutine[Any, Any, None]:
+        return keep_going(task, work, clock=self.clock, but=but)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

@@ -78,6 +78,7 @@ class Orders:
             max_items=self._settings.sync_max_items,
             trouble=None if control.is_leading else control.trouble,
             drift=control.ledger.drift,
+            mod_log=control.mod_log_trouble,
         )
         return Reply(notice=notice)
 

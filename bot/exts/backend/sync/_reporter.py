@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import aiohttp
 import discord
 import sentry_sdk
 import structlog
@@ -22,6 +23,7 @@ from ._core.wire import shown
 from ._errors import StoreError
 from ._message import mentions, prefix_of, to_embed, to_view
 from ._ports import Seen
+from ._supervision import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +43,14 @@ _MAX_RETRY_S: Final = 60.0
 _SEARCHED: Final = 100
 _FINISH_S: Final = 30.0
 _MAX_UNSHOWN: Final = 20
+_UNKNOWN_MESSAGE: Final = 10008  # Discord's code: somebody has deleted it
+# aiohttp's own errors pass through discord.py as they are.
+_TROUBLE: Final = (
+    discord.HTTPException,
+    discord.ClientException,
+    aiohttp.ClientError,
+    OSError,
+)
 
 
 class Keeper(Protocol):
@@ -105,6 +115,9 @@ class DiscordModLog:
         self._retry_s = 0.0
         self._nonce = ""
         self._unusable: str | None = None
+        self._failure: str | None = None  # of the latest request, if it failed
+        self._guild_id: int | None = None  # where the channel is, once it was found in the cache
+        self._faults = Faults()
         self._writing = False
 
     def show(self, view: RunView) -> None:
@@ -141,14 +154,11 @@ class DiscordModLog:
             try:
                 written = await self._write(view)
             # The outermost boundary: whatever is wrong in our own code must not end the reporting.
-            except Exception as exc:
-                log.exception("sync.mod_log.broke")
-                sentry_sdk.capture_exception(exc)
+            except Exception as exc:  # noqa: BLE001 - see above; it is told
+                self._faults.tell("sync.mod_log.broke", exc, task="mod-log")
+                self._back_off()
                 written = False
             self._tried_at = self._clock.monotonic()
-            self._retry_s = (
-                0.0 if written else min(max(_FIRST_RETRY_S, self._retry_s * 2), _MAX_RETRY_S)
-            )
             if written and self._newest.get(view.run_id) is view:
                 self._settle(view.run_id)
             if not self._newest:
@@ -156,13 +166,30 @@ class DiscordModLog:
             self._turned.set()
             self._turned = asyncio.Event()
 
+    def _back_off(self) -> None:
+        """Let whoever comes next wait, whatever they want to show: longer after each failure."""
+        self._tried_at = self._clock.monotonic()
+        self._retry_s = min(max(_FIRST_RETRY_S, self._retry_s * 2), _MAX_RETRY_S)
+
+    def _went_well(self) -> None:
+        self._unusable = self._failure = None
+        self._retry_s = 0.0
+
+    async def _backed_off(self) -> None:
+        """Return once the next try may come after those that failed."""
+        while self._retry_s:
+            wait_s = self._tried_at + self._retry_s - self._clock.monotonic()
+            if wait_s <= 0:
+                return
+            await self._clock.sleep(wait_s)
+
     async def _interval(self) -> None:
         """Wait until the next edit may come; a run's last one need not wait, but for Discord."""
-        wait_s = self._tried_at + (self._retry_s or self._interval_s) - self._clock.monotonic()
-        if wait_s <= 0:
-            return
         if self._retry_s:
-            await self._clock.sleep(wait_s)
+            await self._backed_off()
+            return
+        wait_s = self._tried_at + self._interval_s - self._clock.monotonic()
+        if wait_s <= 0:
             return
         await happens(self._hurry, clock=self._clock, within_s=wait_s)
 
@@ -189,7 +216,7 @@ class DiscordModLog:
             if live is None or not await self._edit(live, notice):
                 await self._open(view, notice)
             await self._keep(view)
-        except (discord.HTTPException, discord.ClientException, OSError) as exc:
+        except _TROUBLE as exc:
             self._note(exc)
             return False
         return True
@@ -205,7 +232,7 @@ class DiscordModLog:
         except discord.NotFound:
             return False
         live.notice = notice
-        self._unusable = None
+        self._went_well()
         return True
 
     async def _open(self, view: RunView, notice: Notice) -> None:
@@ -245,7 +272,8 @@ class DiscordModLog:
 
         That is told to Sentry too, once for each reason: here mod-log can't speak for itself.
         """
-        error = shown(str(exc))
+        self._back_off()
+        error = self._failure = shown(str(exc)) or type(exc).__name__
         log.warning("sync.mod_log.failed", channel_id=self._channel_id, error=error)
         if not isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
             return
@@ -258,12 +286,13 @@ class DiscordModLog:
     async def post(self, alert: Alert, *, again: bool) -> bool:
         """Post an alert, which pings the configured role if it asks for it."""
         await self._bot.wait_until_ready()
+        await self._backed_off()
         try:
             if again and await self._shows(alert.id):
                 return True
             role_id = self._alert_role_id if alert.notice.ping else None
             await self._send(alert.notice, ping=role_id, nonce=alert.id)
-        except (discord.HTTPException, discord.ClientException, OSError) as exc:
+        except _TROUBLE as exc:
             self._note(exc)
             return False
         return True
@@ -282,7 +311,7 @@ class DiscordModLog:
         while True:
             try:
                 return await self._read(count)
-            except (discord.HTTPException, discord.ClientException, OSError) as exc:
+            except _TROUBLE as exc:
                 self._note(exc)
                 if isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
                     return None
@@ -290,19 +319,15 @@ class DiscordModLog:
             wait_s = min(wait_s * 2, _MAX_RETRY_S)
 
     async def _read(self, count: int) -> list[Seen]:
-        channel = await self._channel()
+        """Return our messages among the latest; whatever else there is need not be understood.
+
+        Read as Discord sends them: discord.py gives none at all where it can't parse one.
+        """
+        await self._channel()
         me = self._bot.user
-        return [
-            Seen(
-                id=message.id,
-                title=embed.title or "",
-                description=embed.description or "",
-                footer=embed.footer.text or "",
-            )
-            async for message in channel.history(limit=count)
-            if me is not None and message.author.id == me.id
-            for embed in message.embeds[:1]
-        ]
+        rows: Sequence[object] = await self._bot.http.logs_from(self._channel_id, count)
+        seen = (_seen(row, by="" if me is None else str(me.id)) for row in rows)
+        return [one for one in seen if one is not None]
 
     async def replace(self, message_id: int, notice: Notice) -> bool:
         """Let a message say something else for good."""
@@ -310,8 +335,9 @@ class DiscordModLog:
             channel = await self._channel()
             message = await channel.fetch_message(message_id)
             await message.edit(**self._saying(notice))
-        except (discord.HTTPException, discord.ClientException, OSError) as exc:
-            self._note(exc)
+        except _TROUBLE as exc:
+            if not (isinstance(exc, discord.NotFound) and exc.code == _UNKNOWN_MESSAGE):
+                self._note(exc)
             return False
         return True
 
@@ -338,13 +364,46 @@ class DiscordModLog:
             nonce=nonce,
             **self._saying(notice),
         )
-        self._unusable = None
+        self._went_well()
         return message
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be shown now, as far as is known."""
+        guild = None if self._guild_id is None else self._bot.get_guild(self._guild_id)
+        known = guild is not None and not guild.unavailable
+        if known and self._bot.get_channel(self._channel_id) is None:
+            return "the channel was deleted, or the bot may not see it any more"
+        return self._failure
 
     async def _channel(self) -> discord.abc.MessageableChannel:
         channel = self._bot.get_channel(self._channel_id)
         if channel is None:
             channel = await self._bot.fetch_channel(self._channel_id)
+        # Threads leave the cache when they are archived, and are still there.
+        elif isinstance(channel, discord.abc.GuildChannel):
+            self._guild_id = channel.guild.id
         if not isinstance(channel, discord.abc.Messageable):
             raise _UnusableError(f"it is no channel for messages, but a {type(channel).__name__}")
         return channel
+
+
+def _seen(row: object, *, by: str) -> Seen | None:
+    """Return a message of Discord's as far as it is read here; None if it is nobody's of `by`."""
+    match row:
+        case {"id": str(id_), "author": {"id": str(author)}, "embeds": [{**embed}, *_]}:
+            if author != by or not id_.isdecimal():
+                return None
+        case _:
+            return None
+    footer = embed.get("footer")
+    return Seen(
+        id=int(id_),
+        title=_text(embed.get("title")),
+        description=_text(embed.get("description")),
+        footer=_text(footer.get("text")) if isinstance(footer, dict) else "",
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

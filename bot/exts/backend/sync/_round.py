@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ from ._clock import give_way
 from ._core.merging import NONE, DisorderError, Stretch
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Causes, Planner
+from ._core.reading import Rereading
 from ._core.report import Ending, Phase
 from ._core.rounds import Bookmark, Round, is_whole
 from ._errors import RunStoppedError
@@ -114,7 +114,7 @@ class RoundSync(FullSync):
         merge = round_.merge(by_id=self._offers.pages_by_id)
         cursor = self._begin_reading(after=merge.site.through)
         while not merge.ended and self._guild.epoch == round_.epoch:
-            self._stretch_began = cursor.from_a_page_before()
+            self._stretch_began = cursor.again_after(merge.after)
             merge, cursor, stretch = await self._read_stretch(round_, merge, cursor)
             if self._guild.epoch != round_.epoch:
                 break
@@ -228,14 +228,16 @@ class RoundSync(FullSync):
 
     async def _pages_of(self, ids: Collection[UserId]) -> AsyncIterator[Page]:
         """Read the pages of these ids alone, from where the stretch began."""
-        rest = sorted(ids)
-        cursor = self._stretch_began or self._begin_reading()
-        while rest and not cursor.ended:
-            page, cursor = await self._page(cursor.passing_to(rest[0]))
+        began = self._stretch_began or self._begin_reading()
+        reading = Rereading.of(ids, cursor=began)
+        while not reading.ended:
+            page, cursor = await self._page(reading.cursor)
             yield page
-            cursor = await self._past(cursor, page)
-            if page.rows:
-                rest = rest[bisect_right(rest, page.rows[-1].id) :]
+            reading = replace(reading, cursor=cursor)
+            if reading.begins_late(page):
+                reading = reading.from_before()
+            else:
+                reading = reading.past(page, await self._past(cursor, page))
 
     # -- after the round --------------------------------------------------------------------------
 

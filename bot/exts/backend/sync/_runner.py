@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
 from ._clock import happens, wait_first
@@ -51,6 +52,15 @@ if TYPE_CHECKING:
 
 _WITNESSES: Final = 3
 _GRACE_S: Final = 5.0  # how long a request may go on after its run was told to stop
+# So long nobody is told what is waited for; with an edit interval of 5 s it shows within ten.
+_SILENT_S: Final = 3.0
+
+
+class Awaited(Enum):
+    """Who has to act before a run goes on."""
+
+    SITE = "site"
+    DISCORD = "Discord"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +81,8 @@ class Parts:
 class Runner:
     """The requests of one run, or of one drain of live changes (`attempt` is false).
 
-    `changed` is called with a delivery's state before each step, to be shown.
+    `changed` is called with a delivery's state before each step, to be shown; `waits` with what is
+    waited for once that takes long, and with None when it has come.
     """
 
     def __init__(
@@ -81,11 +92,13 @@ class Runner:
         *,
         attempt: bool,
         changed: Callable[[run.Delivery, str | None, float], None] | None = None,
+        waits: Callable[[Awaited, str | None], None] = lambda _who, _what: None,
     ) -> None:
         self._parts = parts
         self._run_id = run_id
         self._attempt = attempt
         self._changed = changed
+        self._waits = waits
         self._unanswered = self._failing = self._applied = False
         self._cancelled = asyncio.Event()
         self.latest_s = 0.0
@@ -136,7 +149,9 @@ class Runner:
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         since = self._clock.monotonic()
         try:
-            await wait_first({working, cancelled}, clock=self._clock)
+            await self._while_told(
+                {working, cancelled}, Awaited.DISCORD, lambda: self._parts.guild.trouble
+            )
             self._check_cancelled()
             return working.result()
         except (CancelledByPersonError, asyncio.CancelledError):
@@ -148,6 +163,23 @@ class Runner:
             cancelled.cancel()
             waited = timedelta(seconds=self._clock.monotonic() - since)
             self.patience = self.patience.waited(waited)
+
+    async def _while_told(
+        self,
+        futures: Collection[asyncio.Future[Any]],
+        who: Awaited,
+        what: Callable[[], str | None],
+    ) -> None:
+        """Wait until one of these is done, and tell people what is waited for if it takes long."""
+        told: str | None = None
+        try:
+            while not await wait_first(futures, clock=self._clock, within_s=_SILENT_S):
+                if (now := what()) != told:
+                    told = now
+                    self._waits(who, told)
+        finally:
+            if told is not None:
+                self._waits(who, None)
 
     @property
     def _as(self) -> str | None:
@@ -253,7 +285,10 @@ class Runner:
     async def _back_off(self, outcome: Trouble) -> None:
         self.patience = self.patience.failed(outcome)
         wait = self.patience.backoff(outcome, jitter=self._parts.chance.random())
+        last = self.patience.last
+        self._waits(Awaited.SITE, None if last is None else last.reason)
         await self._sleep(wait.total_seconds())
+        self._waits(Awaited.SITE, None)
 
     def _progressed(self, outcome: Outcome) -> Outcome:
         stop = fatal(outcome)
@@ -476,7 +511,8 @@ class Runner:
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         self._unanswered = True
         try:
-            await wait_first({sending, cancelled}, clock=self._clock)
+            what = f"no answer yet to {request.method} {request.path}"
+            await self._while_told({sending, cancelled}, Awaited.SITE, lambda: what)
             if not sending.done():
                 await wait_first({sending}, clock=self._clock, within_s=_GRACE_S)
             if not sending.done():

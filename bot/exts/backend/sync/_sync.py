@@ -28,7 +28,7 @@ from ._core.withheld import What
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._live import group_of, look_after
 from ._planfile import PlanFile
-from ._runner import Runner
+from ._runner import Awaited, Runner
 from ._withholding import Withholding
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ class FullSync:
         self._plan_file = PlanFile() if dry else None
         self._offers = Capabilities()
         self._announced: int | None = None
-        self._runner = Runner(parts, run_id, attempt=True, changed=self._show_delivery)
+        self._runner = Runner(
+            parts, run_id, attempt=True, changed=self._show_delivery, waits=self._show_wait
+        )
         self._writing_since: float | None = None
         self._done_before = 0
         self._stopping_reason = ""
@@ -711,6 +713,9 @@ class FullSync:
             parked=delivery.parked,
         )
 
+    def _show_wait(self, who: Awaited, what: str | None) -> None:
+        self._show(**{"away" if who is Awaited.DISCORD else "slow": what})
+
     def _show(self, **changes: object) -> None:
         pause = self._parts.ledger.state.pause
         self.view = replace(
@@ -732,7 +737,7 @@ class FullSync:
         return bool(not self._drift or found or view.withheld_roles)
 
     def _end(self, ending: Ending, **changes: object) -> None:
-        self._show(ending=ending, slow=None, **changes)
+        self._show(ending=ending, slow=None, away=None, **changes)
 
 
 def _same(request: Request, _tries: int) -> Request:

@@ -532,6 +532,18 @@ def store_back(*, lasted: timedelta) -> Notice:
     )
 
 
+def cache_corrected(members: int) -> Notice:
+    """Say that Discord was asked for all members anew, and how many had been missed."""
+    who = "1 member has" if members == 1 else f"{members:,} members have"
+    return _notice(
+        "Member list corrected",
+        f"{who} changed, joined or left without a word from Discord to the bot. It asks for all "
+        "members once a day, and has found that now.",
+        "**Next:** their rows are written with the next live changes.",
+        tone=Tone.RUNNING,
+    )
+
+
 def waiting_for(holder: str | None) -> Notice:
     """Say that another process syncs this guild, and this one waits for it to end."""
     who = f"another process ({quote(holder)})" if holder else "another process"

@@ -7,12 +7,16 @@ And it leaves the site time for others, as writing does.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from . import requests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .models import UserId
     from .requests import Request
     from .wire import Page
 
@@ -84,14 +88,17 @@ class Cursor:
             return replace(read, after=page.next)
         return replace(read, offset=self.offset + self.size)
 
-    def from_a_page_before(self) -> Cursor:
-        """Return the cursor from which rows are read again that were read from here on.
+    def again_after(self, id_: UserId) -> Cursor:
+        """Return the cursor from which the rows above `id_` are read again.
 
-        By number they may have moved a little towards the first page, where rows were deleted. Past
-        the end of the reading there may be rows by now.
+        They may have been read ahead of what was compared: by id that is of no matter. By number
+        they are on the latest page at most, and what is wrong with that guess `Rereading` sees.
+        Past the end of the reading there may be rows by now.
         """
-        offset = self.offset if self.by_id else max(0, self.offset - self.size)
-        return replace(self, offset=offset, ended=False, rows=0)
+        again = replace(self, ended=False, rows=0)
+        if self.by_id:
+            return replace(again, after=id_)
+        return replace(again, offset=max(0, self.offset - self.size))
 
     def passing_to(self, id_: int) -> Cursor:
         """Return the cursor that passes over rows below `id_`, where the site offers that."""
@@ -103,3 +110,44 @@ class Cursor:
         """Return the cursor for the same place in pages of half the size."""
         halvable = self.size % 2 == 0 and self.size // 2 >= _MIN_ITEMS
         return replace(self, size=self.size // 2) if halvable else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rereading:
+    """Rows that were read before, on their way to be read once more: `rest` are their ids.
+
+    Pages by number have no fixed place. Where rows were deleted, or the pages have become smaller,
+    the first page may begin behind the row that is looked for: then it goes back, further each
+    time, until a page begins at that row or before it. From there on it only goes forward.
+    """
+
+    cursor: Cursor
+    rest: tuple[UserId, ...]
+    back: int = 1  # pages to go back if this one begins too late; 0 once none has
+
+    @classmethod
+    def of(cls, ids: Iterable[UserId], *, cursor: Cursor) -> Rereading:
+        """Return the reading of the rows of these ids, from a cursor or before it."""
+        rest = tuple(sorted(ids))
+        cursor = cursor.passing_to(rest[0]) if rest else cursor
+        return cls(cursor=cursor, rest=rest, back=0 if cursor.by_id else 1)
+
+    @property
+    def ended(self) -> bool:
+        return not self.rest or self.cursor.ended
+
+    def begins_late(self, page: Page) -> bool:
+        """Say whether the row looked for may stand before the cursor's page."""
+        is_behind = not page.rows or page.rows[0].id > self.rest[0]
+        return self.back > 0 and self.cursor.offset > 0 and is_behind
+
+    def from_before(self) -> Rereading:
+        """Return the reading that goes back, twice as far as the time before."""
+        offset = max(0, self.cursor.offset - self.back * self.cursor.size)
+        return replace(self, cursor=replace(self.cursor, offset=offset), back=self.back * 2)
+
+    def past(self, page: Page, following: Cursor) -> Rereading:
+        """Return the reading after the cursor's page, which the cursor `following` comes after."""
+        rest = self.rest[bisect_right(self.rest, page.rows[-1].id) :] if page.rows else self.rest
+        following = following.passing_to(rest[0]) if rest else following
+        return replace(self, cursor=following, rest=rest, back=0)

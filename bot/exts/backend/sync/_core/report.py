@@ -64,11 +64,25 @@ _ADVICE: Final = {
     FailureKind.STALLED: _LOOK_AFTER,
     FailureKind.REJECTED: "see whether the site's rules for these rows have changed.",
     FailureKind.UNVERIFIED: "see whether something else writes the site's users, too.",
-    FailureKind.SOURCE: 'see that the bot is in the server and has the "Server Members Intent".',
     FailureKind.STORE: "look after the state store (`SYNC_STATE_URL`).",
     FailureKind.LEASE: "see that only one bot is meant to sync this server.",
     FailureKind.INTERNAL: "report this with the bot's log of the run.",
 }
+
+
+_NO_ACCESS: Final = frozenset({401, 403, 404})
+_INTENT: Final = 'that the bot is in the server and has the "Server Members Intent".'
+
+
+def _advice(failure: Failure) -> str | None:
+    """Return what people can do about a failure, if it is anything."""
+    if failure.kind is not FailureKind.SOURCE:
+        return _ADVICE.get(failure.kind)
+    if failure.status in _NO_ACCESS:
+        return f"see {_INTENT}"
+    if failure.status is not None:
+        return "see https://discordstatus.com: it is Discord that fails, not the bot or the site."
+    return f"see https://discordstatus.com; if all is well there, {_INTENT}"
 
 
 class Phase(StrEnum):
@@ -144,6 +158,7 @@ class RunView:
     more may yet be `planned`.
     `role_names` holds the names of the roles that `causes` speak of. `parked` are the rows that
     this run parked, `still_parked` counts those of earlier runs that it did not try again.
+    `slow` is what is waited for of the site, `away` of Discord.
     `paused_by` is the person who holds its writes now; `approved` tells of what was withheld before
     and is written by this run.
     """
@@ -169,6 +184,7 @@ class RunView:
     target_s: float = 0.0
     tuned: str = ""
     slow: str | None = None
+    away: str | None = None
     paused_by: str | None = None
     parked: tuple[ParkedRow, ...] = ()
     parked_roles: tuple[str, ...] = ()
@@ -207,6 +223,8 @@ def _live(view: RunView) -> Notice:
     elif view.planned and view.phase is not Phase.SITE:
         lines.append(_bar(view.done, view.planned))
         lines.append(f"**{view.done:,}** of **{view.planned:,}** changes{_eta(view)}")
+    if view.away:
+        lines.append(f"**Waiting for Discord:** {quote(view.away)}")
     if view.paused_by is not None:
         lines.append(f"**Paused** by {view.paused_by}: nothing is written until it is resumed.")
     elif view.slow:
@@ -241,7 +259,7 @@ def _is_slow(view: RunView) -> bool:
 
 
 def _is_held_up(view: RunView) -> bool:
-    return bool(view.slow) or view.paused_by is not None or _is_slow(view)
+    return bool(view.slow or view.away) or view.paused_by is not None or _is_slow(view)
 
 
 def _summary(view: RunView) -> Notice:
@@ -313,8 +331,9 @@ def _failed(view: RunView) -> Notice:
         lines.append(f"Stopped while {view.phase.value}, after {duration(view)}.")
     if view.next_step:
         lines.append(view.next_step)
-    if failure is not None and failure.kind in _ADVICE:
-        lines.append(f"{YOU_CAN} {_ADVICE[failure.kind]}")
+    advice = None if failure is None else _advice(failure)
+    if advice is not None:
+        lines.append(f"{YOU_CAN} {advice}")
     return fit(
         Notice(
             title=f"Sync of {view.what} failed",

@@ -30,16 +30,19 @@ def status(
     max_items: int,
     trouble: str | None,
     drift: Drift | None,
+    mod_log: str | None = None,
 ) -> Notice:
     """Say how the sync that is on, or the last one, stands, and what holds others back.
 
-    `waiting` counts live changes, `trouble` says why this process may not write.
+    `waiting` counts live changes, `trouble` says why this process may not write, `mod_log` why
+    nobody sees there what it does.
     """
     notice = render(view) if view is not None else _nothing_yet()
     fields = list(notice.fields)
     tone = notice.tone
     for name, text in (
         ("This bot", None if trouble is None else f"may not write now: {quote(trouble)}"),
+        ("Mod-log", None if mod_log is None else _mod_log(mod_log)),
         ("Paused", None if state.pause is None else f"by {state.pause.by} {when(state.pause.at)}"),
         ("Breaker", _breaker(state)),
         ("Most rows a request", _ceiling(state, max_items)),
@@ -161,6 +164,13 @@ def _breaker(state: State) -> str | None:
     return (
         f"closed after {breaker.failures} failures in a row ({quote(breaker.reason)}); "
         f"tried again {when(breaker.retry_at)}"
+    )
+
+
+def _mod_log(trouble: str) -> str:
+    return (
+        f"nothing can be shown there: {quote(trouble)}. Let the bot write to the channel "
+        "`MOD_LOG_CHANNEL_ID`; what it had to tell is kept and follows."
     )
 
 

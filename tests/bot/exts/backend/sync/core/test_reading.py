@@ -1,5 +1,6 @@
 """Reading all users, page after page, while the site fails, shrinks its pages or contradicts."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -7,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core import requests
-from bot.exts.backend.sync._core.models import Member
-from bot.exts.backend.sync._core.reading import Cursor, EndlessError, rest_s
+from bot.exts.backend.sync._core.merging import Merge
+from bot.exts.backend.sync._core.models import Member, UserId
+from bot.exts.backend.sync._core.reading import Cursor, EndlessError, Rereading, rest_s
 from bot.exts.backend.sync._core.requests import Request
 from bot.exts.backend.sync._core.wire import Page
 
-from .examples import member
+from .examples import member, user_ids
 
 
 def page(following: int | None, *, rows: int = 0, count: int | None = None) -> Page:
@@ -144,7 +146,7 @@ def test_pages_are_halved_down_to_fifty_rows(size: int, halved: int) -> None:
         (THIRD, Cursor(size=100, by_id=False, offset=100)),
         (
             Cursor(size=50, by_id=True, after=7919, ended=True),
-            Cursor(size=50, by_id=True, after=7919),
+            Cursor(size=50, by_id=True, after=4000),
         ),
         (Cursor(size=100, by_id=False, offset=200, ended=True), replace(THIRD, offset=100)),
         (
@@ -153,9 +155,9 @@ def test_pages_are_halved_down_to_fifty_rows(size: int, halved: int) -> None:
         ),
     ],
 )
-def test_rows_are_read_again_from_a_page_before(cursor: Cursor, before: Cursor) -> None:
-    """By number they may have moved towards the first page; by id they can't."""
-    assert cursor.from_a_page_before() == before
+def test_rows_are_read_again_from_where_they_were_compared(cursor: Cursor, before: Cursor) -> None:
+    """By id behind what was compared, though more was read; by number from a page before."""
+    assert cursor.again_after(UserId(4000)) == before
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,98 @@ def test_every_row_is_read_once(
         cursor = cursor.past(answered)
 
     assert read == ids
+
+
+@given(
+    ids=st.lists(st.integers(1, 200), unique=True, max_size=80).map(sorted),
+    wanted=st.sets(st.integers(1, 200), max_size=20),
+    start=st.integers(0, 10),
+    size=st.sampled_from([1, 2, 7, 100, 400]),
+    by_id=st.booleans(),
+    failures=st.lists(st.booleans(), max_size=20),
+)
+def test_rows_are_read_again_wherever_they_are_by_now(
+    *,
+    ids: list[int],
+    wanted: set[int],
+    start: int,
+    size: int,
+    by_id: bool,
+    failures: list[bool],
+) -> None:
+    """Rows may have gone and pages become smaller since: each that there is is found, by number.
+
+    By id the reading begins before them, as it must.
+    """
+    first = min(wanted, default=1)
+    cursor = Cursor(size=size, by_id=by_id, offset=start * size, after=max(0, first - 1 - start))
+    reading = Rereading.of(user_ids(*wanted), cursor=cursor)
+
+    assert {*wanted} & {*ids} == {*read_again(ids, reading, failures=failures)} & {*wanted}
+
+
+def read_again(
+    ids: list[int], reading: Rereading, *, failures: Iterable[bool] = ()
+) -> Iterator[int]:
+    """Read rows again from a site that has these."""
+    fails = iter(failures)
+    while not reading.ended:
+        if next(fails, False):
+            reading = replace(reading, cursor=reading.cursor.smaller())
+            continue
+        # Past the end a site answers 404, which is read as an empty last page.
+        answered = serve(ids, reading.cursor.request())
+        yield from (row.id for row in answered.rows)
+        if reading.begins_late(answered):
+            reading = reading.from_before()
+        else:
+            reading = reading.past(answered, reading.cursor.past(answered))
+
+
+@given(
+    guild=st.sets(st.integers(1, 40), min_size=10, max_size=30),
+    site=st.sets(st.integers(1, 40), min_size=10, max_size=30),
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    longest=st.integers(1, 9),
+    by_id=st.booleans(),
+)
+def test_what_a_stretch_has_compared_is_read_again(
+    *,
+    guild: set[int],
+    site: set[int],
+    sizes: tuple[int, int],
+    longest: int,
+    by_id: bool,
+) -> None:
+    """Whoever stands between the members: rows of those who left, and rows that it has made.
+
+    A row that was read ahead of what was compared belongs to the next stretch, and was taken for
+    missing by it.
+    """
+    rows_now = set(site)
+    merge = Merge.begin(after=UserId(0), rows_from=UserId(0))
+    cursor = Cursor(size=sizes[1], by_id=by_id)
+    while not merge.ended:
+        began = cursor.again_after(merge.after)
+        compared: set[int] = set()
+        ended = False
+        while not ended and len(compared) < longest:
+            if merge.wants_members:
+                later = sorted(id_ for id_ in guild if id_ > merge.guild.through)
+                merge = merge.with_members(rows(later[: sizes[0]]), ended=not later)
+            while merge.wants_rows:
+                answered = serve(sorted(rows_now), cursor.request())
+                merge = merge.with_rows(answered.rows, ended=answered.next is None)
+                following = cursor.past(answered)
+                assert following is not None
+                cursor = following
+            window, merge = merge.window()
+            compared |= {member.id for member in window.members}
+            ended = merge.ended
+        rows_now |= compared  # who had no row was created
+        reading = Rereading.of(user_ids(*compared), cursor=began)
+
+        assert compared <= {*read_again(sorted(rows_now), reading)}
 
 
 def serve(ids: list[int], request: Request) -> Page:

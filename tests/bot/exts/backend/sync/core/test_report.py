@@ -216,6 +216,18 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
             ),
         ),
         (
+            replace(WRITING, causes=(), chunk_items=0, away="no _list_", paused_by="<@1>"),
+            live(
+                "**Writing users**, at start-up",
+                "`███████████████░░░░░` 75%",
+                "**60,003** of **80,004** changes, 10,000 a second, about 2.0 s left",
+                "**Waiting for Discord:** no \\_list\\_",
+                "**Paused** by <@1>: nothing is written until it is resumed.",
+                tone=Tone.WARNING,
+                buttons=(replace(STEERING[0], action=Action.RESUME), *STEERING[1:]),
+            ),
+        ),
+        (
             replace(TROUBLED, phase=Phase.VERIFYING, causes=(), chunk_items=0, done=80_004),
             live(
                 "**Looking again at what was written**, at start-up",
@@ -238,6 +250,7 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
         "waiting",
         "slow",
         "paused",
+        "waiting for Discord",
         "verifying",
     ],
 )
@@ -403,8 +416,38 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Sync of roles and users failed",
                 "**The guild's members could not be read in full**: no list",
                 "Stopped while reading the guild, after 24 s.",
+                "**You can** see https://discordstatus.com; if all is well there, that the bot is "
+                'in the server and has the "Server Members Intent".',
+                tone=Tone.BAD,
+            ),
+        ),
+        (
+            replace(
+                START,
+                ending=Ending.FAILED,
+                failure=Failure(kind=FailureKind.SOURCE, reason="no list", status=403),
+            ),
+            notice(
+                "Sync of roles and users failed",
+                "**The guild's members could not be read in full** (HTTP 403): no list",
+                "Stopped while reading the guild, after 24 s.",
                 '**You can** see that the bot is in the server and has the "Server Members '
                 'Intent".',
+                tone=Tone.BAD,
+            ),
+        ),
+        (
+            replace(
+                START,
+                ending=Ending.FAILED,
+                failure=Failure(kind=FailureKind.SOURCE, reason="no list", status=500),
+            ),
+            notice(
+                "Sync of roles and users failed",
+                "**The guild's members could not be read in full** (HTTP 500): no list",
+                "Stopped while reading the guild, after 24 s.",
+                "**You can** see https://discordstatus.com: it is Discord that fails, not the bot "
+                "or the site.",
                 tone=Tone.BAD,
             ),
         ),
@@ -430,6 +473,8 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
         "plan of roles",
         "failed writing",
         "failed reading",
+        "failed reading for want of access",
+        "failed reading from an ill Discord",
         "failed without a word",
     ],
 )
@@ -688,6 +733,7 @@ def views(
         tuned=draw(ours),
         paused_by=draw(st.none() | ours),
         slow=draw(st.none() | text),
+        away=draw(st.none() | text),
         parked=tuple(
             ParkedRow(id=UserId(2**63 + number), reason=draw(text))
             for number in range(draw(st.integers(0, 7)))
@@ -803,6 +849,7 @@ def tamed(view: RunView) -> RunView:
         parked=tuple(replace(row, reason="x") for row in view.parked),
         parked_roles=tuple("x" for _ in view.parked_roles),
         slow=None if view.slow is None else "x",
+        away=None if view.away is None else "x",
         failure=None if failure is None else replace(failure, reason="x"),
     )
 

@@ -14,6 +14,7 @@ from tests.bot.exts.backend.sync.orchestration.conftest import (
     Stage,
     failing_writes,
 )
+from tests.fakes.guild import FakeGuild
 from tests.fakes.site import Fate
 
 VERIFIED, FAILED = Ending.VERIFIED, Ending.FAILED
@@ -264,3 +265,109 @@ async def test_alerts_are_told_in_their_order_once_discord_is_back(stage: Stage)
     later = stage.channel.messages[told:]
     assert [BY in message.notice.description for message in later] == [True, True]
     assert process.control.ledger.alerts == {}
+
+
+@pytest.mark.parametrize("offers", [None, {"pages_by_id": True}])
+async def test_rows_of_those_who_left_stand_among_the_others(
+    stage: Stage, offers: dict[str, object] | None
+) -> None:
+    """They are no reason to read too little again: each row is written once, and verified."""
+    stage.guild(*range(10, 210))
+    stage.rows.offers = offers
+    stage.discord.page_items = 30
+    for id_ in (12, 27, 28, 41):
+        stage.discord.leave(id_)
+        stage.rows.users[id_]["in_guild"] = False
+    for id_ in stage.discord.members:
+        stage.rows.users[id_]["roles"] = [1, 5]
+    process = await stage.start(120, sync_page_items=30, sync_max_items=30)
+
+    assert stage.endings() == [VERIFIED]
+    assert stage.in_step()
+    written = [id_ for call in process.site.writes for id_ in call.ids]
+    assert sorted(written) == sorted(stage.discord.members)
+
+
+async def test_what_discord_keeps_a_run_waiting_for_is_shown(stage: Stage) -> None:
+    """Within ten seconds the live message names it, and no longer once it has come."""
+    stage.guild(*range(10, 20), stored=False)
+    process = await stage.start(0)
+    process.site.fate = lambda request: Fate(answers_s=2.0) if request.writes else Fate()
+    await stage.clock.advance(3)
+    process.guild.receive(FakeGuild.hear_outage)
+    await stage.clock.advance(10)
+    during = stage.channel.messages[-1].notice
+    process.guild.receive(FakeGuild.hear_guild)
+    await stage.clock.advance(10)
+    after = stage.channel.messages[-1].notice
+    await stage.clock.advance(120)
+
+    line = "**Waiting for Discord:** Discord says that this server is unavailable"
+    assert (during.title, line in during.description) == ("Syncing roles and users", True)
+    assert (after.title, line in after.description) == ("Syncing roles and users", False)
+    assert stage.endings()[0] is VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("fate", "line"),
+    [
+        (Fate(answers_s=25.0), "no answer yet to GET bot\\/users"),
+        (Fate(commits_s=None, status=503, retry_after="60"), "the site is overloaded"),
+    ],
+)
+async def test_what_the_site_keeps_a_reading_waiting_for_is_shown(
+    stage: Stage, fate: Fate, line: str
+) -> None:
+    """As long as a single request takes, or the site asks to be left alone."""
+    stage.guild(10)
+    process = await stage.start(0)
+    process.site.fate = lambda request: fate if request.path == "bot/users" else Fate()
+    await stage.clock.advance(10)
+
+    live = stage.channel.messages[-1].notice.description
+    assert f"**Waiting for the site:** {line}" in live
+
+
+DAY = 24 * 3600
+
+
+async def test_what_was_lost_without_a_word_is_found_within_a_day(stage: Stage) -> None:
+    """No new session, no drift that the cache could show: all members are read anew."""
+    stage.guild(10, 11, 12)
+    process = await stage.start()
+    behind, stage.discord.connected = stage.discord.connected, []
+    stage.discord.join(13)
+    stage.discord.leave(11)
+    stage.discord.change(12, name="renamed")
+    stage.discord.connected = behind
+    await stage.clock.advance(DAY - 60)
+    before = stage.in_step()
+    await stage.clock.advance(120)
+
+    assert (before, stage.in_step()) == (False, stage.cached)
+    told = stage.channel.titles.count("Member list corrected")
+    assert told == stage.cached
+    assert stage.endings() == [VERIFIED]
+    assert len(process.control.dirty) == 0
+
+
+async def test_members_are_not_read_anew_while_a_sync_is_on(stage: Stage) -> None:
+    """It waits for its end; where Discord gives no answer it is tried again within the hour."""
+    stage.guild(10)
+    process = await stage.start()
+    asked = process.guild.faults.calls
+    await stage.clock.advance(DAY - 60)
+    process.control.want("to be on")
+    process.site.fate = lambda _: Fate(answers_s=25.0)
+    await stage.clock.advance(65)
+    during = asked["guild.read_anew"]
+    process.site.fate = lambda _: Fate()
+    stage.discord.loses_requests = True
+    await stage.clock.advance(300)
+    stage.discord.loses_requests = False
+    after = asked["guild.read_anew"]
+    await stage.clock.advance(3700)
+
+    if stage.cached:
+        assert (during, after, asked["guild.read_anew"]) == (0, 1, 2)
+    assert stage.endings() == [VERIFIED, VERIFIED]

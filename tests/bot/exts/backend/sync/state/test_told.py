@@ -106,6 +106,8 @@ def all_notices(text: str) -> list[Notice]:
         *(draft.notice for draft in all_drafts(text)),
         alert.store_unreachable(text),
         alert.store_back(lasted=timedelta(1)),
+        alert.cache_corrected(1),
+        alert.cache_corrected(1234),
         alert.waiting_for(text),
         alert.waiting_for(None),
         parked_list([record(n, text) for n in range(1, 30)]),
@@ -227,7 +229,12 @@ class TestStatus:
 
     @staticmethod
     def fields(
-        state: State, view: RunView | None = VIEW, *, trouble: str | None = None, figure: int = 0
+        state: State,
+        view: RunView | None = VIEW,
+        *,
+        trouble: str | None = None,
+        mod_log: str | None = None,
+        figure: int = 0,
     ) -> dict[str, str]:
         notice = status(
             state,
@@ -237,6 +244,7 @@ class TestStatus:
             max_items=1000,
             trouble=trouble,
             drift=Drift(at=NOW, rows=figure) if figure else None,
+            mod_log=mod_log,
         )
         shown = {"Users", "Parked: 2 the site does not take", "Departures withheld: 6"}
         return {name: text for name, text in notice.fields if name not in shown}
@@ -256,8 +264,10 @@ class TestStatus:
         """Each line has its reason."""
         state = State(breaker=OPEN, pause=Pause(by="<@1>", at=NOW), memory=CrashMemory(ceiling=250))
 
-        assert self.fields(state, trouble="its lease", figure=1234) == {
+        assert self.fields(state, trouble="its lease", mod_log="404_", figure=1234) == {
             "This bot": "may not write now: its lease",
+            "Mod-log": "nothing can be shown there: 404\\_. Let the bot write to the channel "
+            "`MOD_LOG_CHANNEL_ID`; what it had to tell is kept and follows.",
             "Paused": "by <@1> <t:1610452800:R>",
             "Breaker": "open: 500; the site is tried <t:1610453700:R>",
             "Most rows a request": "250, since a sync was cut off",
