@@ -234,6 +234,7 @@ async def test_a_plan_is_attached_as_a_file(stage: Stage, people: People) -> Non
     assert [plan.private, stage.site.writes()] == [True, []]
 
 
+@pytest.mark.slow
 async def test_history_tells_of_runs_that_have_ended(stage: Stage, people: People) -> None:
     """Those of an earlier process too; of one run all figures, and how long its requests took."""
     async with stage.bot(**QUICK):
@@ -252,6 +253,7 @@ async def test_history_tells_of_runs_that_have_ended(stage: Stage, people: Peopl
     assert [picture[:4] for picture in pictures] == [b"\x89PNG"] * (AVAILABLE)
 
 
+@pytest.mark.slow
 async def test_the_pace_of_a_run_is_set_while_it_is_on(stage: Stage, people: People) -> None:
     """The next chunk obeys, the message says who did it, and a figure out of bounds is refused."""
     stage.database.query("DELETE FROM api_user")

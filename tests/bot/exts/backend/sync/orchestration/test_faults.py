@@ -186,9 +186,9 @@ UNPARSED = TypeError("'NoneType' object is not subscriptable")
 
 
 @pytest.mark.parametrize("when", list(When))
-@pytest.mark.parametrize("times", [1, 50])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.slow), 50])
 @pytest.mark.parametrize("place", ["recent", "post", "replace", "finish"])
-@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("fresh", [True, pytest.param(False, marks=pytest.mark.slow)])
 async def test_mod_log_is_a_side_channel(
     stage: Stage, place: str, times: int, when: When, *, fresh: bool
 ) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.models import UserId
 from bot.exts.backend.sync._core.report import Ending
@@ -66,6 +68,7 @@ async def test_it_makes_no_difference_until_the_site_takes_it(stage: Stage) -> N
     assert stage.in_step()
 
 
+@pytest.mark.unmeasured
 async def test_a_check_for_drift_does_not_repeat_what_is_known(stage: Stage) -> None:
     """Nothing has drifted, and mod-log is not told again every six hours."""
     make(stage)
