@@ -80,6 +80,7 @@ class Sync(commands.Cog):
         )
         self._mod_log = DiscordModLog(
             bot,
+            guild_id=settings.guild_id,
             channel_id=settings.mod_log_channel_id,
             alert_role_id=settings.alert_role_id,
             interval_s=settings.sync_edit_interval_s,

@@ -172,7 +172,10 @@ class ModLog(Protocol):
         ...
 
     async def recent(self, count: int) -> Sequence[Seen] | None:
-        """Return our messages among the latest ones, newest first; None if they can't be read."""
+        """Return our latest messages, newest first, at most so many; None if they can't be read.
+
+        They are looked for as far back as 7 days or 2,000 messages of anybody.
+        """
         ...
 
     @property

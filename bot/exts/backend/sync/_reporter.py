@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
@@ -26,7 +28,7 @@ from ._ports import Seen
 from ._supervision import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from discord.ext import commands
 
@@ -40,9 +42,13 @@ _ROLL_AFTER_S: Final = 55 * 60.0  # messages older than an hour have a low limit
 _RETRY_S: Final = 2.0
 _FIRST_RETRY_S: Final = 0.5
 _MAX_RETRY_S: Final = 60.0
-_SEARCHED: Final = 100
+# How far mod-log is looked back in, past what others say there.
+_LOOK_BACK: Final = timedelta(days=7)
+_MOST_READ: Final = 2000
+_PAGE: Final = 100  # Discord's bound
 _FINISH_S: Final = 30.0
 _MAX_UNSHOWN: Final = 20
+_PASSING: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _UNKNOWN_MESSAGE: Final = 10008  # Discord's code: somebody has deleted it
 # aiohttp's own errors pass through discord.py as they are.
 _TROUBLE: Final = (
@@ -83,7 +89,7 @@ class _Live:
 
 
 class DiscordModLog:
-    """The channel `channel_id`; `interval_s` is the least time between two edits in it.
+    """The channel `channel_id` of a guild; `interval_s` is the least time between two edits in it.
 
     A live message older than `roll_after_s` is followed by a new one.
     """
@@ -92,6 +98,7 @@ class DiscordModLog:
         self,
         bot: commands.Bot,
         *,
+        guild_id: int,
         channel_id: int,
         alert_role_id: int | None,
         interval_s: float,
@@ -101,6 +108,7 @@ class DiscordModLog:
         self.keeper: Keeper | None = None
         self._clock = clock
         self._bot = bot
+        self._guild_id = guild_id
         self._channel_id = channel_id
         self._alert_role_id = alert_role_id
         self._interval_s = interval_s
@@ -116,7 +124,7 @@ class DiscordModLog:
         self._nonce = ""
         self._unusable: str | None = None
         self._failure: str | None = None  # of the latest request, if it failed
-        self._guild_id: int | None = None  # where the channel is, once it was found in the cache
+        self._was_cached = False
         self._faults = Faults()
         self._writing = False
 
@@ -275,7 +283,7 @@ class DiscordModLog:
         self._back_off()
         error = self._failure = shown(str(exc)) or type(exc).__name__
         log.warning("sync.mod_log.failed", channel_id=self._channel_id, error=error)
-        if not isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
+        if not _stays(exc):
             return
         if self._unusable != error:
             self._unusable = error
@@ -298,36 +306,49 @@ class DiscordModLog:
         return True
 
     async def _shows(self, alert_id: str) -> bool:
+        def is_found(seen: list[Seen]) -> bool:
+            return any(alert_id in message.footer for message in seen)
+
         try:
-            seen = await self._read(_SEARCHED)
+            return is_found(await self._read(is_found))
         except discord.Forbidden:
             return False  # it may write but not look back: the nonce has to do
-        return any(alert_id in message.footer for message in seen)
 
     async def recent(self, count: int) -> Sequence[Seen] | None:
-        """Return our messages among the latest, newest first, however long Discord is away."""
+        """Return our latest messages, newest first, however long Discord is away."""
         await self._bot.wait_until_ready()
         wait_s = _RETRY_S
         while True:
             try:
-                return await self._read(count)
+                return (await self._read(lambda seen: len(seen) >= count))[:count]
             except _TROUBLE as exc:
                 self._note(exc)
-                if isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
+                if _stays(exc):
                     return None
             await self._clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_RETRY_S)
 
-    async def _read(self, count: int) -> list[Seen]:
-        """Return our messages among the latest; whatever else there is need not be understood.
+    async def _read(self, is_enough: Callable[[list[Seen]], bool]) -> list[Seen]:
+        """Return our messages, newest first, back to where they are enough, or are too old.
 
-        Read as Discord sends them: discord.py gives none at all where it can't parse one.
+        Whatever else there is need not be understood. They are read as Discord sends them:
+        discord.py gives none at all where it can't parse one.
         """
         await self._channel()
         me = self._bot.user
-        rows: Sequence[object] = await self._bot.http.logs_from(self._channel_id, count)
-        seen = (_seen(row, by="" if me is None else str(me.id)) for row in rows)
-        return [one for one in seen if one is not None]
+        oldest = discord.utils.time_snowflake(self._clock.now() - _LOOK_BACK)
+        seen: list[Seen] = []
+        before: int | None = None
+        for _ in range(_MOST_READ // _PAGE):
+            rows: Sequence[object] = await self._bot.http.logs_from(
+                self._channel_id, _PAGE, before=before
+            )
+            found = (_seen(row, by="" if me is None else str(me.id)) for row in rows)
+            seen += [one for one in found if one is not None and one.id > oldest]
+            before = min(filter(None, map(_id, rows)), default=0)
+            if len(rows) < _PAGE or before <= oldest or is_enough(seen):
+                break
+        return seen
 
     async def replace(self, message_id: int, notice: Notice) -> bool:
         """Let a message say something else for good."""
@@ -370,8 +391,8 @@ class DiscordModLog:
     @property
     def trouble(self) -> str | None:
         """Why nothing can be shown now, as far as is known."""
-        guild = None if self._guild_id is None else self._bot.get_guild(self._guild_id)
-        known = guild is not None and not guild.unavailable
+        guild = self._bot.get_guild(self._guild_id)
+        known = self._was_cached and guild is not None and not guild.unavailable
         if known and self._bot.get_channel(self._channel_id) is None:
             return "the channel was deleted, or the bot may not see it any more"
         return self._failure
@@ -382,10 +403,30 @@ class DiscordModLog:
             channel = await self._bot.fetch_channel(self._channel_id)
         # Threads leave the cache when they are archived, and are still there.
         elif isinstance(channel, discord.abc.GuildChannel):
-            self._guild_id = channel.guild.id
+            self._was_cached = True
         if not isinstance(channel, discord.abc.Messageable):
             raise _UnusableError(f"it is no channel for messages, but a {type(channel).__name__}")
+        guild = getattr(channel, "guild", None)
+        if guild is None or guild.id != self._guild_id:
+            raise _UnusableError(f"it is not a channel of the server {self._guild_id} (GUILD_ID)")
         return channel
+
+
+def _stays(exc: Exception) -> bool:
+    """Say whether only a person can help: what Discord refuses, it refuses again."""
+    if not isinstance(exc, discord.HTTPException):
+        return isinstance(exc, _UnusableError)
+    is_refusal = HTTPStatus.BAD_REQUEST <= exc.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return is_refusal and exc.status not in _PASSING
+
+
+def _id(row: object) -> int:
+    """Return a message's id, or 0 where it has none."""
+    match row:
+        case {"id": str(id_)} if id_.isdecimal():
+            return int(id_)
+        case _:
+            return 0
 
 
 def _seen(row: object, *, by: str) -> Seen | None:

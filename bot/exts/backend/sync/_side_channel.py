@@ -42,7 +42,7 @@ class SideChannel:
         return await self._or_else(False, "post", self._mod_log.post(alert, again=again))  # noqa: FBT003 - what `post` would say
 
     async def recent(self, count: int) -> Sequence[Seen] | None:
-        """Return our messages among the latest ones, newest first; None if they can't be read."""
+        """Return our latest messages, newest first, at most so many; None if they can't be read."""
         return await self._or_else(None, "recent", self._mod_log.recent(count))
 
     @property

@@ -7,22 +7,11 @@ from typing import Any
 import pytest
 import sentry_sdk
 import structlog
-from sentry_sdk.transport import Transport
 
 from bot.exts.backend.sync._errors import LeaseLostError, StoreError
 from bot.exts.backend.sync._supervision import keep_going
+from tests.bot.exts.backend.sync.sentry import Kept
 from tests.fakes.clock import HandClock
-
-
-class Kept(Transport):
-    """Sentry, as a list of what it was told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.events: list[Any] = []
-
-    def capture_envelope(self, envelope: Any) -> None:
-        self.events.append(envelope.get_event())
 
 
 @pytest.fixture
