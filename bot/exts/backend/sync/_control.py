@@ -152,6 +152,7 @@ class Control:
             gate=Gate(self.ledger, store, deadline_s=settings.sync_deadline_s),
             writes=self.writes,
             patience=settings.patience,
+            departures=settings.departures,
         )
         self._parking = Parking(self.ledger, guild, clock)
         self._live = LiveUpdates(

@@ -325,6 +325,15 @@ class Ledger:
         await self._keep_list(decided, alert.decided(decided))
         log.info("sync.list.decided", list=list_.digest, decision=decision.value, by=by)
 
+    async def begin_list(self, list_: WithheldList) -> None:
+        """Note that an approved list is being written, and can't be decided about any more."""
+        if list_.begun:
+            return
+        begun = replace(list_, begun=True)
+        changes = {f"{_WITHHELD}{list_.what.value}": _json(withheld.to_json(begun))}
+        await self._move(lambda _: (self.state, ()), changes)
+        self.withheld[list_.what] = begun
+
     async def _keep_list(self, list_: WithheldList, draft: Draft) -> None:
         # Each list is news, whatever was told of the one before it.
         await self._move(

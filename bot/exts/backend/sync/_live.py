@@ -18,7 +18,7 @@ from ._core import run
 from ._core.models import ALL_FIELDS, Field
 from ._core.pace import Pace
 from ._core.patience import Failure, FailureKind
-from ._core.plan import Group, Kind, departures_need_approval
+from ._core.plan import Group, Kind
 from ._core.waiting import Waiting
 from ._errors import RunStoppedError
 from ._runner import Runner
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ._runner import Parts
 
 log = structlog.get_logger(__name__)
+
+_MAX_UNKNOWN: Final = 500
 
 RUN_ABOVE: Final = 1000  # ids in one drain: more are a run, with an attempt and a live message
 _PAUSE_S: Final = 0.27  # from one write to the next: fewer than four a second
@@ -292,7 +294,7 @@ async def look_after(ids: Collection[UserId], *, kind: Kind, guild: Guild, dirty
     unknown = dirty.waiting.unknown(ids, kind=kind, present=present)
     if not unknown:
         return
-    if departures_need_approval(len(unknown), 0):
+    if len(unknown) > _MAX_UNKNOWN:
         log.warning("sync.members.unknown", ids=len(unknown))
         dirty.overflow()
         return

@@ -388,6 +388,16 @@ class DiscordModLog:
         self._went_well()
         return message
 
+    async def say(self, text: str, saying: dict[str, Any]) -> discord.Message | None:
+        """Post an answer that is not for another channel; None if Discord does not take it."""
+        try:
+            channel = await self._channel()
+            message: discord.Message = await channel.send(text, **saying)
+        except _TROUBLE as exc:
+            self._note(exc)
+            return None
+        return message
+
     @property
     def trouble(self) -> str | None:
         """Why nothing can be shown now, as far as is known."""

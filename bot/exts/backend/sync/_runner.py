@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from ._core.models import Role, RoleId, UserId
     from ._core.outcome import Answer, NoAnswer
+    from ._core.plan import DepartureLimits
     from ._core.requests import Request
     from ._gate import Gate
     from ._ledger import Ledger
@@ -76,6 +77,7 @@ class Parts:
     gate: Gate
     writes: Writes
     patience: PatienceLimits
+    departures: DepartureLimits
 
 
 class Runner:

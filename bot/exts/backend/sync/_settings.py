@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ._core.breaker import BreakerLimits
 from ._core.pace import PaceLimits
 from ._core.patience import PatienceLimits
+from ._core.plan import DepartureLimits
 from ._core.redaction import Redaction
 from ._core.state import StateLimits
 from ._errors import SettingsError
@@ -72,6 +73,8 @@ class SyncSettings(BaseSettings):
     sync_parked_min: Annotated[int, Field(ge=0)] = 20
     sync_parked_part: Annotated[float, Field(ge=0, le=1)] = 0.1
     sync_doubtful_recheck_s: _Seconds = 120
+    sync_departures_min: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    sync_departures_part: Annotated[float, Field(ge=0, le=1)] = 0.05
 
     sync_max_waiting: Annotated[int, Field(gt=0)] = 100_000
     sync_drift_every_s: Annotated[float, Field(ge=0)] = 6 * 3600
@@ -144,6 +147,10 @@ class SyncSettings(BaseSettings):
             parked_min=self.sync_parked_min,
             parked_part=self.sync_parked_part,
         )
+
+    @property
+    def departures(self) -> DepartureLimits:
+        return DepartureLimits(minimum=self.sync_departures_min, part=self.sync_departures_part)
 
     @property
     def state(self) -> StateLimits:

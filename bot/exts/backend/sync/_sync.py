@@ -115,7 +115,9 @@ class FullSync:
         self._known_parked = parking.known
         self._page_items = page_items
         self.dry = dry
-        self.withholding = Withholding(parts.ledger, run_id, clock=parts.clock, dry=dry)
+        self.withholding = Withholding(
+            parts.ledger, run_id, clock=parts.clock, limits=parts.departures, dry=dry
+        )
         self._plan_file = PlanFile() if dry else None
         self._offers = Capabilities()
         self._announced: int | None = None
@@ -423,7 +425,7 @@ class FullSync:
         if not self.dry:
             # Here after all, though the cache did not have them when they were compared.
             self._dirty.mark({UserId(id_) for id_ in believed.ids} - gone)
-        self._show_approved(self.withholding.carry_out(believed, gone))
+        self._show_approved(await self.withholding.carry_out(believed, gone))
         planner.add_departures(sorted(gone))
 
     async def _gate_roles(self, diff: RoleDiff, site_roles: Sequence[Role]) -> RoleDiff:
@@ -435,7 +437,7 @@ class FullSync:
             names={role.id: role.name for role in site_roles},
         )
         self._show(withheld_roles=believed.withheld, withheld_roles_reason=believed.reason)
-        self._show_approved(self.withholding.carry_out(believed, believed.ids))
+        self._show_approved(await self.withholding.carry_out(believed, believed.ids))
         return replace(diff, delete=tuple(RoleId(id_) for id_ in believed.ids))
 
     def _show_approved(self, line: str | None) -> None:

@@ -426,6 +426,8 @@ def decided(list_: WithheldList) -> Draft:
         if approved
         else f"if as many are still missing {when(list_.until)}, you are asked again."
     )
+    opposite = "reject" if approved else "approve"
+    following += f" Until then `!sync {opposite} {list_.digest}` takes it back."
     word = list_.decision.value
     return Draft(
         topic=topic_of(list_.what),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .diff import differing_fields
 from .models import ALL_FIELDS, Field
@@ -214,9 +214,28 @@ def _but(ids: Iterable[UserId], without: AbstractSet[UserId]) -> tuple[UserId, .
     return tuple(id_ for id_ in ids if id_ not in without)
 
 
-def departures_need_approval(departures: int, in_guild_rows: int) -> bool:
-    """Say whether so many departures found by comparison must wait for a moderator."""
-    return departures > max(500, in_guild_rows // 20)
+_SMALL_MIN: Final = 10
+_SMALL_PART: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepartureLimits:
+    """How many departures found by comparison are believed: `minimum`, or that part of the rows.
+
+    A guild of fewer than `minimum` rows could lose all of them so: there it is a fifth, or ten.
+    """
+
+    minimum: int = 500
+    part: float = 0.05
+
+    def need_approval(self, departures: int, in_guild_rows: int) -> bool:
+        """Say whether so many must wait for a moderator; leaves that were seen are not among them.
+
+        `in_guild_rows` is how many rows the site has in the guild.
+        """
+        if in_guild_rows < self.minimum:
+            return departures > min(self.minimum, max(_SMALL_MIN, int(in_guild_rows * _SMALL_PART)))
+        return departures > max(self.minimum, int(in_guild_rows * self.part))
 
 
 def role_deletions_need_approval(deletions: int, site_roles: int) -> bool:

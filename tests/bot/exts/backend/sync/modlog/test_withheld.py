@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core import withheld as w
+from bot.exts.backend.sync._core.plan import DepartureLimits
 from bot.exts.backend.sync._core.report import carried_out, withheld_because
 from bot.exts.backend.sync._core.withheld import Decision, What, WithheldList
 from tests.bot.exts.backend.sync.core.examples import NOW
@@ -74,7 +75,7 @@ def test_the_digest_tells_lists_apart(ids: frozenset[int], others: frozenset[int
 )
 def test_what_is_too_many(what: What, count: int, total: int, *, too_many: bool) -> None:
     """More than 500 and 5 % of the members, or than 5 and 20 % of the roles."""
-    assert w.too_many(what, count, total) is too_many
+    assert w.too_many(what, count, total, limits=DepartureLimits()) is too_many
 
 
 @pytest.mark.parametrize(
