@@ -19,7 +19,7 @@ from discord.ext import commands
 from ._clock import wait_first
 from ._core import usage
 from ._core.wire import shown
-from ._message import mentions, prefix_of, to_embed, to_file, to_view
+from ._message import mentions, named, prefix_of, to_embed, to_file, to_view
 from ._orders import Reply, said
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ _Context = commands.Context[Any]
 
 _DEFER_AFTER_S: Final = 1.0  # of the three that Discord gives
 _TOKEN_S: Final = 14 * 60.0  # of the fifteen minutes
-_REFUSALS: Final = 5
+_REFUSALS: Final = 40
+_PRIVATE_REFUSALS: Final = 15
 _REFUSALS_PER_S: Final = 10.0
 _DUE: Final = {
     "force": "`force`, or left out",
@@ -147,12 +148,16 @@ class Answers:
         age = self._clock.now() - interaction.created_at
         return age.total_seconds() < _TOKEN_S
 
-    def may_refuse(self, person_id: int) -> bool:
-        """Say whether to answer somebody who may not: few do in any time, and one once in it."""
+    def may_refuse(self, person_id: int, *, private: bool) -> bool:
+        """Say whether to answer somebody who may not use this, so that nobody fills a channel.
+
+        Whoever asks in private sees it alone, and sees an error of Discord's where no answer comes.
+        """
         now = self._clock.monotonic()
         while self._refused and now - self._refused[0][0] >= _REFUSALS_PER_S:
             self._refused.popleft()
-        if len(self._refused) == _REFUSALS or any(id_ == person_id for _, id_ in self._refused):
+        theirs = sum(id_ == person_id for _, id_ in self._refused)
+        if len(self._refused) == _REFUSALS or theirs >= (_PRIVATE_REFUSALS if private else 1):
             return False
         self._refused.append((now, person_id))
         return True
@@ -165,7 +170,7 @@ class Answers:
             case StandbyError():
                 return
             case NotAllowedError() | commands.NoPrivateMessage():
-                if not self.may_refuse(ctx.author.id):
+                if not self.may_refuse(ctx.author.id, private=ctx.interaction is not None):
                     return
                 text = str(error) if isinstance(error, NotAllowedError) else _ELSEWHERE
             case commands.UserInputError():
@@ -178,8 +183,9 @@ class Answers:
                 text = _about_input(ctx, commands.BadArgument())
             case _:
                 text = self.fault(_cause(error), name=_name(ctx), person_id=ctx.author.id)
+        text = named(text, prefix=prefix_of(self._bot))
         try:
-            await self.give(ctx, said(text))
+            await ctx.send(text, ephemeral=True, allowed_mentions=mentions())
         except (discord.HTTPException, OSError) as exc:
             log.warning("sync.command.unanswered", command=_name(ctx), error=shown(str(exc)))
 

@@ -259,7 +259,7 @@ class Sync(commands.Cog):
         person = interaction.user
         refusal = self._refusal(interaction.guild_id, person, interaction)
         if refusal is not None:
-            if not self._answers.may_refuse(person.id):
+            if not self._answers.may_refuse(person.id, private=True):
                 return
             await interaction.response.send_message(
                 refusal, ephemeral=True, allowed_mentions=mentions()

@@ -115,14 +115,18 @@ def test_what_may_be_written(list_: WithheldList | None, after: timedelta, ids: 
     assert w.approved(list_, now=NOW + after) == ids
 
 
-def test_only_a_list_that_waits_can_be_decided_about() -> None:
-    """Who comes second changes nothing, whatever they want."""
+def test_a_decision_can_be_changed_until_it_is_being_written() -> None:
+    """By whoever comes second, then it is theirs; the same decision again changes nothing."""
     assert [APPROVED.decision, APPROVED.by, APPROVED.decided_at] == [
         Decision.APPROVED,
         "<@1>",
         NOW + DAY / 2,
     ]
-    assert w.decided(APPROVED, Decision.REJECTED, by="<@2>", now=NOW + DAY) == APPROVED
+    again = w.decided(APPROVED, Decision.REJECTED, by="<@2>", now=NOW + DAY)
+    assert (again.decision, again.by, again.decided_at) == (Decision.REJECTED, "<@2>", NOW + DAY)
+    begun = replace(APPROVED, begun=True)
+    assert w.decided(begun, Decision.REJECTED, by="<@2>", now=NOW + DAY) == begun
+    assert w.decided(APPROVED, Decision.APPROVED, by="<@2>", now=NOW + DAY) == APPROVED
 
 
 @pytest.mark.parametrize("list_", [ASKED, APPROVED, REJECTED])
