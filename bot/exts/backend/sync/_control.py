@@ -523,13 +523,16 @@ class Control:
         self._parts.telemetry.leads(leading=leading)
 
     async def _take_turn(self) -> None:
-        said = False
+        noted, said, since_s = False, False, self.clock.monotonic()
         while not await self._store.acquire():
             self.is_standby = True
             self.trouble = f"{self._store.holder() or 'another process'} syncs this server"
-            if not said:
-                said = True
+            if not noted:
+                noted = True
                 log.info("sync.lease.waiting", holder=self._store.holder())
+            # A lease that nobody renews is that of a process that is gone, and no rival's.
+            if not said and self.clock.monotonic() - since_s >= self._settings.sync_lease_s:
+                said = True
                 self._spool.say(alert.waiting_for(self._store.holder()))
             self._store_answers()
             await self.clock.sleep(_POLL_S)

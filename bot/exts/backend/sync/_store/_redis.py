@@ -20,7 +20,6 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
 
     from .._ports import Clock, Json, Unreadable
+    from ._place import Place
 
 FORMAT: Final = 1
 _TIMEOUT_S: Final = 2.0
@@ -49,6 +49,7 @@ _DURABLE: Final = {
 }
 
 # ARGV begins with our format and our holder's text; the answer is a pair of a word and a detail.
+# ARGV[4] of an acquisition is the text of a holder that is known to be gone, or empty.
 _CHECK_FORMAT: Final = """
 local format = tonumber(redis.call('HGET', KEYS[1], 'format') or 0) or 0
 if format > tonumber(ARGV[1]) then return {'newer', tostring(format)} end
@@ -57,7 +58,7 @@ _ACQUIRE: Final = (
     _CHECK_FORMAT
     + """
 local holder = redis.call('GET', KEYS[2])
-if holder and holder ~= ARGV[2] then return {'refused', holder} end
+if holder and holder ~= ARGV[2] and holder ~= ARGV[4] then return {'refused', holder} end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if redis.call('HGET', KEYS[1], 'holder') ~= ARGV[2] then
     local fence = redis.call('HGET', KEYS[1], 'fence')
@@ -101,7 +102,9 @@ return {'done', ''}
 class RedisStore:
     """A `Store` on a server, which every call asks for at most a few seconds."""
 
-    def __init__(self, url: str, *, guild_id: int, lease_s: float, clock: Clock) -> None:
+    def __init__(
+        self, url: str, *, guild_id: int, lease_s: float, clock: Clock, place: Place
+    ) -> None:
         """Read the URL; raises ValueError or TypeError if it is malformed."""
         parts = urlsplit(url)
         self.where = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -112,7 +115,8 @@ class RedisStore:
         self._keys = (self._hash, f"{self._hash}:lease")
         self._lease_s = lease_s
         self._clock = clock
-        self._me = f"{uuid4().hex} {socket.gethostname()}, process {os.getpid()}"
+        self._place = place
+        self._me = f"{place.token} {socket.gethostname()}, process {os.getpid()}"
         self._asked = False
         self._fence: str | None = None
         self._held_until_s = 0.0
@@ -199,7 +203,11 @@ class RedisStore:
         """Take the lease for its full length unless another has it."""
         self._asked = True
         asked_s = self._clock.monotonic()
-        word, detail = await self._do(self._acquire, int(self._lease_s * 1000))
+        lease_ms = int(self._lease_s * 1000)
+        word, detail = await self._do(self._acquire, lease_ms, "")
+        if word == "refused" and self._place.is_gone(detail.partition(" ")[0]):
+            # It was killed in this very place: nobody else can be meant, and it won't come back.
+            word, detail = await self._do(self._acquire, lease_ms, detail)
         if word == "refused":
             self._fence, self._held_until_s = None, 0.0
             self._holder = _values.printable(detail.partition(" ")[2])
