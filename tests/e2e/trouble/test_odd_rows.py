@@ -124,7 +124,8 @@ async def test_a_name_in_mod_log_neither_pings_nor_formats(stage: Stage) -> None
         end = await stage.run_end()
 
     assert end["description"].partition("\n")[0] == (
-        "5 of 5 changes: role *\\@\u200beveryone \\*\\*x\\*\\* \\<\\@\u200b&1\\> \\`y\\`* removed."
+        "**5** changes written. "
+        "Cause: role *\\@\u200beveryone \\*\\*x\\*\\* \\<\\@\u200b&1\\> \\`y\\`* removed."
     )
     said = [
         (body["content"], body["mention_everyone"], body["mentions"], body["mention_roles"])

@@ -87,7 +87,9 @@ async def test_both_sides_are_brought_in_step(stage: Stage, site: Any) -> None:
     due = await stage.rows_due()
     assert stage.database.stored() == due | {i: [*row[:4], False] for i, row in gone.items()}
     assert fields(end)["Users"] == "700 created, 200 updated, 2 left"
-    assert end["description"].splitlines()[0] == "700 of 902 changes: joined."
+    assert (
+        end["description"].splitlines()[0] == "**902** changes written. Main cause: joined (700)."
+    )
 
 
 async def test_only_the_pages_of_what_was_written_are_looked_at_again(stage: Stage) -> None:

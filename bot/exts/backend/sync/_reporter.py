@@ -268,7 +268,7 @@ class DiscordModLog:
                 view.run_id,
                 channel_id=self._channel_id,
                 message_id=live.message.id,
-                done=view.done,
+                done=min(view.done, view.tally.total),  # not what was parked
                 planned=view.planned,
             )
         except StoreError as exc:

@@ -260,7 +260,9 @@ class FullSync:
             role_diff = await self._gate_roles(role_diff, site_roles)
         # What the site has refused before is tried again, and is no news if it is refused again.
         known = self._parts.writes.lacking.intersection(role_diff.create)
-        self._show(roles=RoleTally(planned=role_diff.total - len(known)))
+        self._show(
+            roles=RoleTally(planned=role_diff.total - len(known)), roles_read=len(site_roles)
+        )
         names = {role.id: role.name for role in site_roles}
         names |= {id_: role.name for id_, role in self._guild.roles().items()}
         await self._carry_out(role_diff, names, proof)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from . import buttons
 from .breaker import BreakerState
 from .patience import FailureKind
-from .report import YOU_CAN, Notice, Tone, code, fit, quote, span, when
+from .report import YOU_CAN, Notice, Tone, code, fit, quote, reached, span, when
 from .stored import Stored
 from .withheld import Decision, What
 
@@ -252,9 +252,7 @@ def reset(event: Reset) -> Draft:
 
 def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
     """Say that a run was cut off, and when the next one comes."""
-    at = "before its first change"
-    if attempt.planned:
-        at = f"at **{attempt.done:,}** of **{attempt.planned:,}** changes"
+    at = reached(attempt)
     following = "**Next:** it is tried again"
     following += f" {when(retry_at)}." if retry_at is not None else " now."
     return Draft(

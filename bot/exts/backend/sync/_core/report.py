@@ -171,6 +171,7 @@ class RunView:
     now: datetime
     members: int = 0
     rows_read: int = 0
+    roles_read: int = 0
     compared: int | None = None
     planned: int = 0
     done: int = 0
@@ -269,12 +270,10 @@ def _summary(view: RunView) -> Notice:
         lines.append(f"Stopped at **{view.done:,}** of **{view.planned:,}** changes.")
     elif not view.planned and not view.roles.total:
         left = view.withheld + view.withheld_roles
-        agreeing = max(0, view.rows_read - view.withheld)
         nothing = "Nothing else to change" if left else "Nothing to change"
-        lines.append(f"{nothing}: {agreeing:,} rows agree with the guild.")
-    if view.planned and view.causes and not cancelled:
-        cause = view.causes[0]
-        lines.append(f"{cause.count:,} of {view.planned:,} changes: {_cause(cause, view)}.")
+        lines.append(f"{nothing}: {_agreeing(view)} agree with the guild.")
+    if view.planned and not cancelled:
+        lines.append(_written(view))
     if not cancelled:
         lines.append(f"**Verified** in {duration(view)}.")
     if view.next_step:
@@ -291,6 +290,27 @@ def _summary(view: RunView) -> Notice:
             buttons=_of_ended(view),
         )
     )
+
+
+def _agreeing(view: RunView) -> str:
+    """Say how many rows, or where no users were compared how many roles."""
+    if view.rows_read or not view.roles_read:
+        return f"{max(0, view.rows_read - view.withheld):,} rows"
+    roles = max(0, view.roles_read - view.withheld_roles)
+    return f"{roles:,} role{'' if roles == 1 else 's'}"
+
+
+def _written(view: RunView) -> str:
+    """Say how many changes were written, and what caused most of them."""
+    written = min(view.planned, view.tally.total)
+    part = "" if written == view.planned else f" of **{view.planned:,}**"
+    line = f"**{written:,}**{part} change{'' if view.planned == 1 else 's'} written."
+    if not view.causes:
+        return line
+    cause = view.causes[0]
+    if cause.count == view.planned:
+        return f"{line} Cause: {_cause(cause, view)}."
+    return f"{line} Main cause: {_cause(cause, view)} ({cause.count:,})."
 
 
 def _planned(view: RunView) -> Notice:
@@ -359,10 +379,8 @@ def ended_late(*, what: str, run_id: str, attempt: Attempt | None, past: PastRun
             lines.append(f"**{done:,}** of **{past.planned:,}** changes were written.")
     else:
         ending = Ending.INTERRUPTED.value
-        at = ""
-        if attempt is not None and attempt.planned:
-            at = f" at **{attempt.done:,}** of **{attempt.planned:,}** changes"
-        lines = [f"Interrupted{at}: the bot ended in the middle of it."]
+        at = "" if attempt is None else reached(attempt)
+        lines = [f"Interrupted{at and f' {at}'}: the bot ended in the middle of it."]
         lines.append("What was written stays; the next sync finds the rest.")
     return fit(
         Notice(
@@ -372,6 +390,13 @@ def ended_late(*, what: str, run_id: str, attempt: Attempt | None, past: PastRun
             footer=f"run {run_id}",
         )
     )
+
+
+def reached(attempt: Attempt) -> str:
+    """Say how far a run that was cut off had come: what is kept is seconds old, so at least."""
+    if attempt.planned:
+        return f"after at least **{attempt.done:,}** of **{attempt.planned:,}** changes"
+    return "before it was noted how much it had written"
 
 
 def wants_link(title: str, description: str) -> bool:

@@ -266,7 +266,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             replace(ENDED, ending=Ending.VERIFIED),
             notice(
                 "Sync of roles and users finished",
-                "79,812 of 80,004 changes: role *Developers* removed.",
+                "**80,004** changes written. Main cause: role *Developers* removed (79,812).",
                 "**Verified** in 24 s.",
                 tone=Tone.GOOD,
                 fields=(*TOTALS, ("Causes", CAUSES)),
@@ -279,6 +279,32 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Nothing to change: 80,000 rows agree with the guild.",
                 "**Verified** in 24 s.",
                 tone=Tone.GOOD,
+            ),
+        ),
+        (
+            replace(START, what="roles", ending=Ending.VERIFIED, roles_read=7),
+            notice(
+                "Sync of roles finished",
+                "Nothing to change: 7 roles agree with the guild.",
+                "**Verified** in 24 s.",
+                tone=Tone.GOOD,
+            ),
+        ),
+        (
+            replace(
+                START,
+                ending=Ending.VERIFIED,
+                planned=1,
+                done=1,
+                tally=Tally(updated=1),
+                causes=(replace(RENAMED, count=1),),
+            ),
+            notice(
+                "Sync of roles and users finished",
+                "**1** change written. Cause: renamed.",
+                "**Verified** in 24 s.",
+                tone=Tone.GOOD,
+                fields=(("Users", "0 created, 1 updated, 0 left"), ("Causes", "1: renamed")),
             ),
         ),
         (
@@ -304,7 +330,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             replace(TROUBLED, ending=Ending.VERIFIED, causes=(RENAMED,), next_step="More later."),
             notice(
                 "Sync of roles and users finished",
-                "192 of 80,004 changes: renamed.",
+                "**0** of **80,004** changes written. Main cause: renamed (192).",
                 "**Verified** in 24 s.",
                 "More later.",
                 tone=Tone.WARNING,
@@ -611,7 +637,8 @@ def test_a_cause_in_words(cause: Cause, names: tuple[tuple[int, str], ...], told
     """Roles by the name that people know, or by id where there is none that shows."""
     view = replace(ENDED, ending=Ending.VERIFIED, causes=(cause,), role_names=names)
 
-    assert render(view).description.splitlines()[0] == f"{cause.count:,} of 80,004 changes: {told}."
+    due = f"**80,004** changes written. Main cause: {told} ({cause.count:,})."
+    assert render(view).description.splitlines()[0] == due
 
 
 @pytest.mark.parametrize("others", [0, 4])

@@ -160,7 +160,7 @@ def test_an_open_attempt_at_the_start_was_interrupted() -> None:
         CrashMemory(ceiling=400),
     ]
     assert notice.title == "Sync was interrupted"
-    assert "at **10** of **80** changes" in notice.description
+    assert "after at least **10** of **80** changes" in notice.description
     assert notice.footer == "run r1"
 
 

@@ -204,14 +204,15 @@ class TestTheMessageThatAKillLeftOpen:
     def test_of_a_known_attempt(self) -> None:
         """How far it was known to be."""
         assert self.text(ATTEMPT) == (
-            "Sync of users interrupted | Interrupted at **1** of **2** changes: the bot ended in "
-            "the middle of it.\nWhat was written stays; the next sync finds the rest. | run r1"
+            "Sync of users interrupted | Interrupted after at least **1** of **2** changes: "
+            "the bot ended in the middle of it.\nWhat was written stays; the next sync finds the rest. | run r1"
         )
 
     def test_of_an_unknown_one(self) -> None:
         """No figures are made up."""
         assert "| Interrupted: the bot ended" in self.text(None)
-        assert "| Interrupted: the bot ended" in self.text(replace(ATTEMPT, planned=0))
+        unknown = "| Interrupted before it was noted how much it had written: the bot ended"
+        assert unknown in self.text(replace(ATTEMPT, planned=0))
 
     def test_of_one_that_had_ended(self) -> None:
         """Only its last message was missing."""
