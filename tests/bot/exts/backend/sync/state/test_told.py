@@ -205,7 +205,8 @@ class TestTheMessageThatAKillLeftOpen:
         """How far it was known to be."""
         assert self.text(ATTEMPT) == (
             "Sync of users interrupted | Interrupted after at least **1** of **2** changes: "
-            "the bot ended in the middle of it.\nWhat was written stays; the next sync finds the rest. | run r1"
+            "the bot ended in the middle of it.\n"
+            "What was written stays; the next sync finds the rest. | run r1"
         )
 
     def test_of_an_unknown_one(self) -> None:
