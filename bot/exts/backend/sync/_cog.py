@@ -17,9 +17,9 @@ from ._answers import Answers, NotAllowedError, StandbyError
 from ._buttons import hearing
 from ._clock import SystemClock
 from ._control import Control
-from ._core.alert import LIVE
+from ._core.marks import Mark, mark_of
 from ._core.models import RoleId, UserId
-from ._core.report import MAX_DESCRIPTION, pressed_by
+from ._core.report import MAX_DESCRIPTION, Notice, Tone, pressed_by
 from ._core.wire import shown
 from ._core.withheld import Decision
 from ._message import mentions, prefix_of, to_embed
@@ -305,7 +305,15 @@ class Sync(commands.Cog):
         """
         message = interaction.message
         embed = message.embeds[0] if message is not None and message.embeds else None
-        if embed is None or (embed.title or "").startswith(LIVE):
+        if embed is None:
+            return
+        shown_now = Notice(
+            title=embed.title or "",
+            description="",
+            tone=Tone.RUNNING,
+            footer=embed.footer.text or "",
+        )
+        if mark_of(shown_now) is Mark.LIVE:
             return
         line = pressed_by(f"<@{interaction.user.id}>", button, reply.notice.description)
         embed.description = f"{embed.description}\n{line}"[:MAX_DESCRIPTION]

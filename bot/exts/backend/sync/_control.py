@@ -23,6 +23,7 @@ from ._core.alert import Draft, Topic
 from ._core.attempt import Attempt, ending_of_stop
 from ._core.breaker import AttemptEnding, BreakerState, Probe, Start, Withheld, permit
 from ._core.history import past_run
+from ._core.marks import Mark, holding, mark_of, run_of
 from ._core.patience import Failure, FailureKind
 from ._core.report import (
     Ending,
@@ -32,7 +33,6 @@ from ._core.report import (
     failure_alert,
     followed,
     quote,
-    wants_link,
     when,
 )
 from ._core.schedule import next_start
@@ -79,7 +79,8 @@ _LOOK_BACK: Final = 50
 _HAND_OVER_S: Final = 1.0
 _SOURCE_RETRY: Final = timedelta(minutes=1)
 _AFTER_CANCEL: Final = timedelta(minutes=1)
-_LOST: Final = "it is empty, but this channel shows an unfinished sync or an open breaker"
+_LOST: Final = "it is empty, but this channel shows what it would have to know"
+_SOMEBODY: Final = "somebody (as this channel shows)"
 _KEEPS_FAILING: Final = "because live changes kept failing"
 
 
@@ -577,7 +578,14 @@ class Control:
         if not self.ledger.is_trusted:
             seen = await self._mod_log.recent(_LOOK_BACK)
             self._unsure = seen is None or len(seen) > 0
-            if alert.tells_of_a_lost_store(message.title for message in seen or ()):
+            held = holding(seen or ())
+            # What a person has ordered, only a person takes back. This comes first: if we are
+            # killed in between, the next start looks again.
+            if Mark.PAUSED in held:
+                await self.ledger.pause(_SOMEBODY)
+            if Mark.BREAKER_HELD in held:
+                await self.ledger.open_breaker(_SOMEBODY, "")
+            if held:
                 await self.ledger.lose(_LOST)
             else:
                 await self.ledger.trust()
@@ -694,16 +702,18 @@ class Control:
         past = {run.run_id: run for run in self.ledger.past_runs()}
         unlinked: dict[int, Notice] = {}
         for message in seen or ():
-            run_id = message.footer.partition("run ")[2].partition(" ")[0]
+            run_id, mark = run_of(message.footer), mark_of(message)
             here = self._sync is not None and self._sync.view.run_id == run_id
-            if message.title.startswith(alert.LIVE) and not here:
+            if mark is Mark.LIVE and not here:
                 attempt = died if died is not None and died.run_id == run_id else None
+                known = attempt or past.get(run_id)
                 notice = ended_late(
-                    what=message.title.removeprefix(alert.LIVE),
+                    what=message.title.partition(" ")[2] if known is None else known.what,
                     run_id=run_id,
                     attempt=attempt,
                     past=past.get(run_id),
                 )
+                mark = mark_of(notice)
                 await self._mod_log.replace(message.id, notice)
             else:
                 notice = Notice(
@@ -712,7 +722,7 @@ class Control:
                     tone=Tone.WARNING,
                     footer=message.footer,
                 )
-            if wants_link(notice.title, notice.description):
+            if mark is Mark.INTERRUPTED:
                 unlinked[message.id] = notice
         await self._link(unlinked)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import buttons
 from .buttons import MAX_BUTTONS, Button
+from .marks import Mark, footer, without_mark
 from .patience import FailureKind
 from .plan import Reason
 from .run import Tally
@@ -248,7 +249,7 @@ def _live(view: RunView) -> Notice:
             description="\n".join(lines),
             tone=Tone.WARNING if _is_held_up(view) else Tone.RUNNING,
             fields=tuple(fields),
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id, mark=Mark.LIVE),
             buttons=buttons.of_run(view.run_id, paused=view.paused_by is not None),
         )
     )
@@ -286,7 +287,7 @@ def _summary(view: RunView) -> Notice:
             description="\n".join(lines),
             tone=Tone.GOOD if clean and not view.withheld_roles else Tone.WARNING,
             fields=(*_totals(view), *_all_causes(view), *_trouble(view)),
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id),
             buttons=_of_ended(view),
         )
     )
@@ -329,7 +330,7 @@ def _planned(view: RunView) -> Notice:
             description="\n".join(lines),
             tone=Tone.RUNNING,
             fields=tuple(fields),
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id),
         )
     )
 
@@ -360,7 +361,7 @@ def _failed(view: RunView) -> Notice:
             description="\n".join(lines),
             tone=Tone.BAD,
             fields=(*_totals(view), *_all_causes(view), *_trouble(view)),
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id),
             buttons=_of_ended(view),
         )
     )
@@ -387,7 +388,7 @@ def ended_late(*, what: str, run_id: str, attempt: Attempt | None, past: PastRun
             title=f"Sync of {what} {ending}",
             description="\n".join(lines),
             tone=Tone.WARNING,
-            footer=f"run {run_id}",
+            footer=footer(run_id=run_id, mark=Mark.INTERRUPTED if past is None else None),
         )
     )
 
@@ -399,16 +400,11 @@ def reached(attempt: Attempt) -> str:
     return "before it was noted how much it had written"
 
 
-def wants_link(title: str, description: str) -> bool:
-    """Say whether a message is the end of an interrupted run that no run is known to follow."""
-    interrupted = title.startswith("Sync of ") and title.endswith(f" {Ending.INTERRUPTED.value}")
-    return interrupted and _FOLLOWED not in description
-
-
 def followed(notice: Notice, *, run_id: str, url: str) -> Notice:
     """Return the end of an interrupted run with a link to the run that followed it."""
     line = f"{_FOLLOWED} `{run_id}`: {url}"
-    return fit(replace(notice, description=f"{notice.description}\n{line}"))
+    text = f"{notice.description}\n{line}"
+    return fit(replace(notice, description=text, footer=without_mark(notice.footer)))
 
 
 def rolled(view: RunView, *, url: str) -> Notice:
@@ -418,7 +414,7 @@ def rolled(view: RunView, *, url: str) -> Notice:
             title=f"Sync of {view.what} goes on below",
             description=f"A newer message shows this run: {url}",
             tone=Tone.RUNNING,
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id),
         )
     )
 
@@ -594,10 +590,6 @@ def span(time: timedelta) -> str:
     if seconds < 6000:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h"
-
-
-def _footer(view: RunView) -> str:
-    return f"run {view.run_id}"
 
 
 def _capital(text: str) -> str:

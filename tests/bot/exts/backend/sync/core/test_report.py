@@ -118,7 +118,8 @@ def notice(title: str, *lines: str, tone: Tone, **more: Any) -> Notice:
 def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
     """Return the message of a run that is on."""
     more = {"buttons": STEERING} | more
-    return notice("Syncing roles and users", *lines, tone=tone, **more)
+    told = notice("Syncing roles and users", *lines, tone=tone, **more)
+    return replace(told, footer="run r1 · live")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +305,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "**1** change written. Cause: renamed.",
                 "**Verified** in 24 s.",
                 tone=Tone.GOOD,
-                fields=(("Users", "0 created, 1 updated, 0 left"), ("Causes", "1: renamed")),
+                fields=(("Users", "0 created, 1 updated, 0 left"),),
             ),
         ),
         (
@@ -348,6 +349,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             ),
             notice(
                 "Sync of roles and users finished",
+                "**80,004** changes written.",
                 "**Verified** in 24 s.",
                 tone=Tone.GOOD,
                 fields=(
@@ -489,6 +491,8 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
     ids=[
         "verified",
         "in step",
+        "roles in step",
+        "one change",
         "in step but for some",
         "roles alone",
         "troubled",

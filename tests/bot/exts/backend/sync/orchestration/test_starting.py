@@ -7,6 +7,7 @@ import pytest
 from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.report import Ending
 from bot.exts.backend.sync._core.requests import Request
+from bot.exts.backend.sync._core.withheld import Decision, What, withheld
 from tests.bot.exts.backend.sync.orchestration.conftest import (
     BY,
     DOWN,
@@ -174,6 +175,58 @@ async def test_a_lost_store_counts_as_an_open_breaker(stage: Stage) -> None:
 
     assert process.control.ledger.state.breaker.state is BreakerState.OPEN
     assert "State store lost" in stage.channel.titles
+
+
+async def test_a_pause_outlives_a_lost_store(stage: Stage) -> None:
+    """Mod-log's last word is that it holds, also after a restart: nothing is written until then."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    await process.orders.pause(BY)
+    await stage.clock.advance(10)
+    await stage.kill(process)
+    stage.kept.lose()
+    stage.discord.change(10, name="renamed")
+    process = await stage.start(6 * 3600)
+    written, pause = [*process.site.writes], process.control.ledger.state.pause
+    breaker = process.control.ledger.state.breaker.state
+    await process.orders.reset_breaker(BY)
+    await process.orders.resume(BY)
+    await stage.clock.advance(600)
+
+    assert written == []
+    assert breaker is BreakerState.OPEN
+    assert pause is not None
+    assert stage.in_step()
+
+
+async def test_a_breaker_opened_by_hand_outlives_a_lost_store(stage: Stage) -> None:
+    """It is probed by nobody, as before."""
+    stage.guild(10)
+    process = await stage.start()
+    await process.orders.open_breaker(BY, "a move")
+    await stage.clock.advance(10)
+    await stage.kill(process)
+    stage.kept.lose()
+    process = await stage.start(3 * 86400)
+
+    assert process.site.calls == []
+    assert process.control.ledger.state.breaker.opened_by is not None
+    assert "State store lost" in stage.channel.titles
+
+
+async def test_a_rejection_outlives_a_lost_store(stage: Stage) -> None:
+    """Nobody knows what else was known: the breaker counts as open."""
+    stage.guild(10)
+    process = await stage.start()
+    list_ = withheld(What.DEPARTURES, [7], total=9, run_id="r1", names={}, now=stage.clock.now())
+    await process.control.ledger.withhold(list_)
+    await process.orders.decide(None, Decision.REJECTED, BY)
+    await stage.clock.advance(10)
+    await stage.kill(process)
+    stage.kept.lose()
+    process = await stage.start()
+
+    assert process.control.ledger.state.breaker.state is BreakerState.OPEN
 
 
 async def test_a_check_for_drift_repairs_what_no_event_told_of(stage: Stage) -> None:

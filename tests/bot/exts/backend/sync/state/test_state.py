@@ -132,7 +132,7 @@ def test_a_failed_probe_is_told_with_its_run() -> None:
     )
 
     assert [(notice.title, notice.footer) for notice in notices] == [
-        ("Sync probe failed", "run r1")
+        ("Sync probe failed", "run r1 · breaker open")
     ]
 
 

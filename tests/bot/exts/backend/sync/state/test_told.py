@@ -132,26 +132,6 @@ def test_every_alert_that_pings_says_what_comes_next() -> None:
     assert [title for title, n in pinging.items() if "**Next:**" not in n.description] == []
 
 
-@pytest.mark.parametrize(
-    ("titles", "lost"),
-    [
-        ([], False),
-        (["Sync of users finished"], False),
-        (["Syncing users"], True),
-        (["Sync of users finished", "Syncing users"], True),
-        (["Sync breaker opened"], True),
-        (["Start-up sync withheld", "Sync probe failed", "Sync breaker opened"], True),
-        (["Sync recovered", "Sync breaker opened"], False),
-        (["Sync breaker reset", "Sync breaker opened by hand"], False),
-        (["Sync breaker opened", "Sync recovered"], True),
-        (["Sync recovered", "Sync breaker opened", "Syncing users"], True),
-    ],
-)
-def test_mod_log_betrays_a_lost_store(titles: list[str], *, lost: bool) -> None:
-    """An unfinished run, or an opened breaker that never recovered, newest first."""
-    assert alert.tells_of_a_lost_store(titles) is lost
-
-
 CLOSED_RETRY: Final = Breaker(failures=1, retry_at=NOW + timedelta(minutes=1), reason="500")
 
 
@@ -206,7 +186,7 @@ class TestTheMessageThatAKillLeftOpen:
         assert self.text(ATTEMPT) == (
             "Sync of users interrupted | Interrupted after at least **1** of **2** changes: "
             "the bot ended in the middle of it.\n"
-            "What was written stays; the next sync finds the rest. | run r1"
+            "What was written stays; the next sync finds the rest. | run r1 · interrupted"
         )
 
     def test_of_an_unknown_one(self) -> None:
