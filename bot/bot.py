@@ -56,6 +56,7 @@ class Bot(commands.Bot):
                 if settings.sync_member_cache
                 else discord.MemberCacheFlags.none()
             ),
+            case_insensitive=True,  # of commands: people type on phones
             max_messages=100,  # commands look at the message in hand only
         )
         self.loop_watch = LoopWatch()

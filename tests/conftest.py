@@ -3,7 +3,19 @@
 from collections.abc import Generator
 
 import pytest
+import structlog
 from coverage import Coverage
+
+
+def pytest_configure() -> None:
+    """Write logs on plain lines: structlog's default draws a picture of every traceback."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(sort_keys=False, bool_as_flag=False),
+        ]
+    )
 
 
 @pytest.hookimpl(wrapper=True)

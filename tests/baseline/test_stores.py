@@ -374,7 +374,11 @@ async def test_lists_decided(opened: Open, tmp_path: Path) -> None:
         ),
         withheld={
             What.DEPARTURES: replace(
-                DEPARTURES, decision=Decision.APPROVED, by="<@7>", decided_at=minute(30)
+                DEPARTURES,
+                decision=Decision.APPROVED,
+                by="<@7>",
+                decided_at=minute(30),
+                begun=True,  # it did not say, so that nothing of it may be taken back
             ),
             What.ROLE_DELETIONS: replace(
                 ROLE_DELETIONS, decision=Decision.REJECTED, by="<@7>", decided_at=minute(30)

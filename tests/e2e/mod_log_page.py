@@ -383,7 +383,8 @@ async def store_away(camera: Camera, directory: Path) -> None:
             await camera.take("store-away", "State store unreachable")
             await valkey.start()
             await camera.take("store-back", "State store reachable again")
-            second = program(stage, directory / "reserve", **QUICK, SYNC_STATE_URL=url)
+            lease = {"SYNC_DEADLINE_S": 2, "SYNC_LEASE_S": 3}
+            second = program(stage, directory / "reserve", **QUICK | lease, SYNC_STATE_URL=url)
             await bot.wait_for_event("sync.run.finished")
             async with second:
                 await camera.take("second", "Sync waits for its turn")

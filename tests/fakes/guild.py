@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Message: TypeAlias = Callable[["FakeGuild"], None]
 
 EVERYONE: Final = RoleId(1)
-_PAGE: Final = 1000
 _PROOF_TRIES: Final = 5
 
 
@@ -52,6 +51,7 @@ class Discord:
     loses_requests: bool = False
     rest_fails: bool = False
     available: bool = True
+    page_items: int = 1000
 
     def __post_init__(self) -> None:
         self.roles.setdefault(
@@ -244,14 +244,14 @@ class FakeGuild:
         self.listener.left(id_)
 
     def hear_update(self, member: Member) -> None:
-        """Take in a member's new values; of whom nothing is cached, discord.py tells nobody."""
+        """Take in a member's new values, also of one whose join was lost."""
         self._touch(member.id)
-        if member.id in self._members:
-            self._members[member.id] = member
-            self.listener.updated(member.id)
+        self._members[member.id] = member
+        self.listener.updated(member.id)
 
     def hear_role(self, role: Role, *, created: bool) -> None:
-        """Take in a role."""
+        """Take in a role; an update of one whose creation was lost creates it."""
+        created = created or role.id not in self._roles
         self._roles[role.id] = role
         if created:
             holders = [id_ for id_, member in self._members.items() if role.id in member.roles]
@@ -310,6 +310,11 @@ class FakeGuild:
             reason = "the guild's members were not proven when they were needed"
             raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
 
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read."""
+        return None if self._ready else "Discord says that this server is unavailable"
+
     async def prove(self) -> Proof:
         """Wait for the guild, request all members and compare."""
         return await self.faults.around("guild.prove", self._prove)
@@ -353,6 +358,25 @@ class FakeGuild:
                 self._members[id_] = member
         for id_ in [id_ for id_ in self._members if id_ not in found and id_ not in but]:
             del self._members[id_]
+
+    async def read_anew(self) -> int | None:
+        """Request all members once more, and mark whom the cache had wrong."""
+
+        async def call() -> int | None:
+            epoch, before = self._epoch, dict(self._members)
+            self._touched = touched = set[UserId]()
+            try:
+                if self.proof is None or not await self._ask(None) or self._epoch != epoch:
+                    return None
+            finally:
+                self._touched = None
+            ids = before.keys() | self._members.keys()
+            wrong = {i for i in ids - touched if before.get(i) != self._members.get(i)}
+            for id_ in sorted(wrong):
+                self.listener.updated(id_)
+            return len(wrong)
+
+        return await self.faults.around("guild.read_anew", call)
 
     async def departed(self, ids: Sequence[UserId]) -> frozenset[UserId] | None:
         """Ask Discord which of these ids are not members."""
@@ -494,6 +518,10 @@ class PagedFake(FakeGuild):
             return None
         return frozenset(ids) - present.keys()
 
+    async def read_anew(self) -> int | None:
+        """Do nothing: nobody is cached."""
+        return 0
+
     async def page(self, after: UserId) -> tuple[Member, ...]:
         """Return a page of members, as REST has them at this moment."""
 
@@ -502,8 +530,8 @@ class PagedFake(FakeGuild):
             if self.discord.rest_fails:
                 reason = f"Discord's list of members after id {after} could not be read: HTTP 500"
                 raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
-            ids = sorted(id_ for id_ in self.discord.members if id_ > after)[:_PAGE]
-            page = [self.discord.members[id_] for id_ in ids]
+            ids = sorted(id_ for id_ in self.discord.members if id_ > after)
+            page = [self.discord.members[id_] for id_ in ids[: self.discord.page_items]]
             await self._clock.sleep(self._delay_s("rest"))
             return tuple(holding_only(member, self._roles.keys()) for member in page)
 

@@ -127,11 +127,11 @@ class LocalValkey:
         return kept if int(kept) > int(ours) else None
 
     def acquire(self, key: str, lease: str, arguments: Sequence[str]) -> tuple[str, str]:
-        ours, me, ms = arguments
+        ours, me, ms, gone = arguments
         if (newer := self._is_newer(key, ours)) is not None:
             return "newer", newer
         holder = self._holder(lease)
-        if holder not in {None, me}:
+        if holder not in {None, me, gone}:
             return "refused", str(holder)
         self._lend(lease, me, ms)
         kept = self.hashes.setdefault(key, {})

@@ -180,6 +180,11 @@ class FakeModLog:
 
         return await self.faults.around("mod_log.replace", call)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be shown now."""
+        return "it is away" if self.channel.away else None
+
     def url(self, message_id: int) -> str:
         """Return where people find a message."""
         return f"https://discord.com/channels/1/{CHANNEL}/{message_id}"

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from bot.exts.backend.sync._errors import LeaseLostError, StoreUnreachableError
+from bot.exts.backend.sync._store import _values
 from tests.fakes.faults import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bot.exts.backend.sync._ports import Clock, Json
+    from bot.exts.backend.sync._ports import Clock, Json, Unreadable
 
 _BUSY_S: Final = 2.0
 
@@ -88,23 +89,23 @@ class FakeStore:
             self._give_up()
         self._open = False
 
-    async def get(self, key: str) -> Json | None:
+    async def get(self, key: str) -> Json | Unreadable | None:
         """Return what is kept under a key."""
 
-        async def call() -> Json | None:
+        async def call() -> Json | Unreadable | None:
             await self._reach()
             text = self.kept.entries.get(key)
-            return None if text is None else _value(text)
+            return None if text is None else _values.read(text)
 
         return await self.faults.around("store.get", call)
 
-    async def scan(self, prefix: str) -> dict[str, Json]:
+    async def scan(self, prefix: str) -> dict[str, Json | Unreadable]:
         """Return all whose key begins so."""
 
-        async def call() -> dict[str, Json]:
+        async def call() -> dict[str, Json | Unreadable]:
             await self._reach()
             entries = sorted(self.kept.entries.items())
-            return {key: _value(text) for key, text in entries if key.startswith(prefix)}
+            return {key: _values.read(text) for key, text in entries if key.startswith(prefix)}
 
         return await self.faults.around("store.scan", call)
 
@@ -219,8 +220,3 @@ class FakeStore:
             await self._clock.sleep(_BUSY_S)
             if self.kept.locked:
                 raise StoreUnreachableError("the state store memory can't be used: it is locked")
-
-
-def _value(text: str) -> Json:
-    value: Json = json.loads(text)
-    return value

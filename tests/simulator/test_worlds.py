@@ -17,9 +17,10 @@ pytestmark = pytest.mark.unmeasured
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     """Let no world log or meet the garbage of another, and leave the other tests as they are."""
+    config = structlog.get_config()
     with quiet():
         yield
-    structlog.reset_defaults()
+    structlog.configure(**config)
 
 
 def play(seeds: range) -> dict[int, str]:

@@ -138,6 +138,7 @@ async def test_a_button_of_an_ended_run_says_so(stage: Stage, people: People) ->
     assert "Paused" not in status.text
 
 
+@pytest.mark.slow
 async def test_parked_rows_after_a_restart(stage: Stage, people: People) -> None:
     """Show parked lists them to the presser; Retry parked sends them, and says who pressed it."""
     poison = sorted(await stage.rows_due())[20]

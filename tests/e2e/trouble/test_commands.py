@@ -49,7 +49,10 @@ class Room:
         known = len(self.stage.bodies(self.channel))
         await self.stage.control.post(self.channel, person, f"!{command}")
         await self.stage.until(lambda: len(self.stage.bodies(self.channel)) > known)
-        return False, _text(self.stage.bodies(self.channel)[known])
+        text = _text(self.stage.bodies(self.channel)[known])
+        if "it names members" not in text:
+            return False, text
+        return False, _text(self.stage.bodies()[-1])
 
     async def _invoke(self, person: int, command: str) -> tuple[bool, str]:
         id_ = await self.stage.control.invoke(self.channel, person, command)

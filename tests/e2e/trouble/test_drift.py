@@ -29,7 +29,7 @@ async def test_what_no_event_told_of_is_repaired_and_counted(stage: Stage) -> No
         second = await stage.run_end(2)
         counted = drift("renamed")
 
-    assert second["description"].splitlines()[0] == "1 of 1 changes: renamed."
+    assert second["description"].splitlines()[0] == "**1** change written. Cause: renamed."
     assert counted == 1
     assert stage.database.stored() == await stage.rows_due()
 

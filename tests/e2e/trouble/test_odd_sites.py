@@ -42,7 +42,7 @@ async def test_the_contract_alone_is_enough(stage: Stage) -> None:
     assert GUILD + 1 not in stage.site_roles()
 
 
-async def test_a_site_that_only_says_that_it_wrote_is_found_out(stage: Stage) -> None:
+async def test_a_page_in_the_sites_place_is_no_success(stage: Stage) -> None:
     """A proxy that answers writes with 200 and a page of its own does not make a run verified."""
     await stage.guild(60)
 
@@ -50,6 +50,25 @@ async def test_a_site_that_only_says_that_it_wrote_is_found_out(stage: Stage) ->
         if call.writes_users:
             return web.Response(text="<title>Thanks</title>", content_type="text/html")
         return await forward(call)
+
+    stage.site.fault = pretend
+    async with stage.bot():
+        end = await stage.run_end()
+
+    reason = r"not JSON\: Expecting value\: line 1 column 1 \(char 0\)\: \<title\>Thanks\<\/title\>"
+    assert [end["title"], end["description"].partition("\n")[0], stage.database.stored()] == [
+        "Sync of roles and users failed",
+        f"**The site kept failing** (HTTP 200): {reason}",
+        {},
+    ]
+
+
+async def test_a_site_that_only_says_that_it_wrote_is_found_out(stage: Stage) -> None:
+    """Whoever answers writes in the contract's words, and keeps nothing, has verified nothing."""
+    await stage.guild(60)
+
+    async def pretend(call: Call, forward: Forward) -> Answer:
+        return web.json_response([]) if call.writes_users else await forward(call)
 
     stage.site.fault = pretend
     async with stage.bot():

@@ -15,7 +15,7 @@ import pytest
 from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.report import Ending, Phase, RunView
 from bot.exts.backend.sync._reporter import DiscordModLog
-from tests.e2e.trouble.harness import BOT, Stage
+from tests.e2e.trouble.harness import BOT, GUILD, Stage
 
 NOW = datetime(2021, 1, 12, 12, tzinfo=UTC)
 START = RunView(
@@ -39,7 +39,7 @@ async def reporting(stage: Stage, **settings: Any) -> AsyncIterator[DiscordModLo
         mod_log = DiscordModLog(
             bot,
             clock=SystemClock(),
-            **({"channel_id": stage.mod_log, "alert_role_id": None} | settings),
+            **({"guild_id": GUILD, "channel_id": stage.mod_log, "alert_role_id": None} | settings),
         )
         writing = asyncio.create_task(mod_log.run_forever())
         await bot.wait_until_ready()

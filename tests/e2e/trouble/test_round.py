@@ -87,7 +87,9 @@ async def test_both_sides_are_brought_in_step(stage: Stage, site: Any) -> None:
     due = await stage.rows_due()
     assert stage.database.stored() == due | {i: [*row[:4], False] for i, row in gone.items()}
     assert fields(end)["Users"] == "700 created, 200 updated, 2 left"
-    assert end["description"].splitlines()[0] == "700 of 902 changes: joined."
+    assert (
+        end["description"].splitlines()[0] == "**902** changes written. Main cause: joined (700)."
+    )
 
 
 async def test_only_the_pages_of_what_was_written_are_looked_at_again(stage: Stage) -> None:
@@ -276,8 +278,8 @@ async def test_a_guild_that_cant_be_read_is_not_the_sites_fault(stage: Stage) ->
 
     said = end["description"].splitlines()
     assert said[0].startswith(
-        "**The guild's members could not be read in full**: Discord's list of members after id 0 "
-        r"could not be read\: HTTP 403\: "
+        "**The guild's members could not be read in full** (HTTP 403): Discord's list of members "
+        r"after id 0 could not be read\: HTTP 403\: "
     )
     assert [line[:29] for line in said if "Next" in line] == ["**Next:** it is tried again <"]
     assert (failures, [alert["title"] for alert in stage.alerts()]) == (

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -83,13 +84,13 @@ STOPPED = {
     ),
     "html": Stopped(
         fault=answer_html,
-        says=r"**The site's answer is not its contract's** (HTTP 200): not JSON\: Expecting value\:"
+        says=r"**The site kept failing** (HTTP 200): not JSON\: Expecting value\:"
         r" line 1 column 1 \(char 0\)\: \<!doctype html\>\<title\>Log \*in\*\<\/title\>",
-        requests=2,
+        requests=6,
     ),
     "half a JSON": Stopped(
         fault=answer_half,
-        says=r"**The site's answer is not its contract's** (HTTP 200): not JSON\: ",
+        says=r"**The site kept failing** (HTTP 200): not JSON\: ",
     ),
     "a page twice": Stopped(
         fault=repeat_a_page(next_page=None),
@@ -153,3 +154,35 @@ async def test_a_site_that_is_down_stops_the_run(stage: Stage) -> None:
     assert end["description"].partition("\n")[0] == (
         r"**The site kept failing**: the site can't be reached \(ConnectError\)"
     )
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 404, 405, 500])
+async def test_a_site_that_answers_with_what_it_was_sent_tells_no_token(
+    stage: Stage, status: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither mod-log nor the store nor the log holds it, whatever stood in the answer."""
+    ids = await stage.guild()
+    await stage.fill_site()
+    await stage.control.rename(GUILD, ids[3], "renamed", silent=True)
+    token = "S3cret/token+of=the.site"
+
+    async def echo(call: Call, forward: Forward) -> Answer:
+        given = call.headers["Authorization"]
+        assert given == f"Token {token}"
+        if not call.writes:
+            return await forward(call.with_header("Authorization", f"Token {stage.website.token}"))
+        said = {"detail": f"{given} was sent", given: [given, call.headers], "id": [given]}
+        return web.json_response(said, status=status, headers={"X-Echo": given})
+
+    stage.site.fault = echo
+    async with stage.bot(SITE_API_TOKEN=token):
+        end = await stage.run_end()
+
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "var").iterdir())
+    logged = "".join(capfd.readouterr())
+    assert any(call.writes for call in stage.site.calls)
+    assert end["description"]
+    assert kept
+    assert "sync.run.finished" in logged
+    for held in (json.dumps(stage.bodies()), kept.decode("latin-1"), logged):
+        assert "S3cret" not in held

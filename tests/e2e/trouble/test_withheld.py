@@ -105,8 +105,8 @@ async def test_rejected_departures_stay(stage: Stage, people: People) -> None:
         await stage.until(bot.is_ready)
         await stage.until(lambda: any(stage.discord.state.commands.values()))
         rejected = await people.invoke(people.holder, "sync reject")
-        late = await people.press(people.administrator, ASKED, "Approve")
-        nothing = await people.invoke(people.holder, "sync approve")
+        late = await people.press(people.administrator, ASKED, "Reject")
+        nothing = await people.invoke(people.holder, "sync reject")
         await people.invoke(people.holder, "sync all")
         second = await stage.run_end(2)
 

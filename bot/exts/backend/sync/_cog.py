@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import discord
 import structlog
 from discord import app_commands
 from discord.ext import commands
 
+from ._answers import Answers, NotAllowedError, StandbyError
 from ._buttons import hearing
 from ._clock import SystemClock
 from ._control import Control
-from ._core.alert import LIVE
+from ._core.marks import Mark, mark_of
 from ._core.models import RoleId, UserId
-from ._core.report import MAX_DESCRIPTION, pressed_by
+from ._core.report import MAX_DESCRIPTION, Notice, Tone, pressed_by
+from ._core.wire import shown
 from ._core.withheld import Decision
-from ._message import mentions, prefix_of, to_embed, to_file, to_view
-from ._orders import Orders, Reply, said
+from ._message import mentions, prefix_of, to_embed
+from ._orders import MAX_ITEMS, TARGET, Orders, Reply, said
 from ._reporter import DiscordModLog
 from ._site import HttpSite
 from ._store import open_store
-from ._stream import StreamedGuild, open_guild
+from ._stream import open_guild
+from ._supervision import keep_going
 from ._sync import Scope
 from ._telemetry import SystemTelemetry
 
@@ -44,12 +48,35 @@ _CHOICES: Final = 25  # Discord's bound
 _STOP_S: Final = 8.0  # leaves the rest of the ten seconds to the final message
 
 
-class NotAllowedError(commands.CheckFailure):
-    """Somebody may not use the commands; the message says who may."""
+class Force(commands.Converter[str]):
+    """The word `force`, in whatever letters."""
+
+    async def convert(self, _ctx: _Context, argument: str) -> str:
+        """Return the word, or refuse another."""
+        return _one_of(("force",), argument)
 
 
-class StandbyError(commands.CheckFailure):
-    """Another process holds the lease, hears the same command, and answers it."""
+class PaceName(commands.Converter[str]):
+    """What of a run's pace can be set."""
+
+    async def convert(self, _ctx: _Context, argument: str) -> str:
+        """Return the name, or refuse another."""
+        return _one_of((TARGET, MAX_ITEMS), argument)
+
+
+def _one_of(words: Iterable[str], argument: str) -> str:
+    word = argument.lower()
+    if word not in words:
+        raise commands.BadArgument
+    return word
+
+
+def _choices(*words: str) -> list[app_commands.Choice[str]]:
+    return [app_commands.Choice(name=word, value=word) for word in words]
+
+
+_Force: TypeAlias = Annotated[str, Force] | None
+_PaceName: TypeAlias = Annotated[str, PaceName]
 
 
 class Sync(commands.Cog):
@@ -58,7 +85,7 @@ class Sync(commands.Cog):
     def __init__(self, bot: commands.Bot, settings: SyncSettings) -> None:
         self._bot = bot
         self._settings = settings
-        clock = SystemClock()
+        clock, chance = SystemClock(), random.SystemRandom()
         self._telemetry = SystemTelemetry()
         self._guild = open_guild(
             bot,
@@ -73,10 +100,12 @@ class Sync(commands.Cog):
             token=settings.site_api_token.get_secret_value(),
             deadline_s=settings.sync_deadline_s,
             max_answer_bytes=settings.sync_max_answer_bytes,
+            redaction=settings.redaction(bot.http.token or ""),
             clock=clock,
         )
         self._mod_log = DiscordModLog(
             bot,
+            guild_id=settings.guild_id,
             channel_id=settings.mod_log_channel_id,
             alert_role_id=settings.alert_role_id,
             interval_s=settings.sync_edit_interval_s,
@@ -84,7 +113,7 @@ class Sync(commands.Cog):
         )
         self._control = Control(
             clock=clock,
-            chance=random.SystemRandom(),
+            chance=chance,
             store=open_store(
                 settings.sync_state_url.get_secret_value(),
                 guild_id=settings.guild_id,
@@ -99,9 +128,18 @@ class Sync(commands.Cog):
         )
         self._mod_log.keeper = self._control.ledger
         self._orders = Orders(self._control, settings)
+        self._answers = Answers(
+            bot,
+            mod_log=self._mod_log,
+            mod_log_id=settings.mod_log_channel_id,
+            clock=clock,
+            chance=chance,
+        )
+        for command in self.walk_commands():
+            command.ignore_extra = False  # a word that nobody knows must not start a run
         self._button = hearing(self._press)
-        if isinstance(self._guild, StreamedGuild):
-            self._guild.changed = self._mark
+        # Not a listener: discord.py tells of no update of somebody whom it has not cached.
+        self._guild.changed = self._mark
         self._reporting: asyncio.Task[None] | None = None
 
     # -- lifetime ---------------------------------------------------------------------------------
@@ -111,7 +149,9 @@ class Sync(commands.Cog):
         self._telemetry.register()
         self._guild.attach()
         self._bot.add_dynamic_items(self._button)
-        self._reporting = asyncio.create_task(self._mod_log.run_forever())
+        self._reporting = asyncio.create_task(
+            keep_going("mod-log", self._mod_log.run_forever, clock=self._control.clock, but=())
+        )
         self._control.begin()
 
     async def cog_unload(self) -> None:
@@ -139,14 +179,8 @@ class Sync(commands.Cog):
         if payload.guild_id == self._settings.guild_id:
             self._control.dirty.mark_left(UserId(payload.user.id))
 
-    @commands.Cog.listener()
-    async def on_member_update(self, _before: discord.Member, after: discord.Member) -> None:
-        """Mark a member whose nick or roles changed."""
-        if after.guild.id == self._settings.guild_id:
-            self._control.dirty.mark((UserId(after.id),))
-
     def _mark(self, id_: UserId) -> None:
-        """Mark a member who was updated; discord.py tells of no update of an uncached one."""
+        """Mark a member whose nick or roles changed, or of whom nothing was known."""
         self._control.dirty.mark((id_,))
 
     @commands.Cog.listener()
@@ -177,30 +211,44 @@ class Sync(commands.Cog):
 
     # -- who may ----------------------------------------------------------------------------------
 
-    def _refusal(self, guild_id: int | None, person: discord.Member | discord.User) -> str | None:
-        """Let administrators and the configured roles in, in the configured server only."""
+    def _refusal(
+        self,
+        guild_id: int | None,
+        person: discord.Member | discord.User,
+        interaction: discord.Interaction[Any] | None,
+    ) -> str | None:
+        """Let administrators and the configured roles in, in the configured server only.
+
+        An interaction brings Discord's own word on what its person may do.
+        """
         if guild_id != self._settings.guild_id:
             return "This works only in the server that is synced."
-        if isinstance(person, discord.Member) and (
-            person.guild_permissions.administrator
-            or any(person.get_role(id_) for id_ in self._settings.sync_command_role_ids)
-        ):
-            return None
+        if isinstance(person, discord.Member):
+            known = person.guild_permissions if interaction is None else interaction.permissions
+            roles = self._settings.sync_command_role_ids
+            if known.administrator or any(person.get_role(id_) for id_ in roles):
+                return None
         return "Only administrators and the configured roles may use this."
 
     async def cog_check(self, ctx: _Context) -> bool:
         """Refuse whoever may not, in words for `cog_command_error`."""
         if self._control.is_standby:
             raise StandbyError("Another process answers for this server.")
-        refusal = self._refusal(None if ctx.guild is None else ctx.guild.id, ctx.author)
+        guild_id = None if ctx.guild is None else ctx.guild.id
+        refusal = self._refusal(guild_id, ctx.author, ctx.interaction)
         if refusal is not None:
             raise NotAllowedError(refusal)
         return True
 
     async def cog_command_error(self, ctx: _Context, error: Exception) -> None:
-        """Answer a refusal; whatever else goes wrong is for the bot's own handler."""
-        if isinstance(error, NotAllowedError):
-            await ctx.send(str(error), ephemeral=True, allowed_mentions=mentions())
+        """Answer whatever goes wrong: discord.py leaves it to nobody else then."""
+        await self._answers.of_error(ctx, error)
+
+    async def cog_app_command_error(
+        self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError
+    ) -> None:
+        """Answer what goes wrong before a slash command is one of ours."""
+        await self._answers.of_error(await self._bot.get_context(interaction), error)
 
     # -- buttons ----------------------------------------------------------------------------------
 
@@ -209,17 +257,26 @@ class Sync(commands.Cog):
         if self._control.is_standby:
             return  # the process that leads hears it, too
         person = interaction.user
-        refusal = self._refusal(interaction.guild_id, person)
+        refusal = self._refusal(interaction.guild_id, person, interaction)
         if refusal is not None:
+            if not self._answers.may_refuse(person.id, private=True):
+                return
             await interaction.response.send_message(
                 refusal, ephemeral=True, allowed_mentions=mentions()
             )
             return
         try:
             await interaction.response.defer()
-            await self._answer_press(interaction, button)
+            try:
+                await self._answer_press(interaction, button)
+            except (discord.HTTPException, OSError):
+                raise
+            except Exception as exc:  # noqa: BLE001 - the outermost boundary of a press; it is told
+                name = "button" if button is None else f"button {button.action.value}"
+                reply = said(self._answers.fault(exc, name=name, person_id=person.id))
+                await interaction.followup.send(**self._answers.saying(reply), ephemeral=True)
         except (discord.HTTPException, OSError) as exc:
-            log.warning("sync.button.unanswered", user_id=person.id, error=str(exc))
+            log.warning("sync.button.unanswered", user_id=person.id, error=shown(str(exc)))
 
     async def _answer_press(
         self, interaction: discord.Interaction[Any], button: Button | None
@@ -237,7 +294,7 @@ class Sync(commands.Cog):
             reply = await self._orders.press(button, f"<@{person.id}>")
             if reply.done:
                 await self._show_press(interaction, button, reply)
-        await interaction.followup.send(**self._saying(reply), ephemeral=True)
+        await interaction.followup.send(**self._answers.saying(reply), ephemeral=True)
 
     async def _show_press(
         self, interaction: discord.Interaction[Any], button: Button, reply: Reply
@@ -248,7 +305,15 @@ class Sync(commands.Cog):
         """
         message = interaction.message
         embed = message.embeds[0] if message is not None and message.embeds else None
-        if embed is None or (embed.title or "").startswith(LIVE):
+        if embed is None:
+            return
+        shown_now = Notice(
+            title=embed.title or "",
+            description="",
+            tone=Tone.RUNNING,
+            footer=embed.footer.text or "",
+        )
+        if mark_of(shown_now) is Mark.LIVE:
             return
         line = pressed_by(f"<@{interaction.user.id}>", button, reply.notice.description)
         embed.description = f"{embed.description}\n{line}"[:MAX_DESCRIPTION]
@@ -256,21 +321,10 @@ class Sync(commands.Cog):
             embed=embed, view=None, allowed_mentions=mentions()
         )
 
-    def _saying(self, reply: Reply) -> dict[str, Any]:
-        """Return the arguments with which a message answers so."""
-        view, file = to_view(reply.notice.buttons), reply.file
-        return {
-            "embed": to_embed(reply.notice, prefix=prefix_of(self._bot)),
-            "allowed_mentions": mentions(),
-            "silent": True,
-            **({} if view is None else {"view": view}),
-            **({} if file is None else {"file": to_file(file)}),
-        }
-
     # -- commands ---------------------------------------------------------------------------------
 
     # No `fallback`: beside a subcommand of the same name discord.py 2.7 registers neither.
-    @commands.hybrid_group(name="sync")  # type: ignore[arg-type] # see _Context
+    @commands.hybrid_group(name="sync", case_insensitive=True)  # type: ignore[arg-type] # see _Context
     @commands.guild_only()
     async def sync(self, ctx: _Context) -> None:
         """Show the sync that is on, or the last one."""
@@ -282,27 +336,30 @@ class Sync(commands.Cog):
         await self._answer(ctx, self._orders.status())
 
     @sync.command(name="all")  # type: ignore[arg-type] # see _Context
-    async def sync_all(self, ctx: _Context, force: Literal["force"] | None = None) -> None:
+    @app_commands.choices(force=_choices("force"))
+    async def sync_all(self, ctx: _Context, force: _Force = None) -> None:
         """Bring roles and users on the website in step with this server."""
         await self._start(ctx, Scope.ALL, force)
 
     @sync.command(name="users")  # type: ignore[arg-type] # see _Context
-    async def sync_users(self, ctx: _Context, force: Literal["force"] | None = None) -> None:
+    @app_commands.choices(force=_choices("force"))
+    async def sync_users(self, ctx: _Context, force: _Force = None) -> None:
         """Bring users on the website in step with this server."""
         await self._start(ctx, Scope.USERS, force)
 
     @sync.command(name="roles")  # type: ignore[arg-type] # see _Context
-    async def sync_roles(self, ctx: _Context, force: Literal["force"] | None = None) -> None:
+    @app_commands.choices(force=_choices("force"))
+    async def sync_roles(self, ctx: _Context, force: _Force = None) -> None:
         """Bring roles on the website in step with this server."""
         await self._start(ctx, Scope.ROLES, force)
 
     @sync.command(name="plan")  # type: ignore[arg-type] # see _Context
     async def sync_plan(self, ctx: _Context) -> None:
         """Compare the website with this server and show what a sync would change."""
-        await ctx.defer(ephemeral=True)
-        async with ctx.typing():
+        await self._answers.defer(ctx, private=True)
+        async with contextlib.nullcontext() if ctx.interaction else ctx.typing():
             reply = await self._orders.plan(_who(ctx))
-        await self._answer(ctx, reply)
+        await self._answers.give(ctx, reply, private=True)
 
     @sync.command(name="cancel")  # type: ignore[arg-type] # see _Context
     async def sync_cancel(self, ctx: _Context) -> None:
@@ -312,32 +369,32 @@ class Sync(commands.Cog):
     @sync.command(name="pause")  # type: ignore[arg-type] # see _Context
     async def sync_pause(self, ctx: _Context) -> None:
         """Hold every write to the website until it is resumed."""
-        await self._answer(ctx, await self._orders.pause(_who(ctx)))
+        await self._answers.carry_out(ctx, self._orders.pause(_who(ctx)))
 
     @sync.command(name="resume")  # type: ignore[arg-type] # see _Context
     async def sync_resume(self, ctx: _Context) -> None:
         """End the pause."""
-        await self._answer(ctx, await self._orders.resume(_who(ctx)))
+        await self._answers.carry_out(ctx, self._orders.resume(_who(ctx)))
 
     @sync.command(name="parked")  # type: ignore[arg-type] # see _Context
     async def sync_parked(self, ctx: _Context) -> None:
         """Show the rows that the website does not take."""
-        await self._answer(ctx, self._orders.parked())
+        await self._answers.give(ctx, self._orders.parked(), private=True)
 
     @sync.command(name="retry")  # type: ignore[arg-type] # see _Context
     async def sync_retry(self, ctx: _Context) -> None:
         """Try the parked rows again now."""
-        await self._answer(ctx, await self._orders.retry_parked())
+        await self._answers.carry_out(ctx, self._orders.retry_parked())
 
     @sync.command(name="user")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(member="whose row to bring in step; an id will do for who has left")
     async def sync_user(self, ctx: _Context, member: discord.Member | discord.User) -> None:
         """Show how the website's row of a member differs, field by field, and bring it in step."""
-        await ctx.defer(ephemeral=True)
+        await self._answers.defer(ctx, private=True)
         message: discord.Message | None = None
         async for reply in self._orders.single(UserId(member.id)):
             if message is None:
-                message = await ctx.send(**self._saying(reply), ephemeral=True)
+                message = await self._answers.give(ctx, reply, private=True)
             else:
                 embed = to_embed(reply.notice, prefix=prefix_of(self._bot))
                 await message.edit(embed=embed, allowed_mentions=mentions())
@@ -346,8 +403,10 @@ class Sync(commands.Cog):
     @app_commands.describe(run="the id of a run, to be told more of it")
     async def sync_history(self, ctx: _Context, run: str | None = None) -> None:
         """Show the latest runs, or one with the time that its requests took."""
-        reply = self._orders.history() if run is None else await self._orders.details(run.lower())
-        await self._answer(ctx, reply)
+        if run is None:
+            await self._answer(ctx, self._orders.history())
+        else:
+            await self._answers.carry_out(ctx, self._orders.details(run.lower()))
 
     @sync_history.autocomplete("run")
     async def _complete_run(
@@ -360,16 +419,16 @@ class Sync(commands.Cog):
         name="target: seconds that a request should take; max-items: most rows a request",
         value="seconds, or rows",
     )
-    async def sync_set(
-        self, ctx: _Context, name: Literal["target", "max-items"], value: float
-    ) -> None:
+    @app_commands.choices(name=_choices(TARGET, MAX_ITEMS))
+    async def sync_set(self, ctx: _Context, name: _PaceName, value: float) -> None:
         """Set the pace of the sync that is on; the next one has its own again."""
         await self._answer(ctx, self._orders.tune(name, value, _who(ctx)))
 
     @sync.command(name="approve")  # type: ignore[arg-type] # see _Context
     async def sync_approve(self, ctx: _Context, list_id: str | None = None) -> None:
         """Let withheld departures or role deletions be written."""
-        await self._answer(ctx, await self._orders.decide(list_id, Decision.APPROVED, _who(ctx)))
+        order = self._orders.decide(list_id, Decision.APPROVED, _who(ctx))
+        await self._answers.carry_out(ctx, order)
 
     @sync_approve.autocomplete("list_id")
     async def _complete_list(
@@ -380,7 +439,8 @@ class Sync(commands.Cog):
     @sync.command(name="reject")  # type: ignore[arg-type] # see _Context
     async def sync_reject(self, ctx: _Context, list_id: str | None = None) -> None:
         """Keep withheld departures or role deletions from being written."""
-        await self._answer(ctx, await self._orders.decide(list_id, Decision.REJECTED, _who(ctx)))
+        order = self._orders.decide(list_id, Decision.REJECTED, _who(ctx))
+        await self._answers.carry_out(ctx, order)
 
     @sync_reject.autocomplete("list_id")
     async def _complete_rejected(
@@ -392,33 +452,32 @@ class Sync(commands.Cog):
         self, interaction: discord.Interaction[Any], ids: Iterable[str], typed: str
     ) -> list[app_commands.Choice[str]]:
         """Return what may stand for an argument; nothing to those who may not use the command."""
-        if self._refusal(interaction.guild_id, interaction.user) is not None:
+        if self._refusal(interaction.guild_id, interaction.user, interaction) is not None:
             return []
         fitting = (id_ for id_ in ids if id_.startswith(typed.lower()))
         return [app_commands.Choice(name=id_, value=id_) for id_ in islice(fitting, _CHOICES)]
 
-    @sync.group(name="breaker")  # type: ignore[arg-type] # see _Context
+    @sync.group(name="breaker", case_insensitive=True)  # type: ignore[arg-type] # see _Context
     async def sync_breaker(self, ctx: _Context) -> None:
         """Show whether the breaker lets syncs write."""
-        await self._answer(ctx, self._orders.status())
+        await self._answer(ctx, self._orders.breaker())
 
     @sync_breaker.command(name="open")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_open(self, ctx: _Context, *, reason: str = "") -> None:
         """Let nothing be written to the website until a reset."""
-        await self._answer(ctx, await self._orders.open_breaker(_who(ctx), reason))
+        await self._answers.carry_out(ctx, self._orders.open_breaker(_who(ctx), reason))
 
     @sync_breaker.command(name="reset")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_reset(self, ctx: _Context) -> None:
         """Close the breaker and forget the failures that were counted."""
-        await self._answer(ctx, await self._orders.reset_breaker(_who(ctx)))
+        await self._answers.carry_out(ctx, self._orders.reset_breaker(_who(ctx)))
 
     async def _start(self, ctx: _Context, scope: Scope, force: str | None) -> None:
         reply = self._orders.start(scope, _who(ctx), forced=force is not None)
         await self._answer(ctx, reply)
 
     async def _answer(self, ctx: _Context, reply: Reply) -> None:
-        # A slash command's answer is for its caller, but for an order that was carried out.
-        await ctx.send(**self._saying(reply), ephemeral=not reply.done)
+        await self._answers.give(ctx, reply)
 
 
 def _who(ctx: _Context) -> str:

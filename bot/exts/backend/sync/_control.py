@@ -12,7 +12,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sentry_sdk
 import structlog
@@ -23,6 +23,7 @@ from ._core.alert import Draft, Topic
 from ._core.attempt import Attempt, ending_of_stop
 from ._core.breaker import AttemptEnding, BreakerState, Probe, Start, Withheld, permit
 from ._core.history import past_run
+from ._core.marks import Mark, holding, mark_of, run_of
 from ._core.patience import Failure, FailureKind
 from ._core.report import (
     Ending,
@@ -32,7 +33,6 @@ from ._core.report import (
     failure_alert,
     followed,
     quote,
-    wants_link,
     when,
 )
 from ._core.schedule import next_start
@@ -45,14 +45,16 @@ from ._parking import Parking
 from ._ports import PagedGuild
 from ._round import RoundSync
 from ._runner import Parts
+from ._side_channel import SideChannel
 from ._single import Single
 from ._spool import Spool
+from ._supervision import keep_going
 from ._sync import FullSync, Scope
 from ._writes import Writes
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
     from datetime import datetime
 
     from ._core.listing import File
@@ -69,11 +71,16 @@ _POLL_S: Final = 2.0
 _MAX_POLL_S: Final = 30.0
 _RENEW_S: Final = 10.0
 _REMIND_S: Final = 600.0
+# A request of all members is a few seconds of traffic, and an event is hardly ever lost: once a day
+# costs nothing, and no row stays wrong for longer.
+_ANEW_S: Final = 24 * 3600.0
+_ANEW_AGAIN_S: Final = 3600.0
 _LOOK_BACK: Final = 50
 _HAND_OVER_S: Final = 1.0
 _SOURCE_RETRY: Final = timedelta(minutes=1)
 _AFTER_CANCEL: Final = timedelta(minutes=1)
-_LOST: Final = "it is empty, but this channel shows an unfinished sync or an open breaker"
+_LOST: Final = "it is empty, but this channel shows what it would have to know"
+_SOMEBODY: Final = "somebody (as this channel shows)"
 _KEEPS_FAILING: Final = "because live changes kept failing"
 
 
@@ -125,7 +132,7 @@ class Control:
             secret=f"{settings.api_url} {settings.site_api_token.get_secret_value()}",
         )
         self._store = store
-        self._mod_log = mod_log
+        self._mod_log = mod_log = SideChannel(mod_log)
         self._settings = settings
         self._run_above = run_above
         self._spool = Spool(self.ledger, mod_log, clock)
@@ -146,6 +153,7 @@ class Control:
             gate=Gate(self.ledger, store, deadline_s=settings.sync_deadline_s),
             writes=self.writes,
             patience=settings.patience,
+            departures=settings.departures,
         )
         self._parking = Parking(self.ledger, guild, clock)
         self._live = LiveUpdates(
@@ -157,6 +165,7 @@ class Control:
             parking=self._parking,
             begin_run=self._begin_changes,
             give_up=self._until_verified,
+            want=self.want,
         )
         self._sync: FullSync | None = None
         self._task: asyncio.Task[None] | None = None
@@ -183,12 +192,17 @@ class Control:
         """The sync that is on, as it stands now."""
         return None if self._sync is None else self._sync.view
 
+    @property
+    def mod_log_trouble(self) -> str | None:
+        """Why mod-log can show nothing now, as far as is known."""
+        return self._mod_log.trouble
+
     def begin(self) -> None:
         """Start what works for as long as the extension is loaded; returns at once."""
         if self._settings.sync_at_start:
             self.want("at start-up")
-        self._spawn(self._spool.run_forever())
-        self._spawn(self.writes.run_forever())
+        self._spawn(self._kept_going("alerts", self._spool.run_forever, but=()))
+        self._spawn(self._kept_going("doubtful writes", self.writes.run_forever, but=()))
         self._spawn(self._lead())
 
     async def stop(self, *, within_s: float) -> None:
@@ -510,13 +524,16 @@ class Control:
         self._parts.telemetry.leads(leading=leading)
 
     async def _take_turn(self) -> None:
-        said = False
+        noted, said, since_s = False, False, self.clock.monotonic()
         while not await self._store.acquire():
             self.is_standby = True
             self.trouble = f"{self._store.holder() or 'another process'} syncs this server"
-            if not said:
-                said = True
+            if not noted:
+                noted = True
                 log.info("sync.lease.waiting", holder=self._store.holder())
+            # A lease that nobody renews is that of a process that is gone, and no rival's.
+            if not said and self.clock.monotonic() - since_s >= self._settings.sync_lease_s:
+                said = True
                 self._spool.say(alert.waiting_for(self._store.holder()))
             self._store_answers()
             await self.clock.sleep(_POLL_S)
@@ -561,7 +578,14 @@ class Control:
         if not self.ledger.is_trusted:
             seen = await self._mod_log.recent(_LOOK_BACK)
             self._unsure = seen is None or len(seen) > 0
-            if alert.tells_of_a_lost_store(message.title for message in seen or ()):
+            held = holding(seen or ())
+            # What a person has ordered, only a person takes back. This comes first: if we are
+            # killed in between, the next start looks again.
+            if Mark.PAUSED in held:
+                await self.ledger.pause(_SOMEBODY)
+            if Mark.BREAKER_HELD in held:
+                await self.ledger.open_breaker(_SOMEBODY, "")
+            if held:
                 await self.ledger.lose(_LOST)
             else:
                 await self.ledger.trust()
@@ -569,11 +593,15 @@ class Control:
             await self.ledger.withhold_start()
         self._lead_now(leading=True)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._end_orphans(seen))
-            tasks.create_task(self._schedule())
-            tasks.create_task(self._live.run_forever())
-            tasks.create_task(self._remind())
-            tasks.create_task(self._watch())
+            for task, work in (
+                ("messages left open", partial(self._end_orphans, seen)),
+                ("schedule", self._schedule),
+                ("live changes", self._live.run_forever),
+                ("reminders", self._remind),
+                ("metrics", self._watch),
+                ("members read anew", self._read_anew),
+            ):
+                tasks.create_task(self._kept_going(task, work))
 
     async def _schedule(self) -> None:
         """Start a full sync whenever one is due."""
@@ -585,6 +613,7 @@ class Control:
             due, check = self._due(now), self._check_due()
             if due is not None and due <= now:
                 self._launch(Scope.ALL, self._trigger(), Start.AUTOMATIC)
+                self._wish = None
                 due = None
             elif due is None and check is not None:
                 if check <= now:
@@ -632,7 +661,7 @@ class Control:
         self._check_at = self.clock.now() + timedelta(seconds=min(waits)) if waits else None
 
     def _trigger(self) -> str:
-        wish, self._wish = self._wish, None
+        wish = self._wish
         if self.ledger.state.breaker.failures:
             return "again, by itself"
         return wish.trigger if wish is not None else "by itself"
@@ -646,6 +675,21 @@ class Control:
             )
             await ledger.changed()
 
+    async def _read_anew(self) -> None:
+        """Let all members be read anew once a day, while no sync is on.
+
+        An event that is lost without a new session is lost to the cache, and to every check for
+        drift that compares with it.
+        """
+        wait_s = _ANEW_S
+        while True:
+            await self.clock.sleep(wait_s)
+            await self._free.wait()
+            wrong = await self._parts.guild.read_anew()
+            wait_s = _ANEW_S if wrong is not None else _ANEW_AGAIN_S
+            if wrong:
+                self._spool.say(alert.cache_corrected(wrong))
+
     async def _remind(self) -> None:
         while True:
             await self.ledger.remind()
@@ -658,16 +702,18 @@ class Control:
         past = {run.run_id: run for run in self.ledger.past_runs()}
         unlinked: dict[int, Notice] = {}
         for message in seen or ():
-            run_id = message.footer.partition("run ")[2].partition(" ")[0]
+            run_id, mark = run_of(message.footer), mark_of(message)
             here = self._sync is not None and self._sync.view.run_id == run_id
-            if message.title.startswith(alert.LIVE) and not here:
+            if mark is Mark.LIVE and not here:
                 attempt = died if died is not None and died.run_id == run_id else None
+                known = attempt or past.get(run_id)
                 notice = ended_late(
-                    what=message.title.removeprefix(alert.LIVE),
+                    what=message.title.partition(" ")[2] if known is None else known.what,
                     run_id=run_id,
                     attempt=attempt,
                     past=past.get(run_id),
                 )
+                mark = mark_of(notice)
                 await self._mod_log.replace(message.id, notice)
             else:
                 notice = Notice(
@@ -676,7 +722,7 @@ class Control:
                     tone=Tone.WARNING,
                     footer=message.footer,
                 )
-            if wants_link(notice.title, notice.description):
+            if mark is Mark.INTERRUPTED:
                 unlinked[message.id] = notice
         await self._link(unlinked)
 
@@ -771,6 +817,15 @@ class Control:
         return f"{self._chance.getrandbits(32):08x}"
 
     # -- tasks ------------------------------------------------------------------------------------
+
+    def _kept_going(
+        self,
+        task: str,
+        work: Callable[[], Awaitable[None]],
+        *,
+        but: type[Exception] | tuple[type[Exception], ...] = StoreError,
+    ) -> Coroutine[Any, Any, None]:
+        return keep_going(task, work, clock=self.clock, but=but)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._core.redaction import without_credentials
+
 if TYPE_CHECKING:
     from ._core.patience import Failure
 
@@ -41,6 +43,9 @@ class CancelledByPersonError(SyncError):
 
 class StoreError(SyncError):
     """The state store can't be used as it is; the message is one line without secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
 
 class StoreUnreachableError(StoreError):

@@ -48,6 +48,15 @@ _MINUTE_S: Final = 60.0
 _PROOF_TRIES: Final = 5
 _UNPROVEN_S: Final = 300.0  # so long one unproven answer stands before the members are read anew
 _REST_PAGE: Final = 1000
+# Events that only a member can cause, or be the subject of.
+_SIGNS: Final = (
+    "INTERACTION_CREATE",
+    "MESSAGE_CREATE",
+    "MESSAGE_REACTION_ADD",
+    "PRESENCE_UPDATE",
+    "TYPING_START",
+    "VOICE_STATE_UPDATE",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,6 +66,7 @@ class _Request:
     nonce: str
     done: asyncio.Future[float | None]  # None: answered in full; a float: wait so many seconds
     absorb: bool
+    wrong: set[UserId] | None = None  # whom the cache had wrong, if that is to be known
     seen: set[int] = field(default_factory=set)
     chunks: set[int] = field(default_factory=set)
     corrected: int = 0
@@ -67,7 +77,9 @@ class DiscordGuild:
     """The guild `guild_id` of a bot; `idle_s` is how long a member request may stay silent.
 
     `renewed` is called when an epoch ends in which the guild was proven: nobody was told of what
-    changed between the last event of the old session and the first of the new one.
+    changed between the last event of the old session and the first of the new one. `changed` is
+    called with whoever an event shows to be another than the cache has them: an update, or any sign
+    of a member whose join was lost, of whom discord.py would tell nobody.
     """
 
     def __init__(
@@ -84,6 +96,7 @@ class DiscordGuild:
         self._id = guild_id
         self._idle_s = idle_s
         self._renewed = renewed
+        self.changed: Callable[[UserId], None] = _ignore
         self._epoch = 0
         self._proof: Proof | None = None
         self._proof_until = float("inf")
@@ -101,7 +114,10 @@ class DiscordGuild:
     def attach(self) -> None:
         """Hear what the gateway says before discord.py does: `parsers` is a plain dict."""
         parsers = self._bot._connection.parsers
-        self._bot.add_listener(self._on_disconnect, "on_disconnect")
+        if isinstance(self._bot, discord.AutoShardedClient):
+            self._bot.add_listener(self._on_shard_disconnect, "on_shard_disconnect")
+        else:
+            self._bot.add_listener(self._on_disconnect, "on_disconnect")
         if self._bot.is_ready():  # loaded late: the READY came before
             self._linked.set()
         for event, hear in (
@@ -111,9 +127,13 @@ class DiscordGuild:
             ("GUILD_DELETE", self._on_guild),
             ("GUILD_MEMBERS_CHUNK", self._on_chunk),
             ("GUILD_MEMBER_ADD", self._on_member),
-            ("GUILD_MEMBER_UPDATE", self._on_member),
+            ("GUILD_MEMBER_UPDATE", self._on_update),
             ("GUILD_MEMBER_REMOVE", self._on_member),
+            ("GUILD_ROLE_CREATE", self._on_new_role),
+            ("GUILD_ROLE_UPDATE", self._on_role),
+            ("USER_UPDATE", self._on_own_update),
             ("RATE_LIMITED", self._on_rate_limited),
+            *((event, self._on_sign) for event in _SIGNS),
         ):
             inner = parsers.get(event)
             if inner is not None:
@@ -124,6 +144,7 @@ class DiscordGuild:
     def detach(self) -> None:
         """Give discord.py its own parsers back, and let nobody wait for answers any more."""
         self._bot.remove_listener(self._on_disconnect, "on_disconnect")
+        self._bot.remove_listener(self._on_shard_disconnect, "on_shard_disconnect")
         parsers = self._bot._connection.parsers
         if "RATE_LIMITED" not in self._parsers:
             parsers.pop("RATE_LIMITED", None)
@@ -142,6 +163,15 @@ class DiscordGuild:
         if guild is None or guild is not self._proven:
             return None
         return self._proof if self._clock.monotonic() < self._proof_until else None
+
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read, for people; None: nothing."""
+        if not self._linked.is_set():
+            return "the connection to Discord is down"
+        if self._guild() is None:
+            return "Discord says that this server is unavailable"
+        return None if self.proof is not None else "Discord has yet to send its list of members"
 
     async def members(self, ids: Iterable[UserId]) -> Mapping[UserId, Member]:
         """Return those of these ids whom the cache has, with their values of now."""
@@ -237,10 +267,42 @@ class DiscordGuild:
             if request is None:
                 log.warning("sync.members.lost", idle_s=self._idle_s)
                 return await self._read_all(guild, touched)
-            corrected = request.corrected + _remove_others(guild, request.seen | touched)
+            corrected = request.corrected + len(_remove_others(guild, request.seen | touched))
             return _judge(guild, corrected=corrected, source="the gateway")
         finally:
             self._touched = None
+
+    async def read_anew(self) -> int | None:
+        """Request all proven members once more; see the port.
+
+        What is proven stays so meanwhile: an answer only makes the cache more right.
+        """
+        async with self._proving:
+            guild, epoch = self._guild(), self._epoch
+            if guild is None or guild is not self._proven:
+                return None
+            self._touched = touched = set[int]()
+            wrong: set[UserId] = set()
+            try:
+                request = await self._ask(
+                    guild,
+                    absorb=True,
+                    idle_s=self._idle_s,
+                    query="",
+                    limit=0,
+                    user_ids=None,
+                    wrong=wrong,
+                )
+                if request is None or self._epoch != epoch or self._guild() is not guild:
+                    return None
+                # Whether they have left is for whoever brings them to the site to ask.
+                gone = {UserId(id_) for id_ in _remove_others(guild, request.seen | touched)}
+            finally:
+                self._touched = None
+            for id_ in gone:
+                self.changed(id_)
+            log.info("sync.guild.read_anew", members=len(guild._members), wrong=len(wrong | gone))
+            return len(wrong | gone)
 
     async def _read_all(self, guild: discord.Guild, touched: set[int]) -> Proof:
         """Read all members by REST: the independent check when the gateway's answer was lost."""
@@ -268,7 +330,7 @@ class DiscordGuild:
         except (OSError, TimeoutError) as exc:
             reason = f"neither the gateway nor REST gave the members: {type(exc).__name__}"
             return Proof(complete=False, reason=reason, members=len(guild._members))
-        corrected += _remove_others(guild, seen | touched)
+        corrected += len(_remove_others(guild, seen | touched))
         return _judge(guild, corrected=corrected, source="REST")
 
     async def departed(self, ids: Sequence[UserId]) -> frozenset[UserId] | None:
@@ -323,11 +385,14 @@ class DiscordGuild:
         query: str | None,
         limit: int,
         user_ids: list[int] | None,
+        wrong: set[UserId] | None = None,
     ) -> _Request | None:
         """Send a member request until Discord takes it; None when no answer came in time."""
         epoch = self._epoch
         while True:
-            request = _Request(nonce=os.urandom(16).hex(), done=asyncio.Future(), absorb=absorb)
+            request = _Request(
+                nonce=os.urandom(16).hex(), done=asyncio.Future(), absorb=absorb, wrong=wrong
+            )
             self._requests[request.nonce] = request
             try:
                 await self._while_linked(request)
@@ -395,12 +460,24 @@ class DiscordGuild:
         if was_proven:
             self._renewed()
 
-    def _on_ready(self, _payload: Any) -> bool:
-        self._renew()
-        self._linked.set()
+    def _on_ready(self, payload: Any) -> bool:
+        shard_id, shards = payload.get("shard") or (0, 1)
+        if self._is_on(shard_id, shards):
+            self._renew()
+            self._linked.set()
         return True
 
-    def _on_resumed(self, _payload: Any) -> bool:
+    def _is_on(self, shard_id: int, shards: int) -> bool:
+        """Say whether the guild's events come by this shard; the others' are none of its affairs.
+
+        Source: Discord's documentation of the gateway, sharding.
+        """
+        return (self._id >> 22) % shards == shard_id
+
+    def _on_resumed(self, payload: Any) -> bool:
+        # discord.py adds the id; it is None without shards.
+        if not self._is_on(payload.get("__shard_id__") or 0, self._bot.shard_count or 1):
+            return True
         self._linked.set()
         now = self._clock.monotonic()
         for request in self._requests.values():
@@ -409,6 +486,10 @@ class DiscordGuild:
 
     async def _on_disconnect(self) -> None:
         self._linked.clear()
+
+    async def _on_shard_disconnect(self, shard_id: int) -> None:
+        if self._is_on(shard_id, self._bot.shard_count or 1):
+            self._linked.clear()
 
     def _on_guild(self, payload: Any) -> bool:
         if int(payload["id"]) == self._id:
@@ -431,6 +512,39 @@ class DiscordGuild:
             self._touched.add(int(payload["user"]["id"]))
         return True
 
+    def _on_update(self, payload: Any) -> bool:
+        """Tell of an update also where discord.py tells of none: that of an uncached member."""
+        if int(payload["guild_id"]) == self._id:
+            self.changed(UserId(int(payload["user"]["id"])))
+        return self._on_member(payload)
+
+    def _on_own_update(self, payload: Any) -> bool:
+        """Tell that the bot itself has another name."""
+        self.changed(UserId(int(payload["id"])))
+        return True
+
+    def _on_sign(self, payload: Any) -> bool:
+        """Tell of somebody who acts as a member and is not cached: their join was lost."""
+        id_ = None if self.proof is None else _acting(payload, self._id)
+        if id_ is not None and self._proven_guild().get_member(id_) is None:
+            log.info("sync.member.discovered", user_id=id_)
+            self.changed(id_)
+        return True
+
+    def _on_new_role(self, _payload: Any) -> bool:
+        """Do nothing: discord.py tells of it, and the cache knows who holds it."""
+        return True
+
+    def _on_role(self, payload: Any) -> bool:
+        """Take the update of a role that is not cached for its creation, which was lost."""
+        guild = self._bot.get_guild(self._id)
+        if guild is None or int(payload["guild_id"]) != self._id:
+            return True
+        if guild.get_role(int(payload["role"]["id"])) is not None:
+            return True
+        self._bot._connection.parsers["GUILD_ROLE_CREATE"](payload)
+        return False
+
     def _after_join(self, payload: Any) -> None:
         """Give who joined the names that they have now.
 
@@ -452,9 +566,16 @@ class DiscordGuild:
         request.heard_at = self._clock.monotonic()
         request.chunks.add(int(payload.get("chunk_index", 0)))
         for row in payload.get("members", ()):
-            request.seen.add(int(row["user"]["id"]))
-            if request.absorb:
-                request.corrected += _absorb(guild, row)
+            id_ = int(row["user"]["id"])
+            request.seen.add(id_)
+            if not request.absorb:
+                continue
+            is_new = guild.get_member(id_) is None
+            is_wrong = _absorb(guild, row)
+            request.corrected += is_wrong
+            if request.wrong is not None and (is_wrong or is_new):
+                request.wrong.add(UserId(id_))
+                self.changed(UserId(id_))
         if len(request.chunks) >= int(payload.get("chunk_count", 1)):
             request.done.set_result(None)
         return False
@@ -497,6 +618,27 @@ def _hearing(
     return parse
 
 
+def _acting(payload: Any, guild_id: int) -> UserId | None:
+    """Return who an event of the guild shows to be its member, if it does."""
+    if str(payload.get("guild_id")) != str(guild_id):
+        return None
+    match payload:
+        case {"member": {"user": {"id": id_}}}:
+            pass
+        case {"member": {}, "author": {"id": id_}} | {"member": {}, "user_id": id_}:
+            pass
+        # Whoever leaves goes offline, too.
+        case {"status": status, "user": {"id": id_}} if status != "offline":
+            pass
+        case _:
+            return None
+    return UserId(int(id_)) if str(id_).isdecimal() else None
+
+
+def _ignore(_id: UserId) -> None:
+    return
+
+
 def _absorb(guild: discord.Guild, row: Any) -> bool:
     """Bring a member's cached state to that of a payload; return whether the cache was wrong."""
     cached = guild.get_member(int(row["user"]["id"]))
@@ -512,8 +654,8 @@ def _absorb(guild: discord.Guild, row: Any) -> bool:
     return user_changed or before != (cached.nick, tuple(cached._roles))
 
 
-def _remove_others(guild: discord.Guild, ids: set[int]) -> int:
-    """Take everybody else out of the cache; return how many that were.
+def _remove_others(guild: discord.Guild, ids: set[int]) -> list[int]:
+    """Take everybody else out of the cache; return who that was.
 
     `ids` have to hold whom events spoke of since the request: an answer made before somebody joined
     doesn't name them, and discord.py keeps the object of whom it still had cached.
@@ -521,7 +663,7 @@ def _remove_others(guild: discord.Guild, ids: set[int]) -> int:
     others = [member for id_, member in guild._members.items() if id_ not in ids]
     for member in others:
         guild._remove_member(member)
-    return len(others)
+    return [member.id for member in others]
 
 
 def _judge(guild: discord.Guild, *, corrected: int, source: str) -> Proof:

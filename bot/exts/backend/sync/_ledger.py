@@ -12,8 +12,10 @@ import structlog
 
 from ._core import alert, attempt, breaker, drift, history, memory, rounds, state, withheld
 from ._core.alert import Alert
+from ._core.report import quote
 from ._core.state import State
 from ._errors import StoreUnreachableError
+from ._ports import Unreadable
 
 if TYPE_CHECKING:
     import random
@@ -43,6 +45,8 @@ _ALERT: Final = "alert/"
 _PARKED: Final = "parked/"
 _HISTORY: Final = "history/"
 _WITHHELD: Final = "withheld/"
+_ASIDE: Final = "unreadable/"
+_NAMED: Final = 5
 
 
 class Ledger:
@@ -74,6 +78,8 @@ class Ledger:
         self.was_handed_over = True
         self.state = State()
         self.parked: dict[UserId, ParkedRecord] = {}
+        # Of rows that were taken in the end, for a day; not kept over restarts.
+        self.parked_lately: dict[UserId, ParkedRecord] = {}
         self.alerts: dict[str, Alert] = {}
         self.withheld: dict[What, WithheldList] = {}
         self.died: Attempt | None = None
@@ -94,8 +100,11 @@ class Ledger:
         `died` is that attempt. Records that can't be read are kept aside under another key, and the
         breaker counts as open, for they may have held it.
         """
-        kept = await self._store.scan("")
-        unreadable: dict[str, str] = {}
+        found = await self._store.scan("")
+        # What is not even JSON was not written by us: whatever it was, it is not there any more.
+        alien = {key: one for key, one in found.items() if isinstance(one, Unreadable)}
+        kept = {key: one for key, one in found.items() if not isinstance(one, Unreadable)}
+        unreadable = {key: one.fault for key, one in alien.items() if not _is(key, _ASIDE)}
 
         def read(key: str, make: Callable[[object], _T], default: _T) -> _T:
             if kept.get(key) is None:
@@ -125,14 +134,16 @@ class Ledger:
         self._kept = {key: value for key, value in kept.items() if key not in unreadable}
         salt = kept.get("salt")
         self._salt = salt if isinstance(salt, str) else f"{self._chance.getrandbits(128):032x}"
-        self.is_trusted = "born" in kept
+        self.is_trusted = "born" in found
         # A new store has no one before; what an older version left says nothing of how it ended.
-        self.was_handed_over = not kept or kept.get("handed-over") is True
+        self.was_handed_over = not found or kept.get("handed-over") is True
         self.died = self.state.attempt
-        aside: dict[str, Json | None] = {"salt": self._salt, "handed-over": None}
+        aside: dict[str, Json | None] = {}
         for key, fault in unreadable.items():
             log.error("sync.store.unreadable", key=key, fault=fault)
-            aside |= {f"unreadable/{self._clock.now().isoformat()}/{key}": kept[key], key: None}
+            what = alien[key].text if key in alien else kept[key]
+            aside |= {f"{_ASIDE}{self._clock.now().isoformat()}/{key}": what, key: None}
+        aside |= {"salt": self._salt, "handed-over": None}
         await self._move(
             lambda now: state.loaded(
                 self.state,
@@ -146,7 +157,7 @@ class Ledger:
         if self.died is not None:
             log.warning("sync.attempt.interrupted", run_id=self.died.run_id)
         if unreadable:
-            await self.lose(f"{', '.join(sorted(unreadable))} can't be read, and is kept aside")
+            await self.lose(f"{_names(unreadable)} can't be read, and is kept aside")
 
     @property
     def credentials(self) -> str:
@@ -314,6 +325,15 @@ class Ledger:
         await self._keep_list(decided, alert.decided(decided))
         log.info("sync.list.decided", list=list_.digest, decision=decision.value, by=by)
 
+    async def begin_list(self, list_: WithheldList) -> None:
+        """Note that an approved list is being written, and can't be decided about any more."""
+        if list_.begun:
+            return
+        begun = replace(list_, begun=True)
+        changes = {f"{_WITHHELD}{list_.what.value}": _json(withheld.to_json(begun))}
+        await self._move(lambda _: (self.state, ()), changes)
+        self.withheld[list_.what] = begun
+
     async def _keep_list(self, list_: WithheldList, draft: Draft) -> None:
         # Each list is news, whatever was told of the one before it.
         await self._move(
@@ -348,8 +368,14 @@ class Ledger:
         gone = [id_ for id_ in no_longer if id_ in self.parked]
         changes |= {f"{_PARKED}{id_}": None for id_ in gone}
         await self._move(lambda _: (self.state, ()), changes)
+        now = self._clock.now()
         for id_ in gone:
-            self.parked.pop(id_, None)
+            record = self.parked.pop(id_, None)
+            if record is not None:
+                self.parked_lately[id_] = memory.lifted(record, now=now)
+        self.parked_lately = {
+            id_: row for id_, row in self.parked_lately.items() if memory.is_on_mind(row, now=now)
+        }
         self.parked |= {row.id: row for row in records}
 
     async def retry_parked(self) -> None:
@@ -448,6 +474,12 @@ def _texts(moved: State) -> dict[str, Json | None]:
 def _json(value: dict[str, object]) -> Any:
     # As the store will give it back, so that what is kept can be compared.
     return json.loads(json.dumps(value))
+
+
+def _names(keys: Collection[str]) -> str:
+    """Return keys as people may be shown them, whatever they are."""
+    named = ", ".join(quote(key) for key in sorted(keys)[:_NAMED])
+    return named if len(keys) <= _NAMED else f"{named} and {len(keys) - _NAMED:,} more"
 
 
 def _is(key: str, prefix: str) -> bool:

@@ -18,7 +18,7 @@ from ._core import run
 from ._core.models import ALL_FIELDS, Field
 from ._core.pace import Pace
 from ._core.patience import Failure, FailureKind
-from ._core.plan import Group, Kind, departures_need_approval
+from ._core.plan import Group, Kind
 from ._core.waiting import Waiting
 from ._errors import RunStoppedError
 from ._runner import Runner
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ._runner import Parts
 
 log = structlog.get_logger(__name__)
+
+_MAX_UNKNOWN: Final = 500
 
 RUN_ABOVE: Final = 1000  # ids in one drain: more are a run, with an attempt and a live message
 _PAUSE_S: Final = 0.27  # from one write to the next: fewer than four a second
@@ -125,7 +127,7 @@ class LiveUpdates:
     """The worker that drains the dirty ids, for as long as the extension is loaded.
 
     `begin_run` starts a run that takes all that waits, once one may start; it is called when more
-    than `run_above` ids of a kind wait.
+    than `run_above` ids of a kind wait. `want` asks for a full sync, with its reason.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class LiveUpdates:
         parking: Parking,
         begin_run: Callable[[], Awaitable[None]],
         give_up: Callable[[], Awaitable[None]],
+        want: Callable[[str], None],
     ) -> None:
         self._parts = parts
         self._clock = parts.clock
@@ -149,6 +152,7 @@ class LiveUpdates:
         self._parking = parking
         self._begin_run = begin_run
         self._give_up = give_up
+        self._want = want
         self._wrote = (float("-inf"), 0.0)  # when the latest write began, and how long it took
         self._sent: deque[tuple[float, int]] = deque()
         self._behind = False
@@ -159,6 +163,7 @@ class LiveUpdates:
         while True:
             await self._dirty.wait()
             await self._clock.sleep(self._pause_left_s())
+            lacking = self._parts.writes.lacking
             try:
                 await self._drain()
             except RunStoppedError as exc:
@@ -173,7 +178,18 @@ class LiveUpdates:
                 await self._clock.sleep(_BACKOFFS * backoff_s * failures)
             else:
                 failures = 0
+            self._tell_of_roles(lacking, self._parts.writes.lacking)
             self._parts.telemetry.waiting(len(self._dirty))
+
+    def _tell_of_roles(self, before: AbstractSet[RoleId], now: AbstractSet[RoleId]) -> None:
+        """Ask for a full sync if the site takes a role now that it did not, or the other way.
+
+        That writes the rows of its holders, or says in mod-log why they are written without it.
+        """
+        if before - now:
+            self._want("because the site takes a role that it did not take before")
+        elif now - before:
+            self._want("because the site does not take a role")
 
     def _pause_left_s(self) -> float:
         """Return for how long no live change may be written yet."""
@@ -278,7 +294,7 @@ async def look_after(ids: Collection[UserId], *, kind: Kind, guild: Guild, dirty
     unknown = dirty.waiting.unknown(ids, kind=kind, present=present)
     if not unknown:
         return
-    if departures_need_approval(len(unknown), 0):
+    if len(unknown) > _MAX_UNKNOWN:
         log.warning("sync.members.unknown", ids=len(unknown))
         dirty.overflow()
         return

@@ -34,18 +34,19 @@ def prefix_of(bot: commands.Bot) -> str:
     return str(next(iter(prefix), "/"))
 
 
+def named(text: str, *, prefix: str) -> str:
+    """Return a text of the core's with its commands named as this bot hears them."""
+    return text.replace(_NAMED, f"`{prefix}sync")
+
+
 def to_embed(notice: Notice, *, prefix: str) -> discord.Embed:
     """Return a notice as discord.py's embed, its commands named with the bot's prefix."""
-
-    def named(text: str) -> str:
-        return text.replace(_NAMED, f"`{prefix}sync")
-
     # Fitted once more: a prefix may be long, a mention or a word.
     notice = fit(
         replace(
             notice,
-            description=named(notice.description),
-            fields=tuple((name, named(value)) for name, value in notice.fields),
+            description=named(notice.description, prefix=prefix),
+            fields=tuple((name, named(value, prefix=prefix)) for name, value in notice.fields),
         )
     )
     embed = discord.Embed(

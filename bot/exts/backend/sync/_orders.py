@@ -16,7 +16,7 @@ from ._core.history import KEPT_RUNS
 from ._core.listing import withheld_file
 from ._core.report import Notice, Tone, code, quote, render, when
 from ._core.single import told
-from ._core.status import history, parked_list, past, status
+from ._core.status import breaker, history, parked_list, past, status
 from ._core.withheld import Decision, holds
 from ._errors import RunStoppedError, StoreError
 from ._picture import draw
@@ -78,8 +78,15 @@ class Orders:
             max_items=self._settings.sync_max_items,
             trouble=None if control.is_leading else control.trouble,
             drift=control.ledger.drift,
+            mod_log=control.mod_log_trouble,
         )
         return Reply(notice=notice)
+
+    def breaker(self) -> Reply:
+        """Tell whether writes flow, and why not."""
+        control = self._control
+        trouble = None if control.is_leading else control.trouble
+        return Reply(notice=breaker(control.ledger.state, trouble=trouble))
 
     def parked(self) -> Reply:
         """List the rows that the site does not take."""
@@ -104,7 +111,7 @@ class Orders:
 
     def list_ids(self) -> list[str]:
         """Return the digests of the lists that wait for a decision."""
-        return [one.digest for one in self._lists() if one.decision is Decision.WAITING]
+        return [one.digest for one in self._lists() if not one.begun]
 
     async def plan(self, by: str) -> Reply:
         """Compare without writing."""
@@ -211,20 +218,27 @@ class Orders:
 
     async def decide(self, digest: str | None, decision: Decision, by: str) -> Reply:
         """Approve or reject a list; without its digest the one that waits, if it is one."""
-        waiting = [one for one in self._lists() if one.decision is Decision.WAITING]
+        waiting = self._open_lists(decision)
         if digest is None and len(waiting) != 1:
             return said(_which(waiting, decision))
-        list_ = self._list(digest or waiting[0].digest)
+        list_ = self._list(waiting[0].digest if digest is None else digest)
         if list_ is None:
             return said(_GONE)
-        if list_.decision is not Decision.WAITING:
-            at = when(list_.decided_at or list_.asked_at)
+        at = when(list_.decided_at or list_.asked_at)
+        if list_.decision is decision:
             return said(f"{list_.by} {list_.decision.value} that list {at} already.")
+        if list_.begun:
+            return said(f"{list_.by} approved that list {at}, and a sync has begun to write it.")
         count = f"{len(list_.ids):,} {list_.what.value}"
         return await self._order(
             self._control.decide(list_, decision, by),
             f"{count} are {decision.value} (list `{list_.digest}`).",
         )
+
+    def _open_lists(self, decision: Decision) -> list[WithheldList]:
+        """Return the lists that wait, or if none does, those that can be decided otherwise."""
+        lists = [one for one in self._lists() if one.decision is not decision and not one.begun]
+        return [one for one in lists if one.decision is Decision.WAITING] or lists
 
     def _lists(self) -> list[WithheldList]:
         now = self._control.clock.now()

@@ -58,7 +58,7 @@ class Parking:
         Raises `StoreError`.
         """
         rows = tuple(rows)
-        before = dict(self._ledger.parked)
+        before = self._ledger.parked_lately | self._ledger.parked
         members = await self._guild.members(row.id for row in rows)
         now = self._clock.now()
         records = [
@@ -71,7 +71,7 @@ class Parking:
             )
             for row in rows
         ]
-        no_longer = [id_ for id_ in taken if id_ in before]
+        no_longer = [id_ for id_ in taken if id_ in self._ledger.parked]
         if not records and not no_longer:
             return
         await self._ledger.park(records, no_longer=no_longer)

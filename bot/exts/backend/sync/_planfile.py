@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from ._core.diff import differing_fields
 from ._core.listing import MAX_FILE_BYTES, PLAN_HEADER, File, differing, line
-from ._core.models import ALL_FIELDS
+from ._core.models import ALL_FIELDS, without_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from ._core.diff import RoleDiff
     from ._core.models import Member, RoleId, UserId
@@ -25,12 +26,22 @@ class PlanFile:
         self._lines = self._left_out = 0
         self._file.write(line(PLAN_HEADER))
 
-    def compared(self, rows: Iterable[Member], members: Mapping[UserId, Member]) -> None:
-        """Note in what these rows differ from the members of the same ids."""
+    def compared(
+        self,
+        rows: Iterable[Member],
+        members: Mapping[UserId, Member],
+        *,
+        lacking: AbstractSet[RoleId] = frozenset(),
+    ) -> None:
+        """Note in what these rows differ from the members of the same ids.
+
+        Roles that the site is `lacking`, and does not take, make no difference.
+        """
         for row in rows:
             member = members.get(row.id)
             if member is not None:
-                self._add(differing(member, row, differing_fields(member, row)))
+                due, kept = without_roles(member, lacking), without_roles(row, lacking)
+                self._add(differing(due, kept, differing_fields(due, kept)))
 
     def created(self, members: Iterable[Member]) -> None:
         """Note members that the site has no row of."""

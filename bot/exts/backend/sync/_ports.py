@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 Json: TypeAlias = "dict[str, Json | None] | list[Json | None] | str | int | float | bool"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A value that the store holds and that is not JSON, as its text, and why it is not."""
+
+    text: str
+    fault: str
+
+
 class Clock(Protocol):
     """What time it is, and how it passes."""
 
@@ -69,8 +77,21 @@ class Guild(Protocol):
         """The proof of this epoch, or None while nothing may be read."""
         ...
 
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read, for people; None: nothing."""
+        ...
+
     async def prove(self) -> Proof:
         """Wait for the guild, request all its members and compare; return at once if proven."""
+        ...
+
+    async def read_anew(self) -> int | None:
+        """Request all members once more though they are proven, and correct the cache.
+
+        Return of how many it was wrong, each of whom has been marked as by an event; None if
+        Discord gave no whole answer.
+        """
         ...
 
     async def look_up(self, ids: Iterable[UserId]) -> None:
@@ -151,7 +172,15 @@ class ModLog(Protocol):
         ...
 
     async def recent(self, count: int) -> Sequence[Seen] | None:
-        """Return our messages among the latest ones, newest first; None if they can't be read."""
+        """Return our latest messages, newest first, at most so many; None if they can't be read.
+
+        They are looked for as far back as 7 days or 2,000 messages of anybody.
+        """
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be shown now, as far as is known; None if all is well."""
         ...
 
     def url(self, message_id: int) -> str:
@@ -239,12 +268,12 @@ class Store(Protocol):
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
-    async def get(self, key: str) -> Json | None:
+    async def get(self, key: str) -> Json | Unreadable | None:
         """Return what is kept under a key, or None."""
         ...
 
-    async def scan(self, prefix: str) -> dict[str, Json]:
-        """Return all whose key begins so, ascending by key."""
+    async def scan(self, prefix: str) -> dict[str, Json | Unreadable]:
+        """Return all whose key begins so, ascending by key; no key that is not UTF-8."""
         ...
 
     async def put(self, changes: Mapping[str, Json | None], *, fenced: bool = True) -> None:

@@ -10,20 +10,25 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import aiohttp
 import discord
 import sentry_sdk
 import structlog
 
 from ._clock import deadline, happens
 from ._core.report import render, rolled
+from ._core.wire import shown
 from ._errors import StoreError
 from ._message import mentions, prefix_of, to_embed, to_view
 from ._ports import Seen
+from ._supervision import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from discord.ext import commands
 
@@ -37,9 +42,21 @@ _ROLL_AFTER_S: Final = 55 * 60.0  # messages older than an hour have a low limit
 _RETRY_S: Final = 2.0
 _FIRST_RETRY_S: Final = 0.5
 _MAX_RETRY_S: Final = 60.0
-_SEARCHED: Final = 100
+# How far mod-log is looked back in, past what others say there.
+_LOOK_BACK: Final = timedelta(days=7)
+_MOST_READ: Final = 2000
+_PAGE: Final = 100  # Discord's bound
 _FINISH_S: Final = 30.0
 _MAX_UNSHOWN: Final = 20
+_PASSING: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+_UNKNOWN_MESSAGE: Final = 10008  # Discord's code: somebody has deleted it
+# aiohttp's own errors pass through discord.py as they are.
+_TROUBLE: Final = (
+    discord.HTTPException,
+    discord.ClientException,
+    aiohttp.ClientError,
+    OSError,
+)
 
 
 class Keeper(Protocol):
@@ -72,7 +89,7 @@ class _Live:
 
 
 class DiscordModLog:
-    """The channel `channel_id`; `interval_s` is the least time between two edits in it.
+    """The channel `channel_id` of a guild; `interval_s` is the least time between two edits in it.
 
     A live message older than `roll_after_s` is followed by a new one.
     """
@@ -81,6 +98,7 @@ class DiscordModLog:
         self,
         bot: commands.Bot,
         *,
+        guild_id: int,
         channel_id: int,
         alert_role_id: int | None,
         interval_s: float,
@@ -90,6 +108,7 @@ class DiscordModLog:
         self.keeper: Keeper | None = None
         self._clock = clock
         self._bot = bot
+        self._guild_id = guild_id
         self._channel_id = channel_id
         self._alert_role_id = alert_role_id
         self._interval_s = interval_s
@@ -104,6 +123,9 @@ class DiscordModLog:
         self._retry_s = 0.0
         self._nonce = ""
         self._unusable: str | None = None
+        self._failure: str | None = None  # of the latest request, if it failed
+        self._was_cached = False
+        self._faults = Faults()
         self._writing = False
 
     def show(self, view: RunView) -> None:
@@ -140,14 +162,11 @@ class DiscordModLog:
             try:
                 written = await self._write(view)
             # The outermost boundary: whatever is wrong in our own code must not end the reporting.
-            except Exception as exc:
-                log.exception("sync.mod_log.broke")
-                sentry_sdk.capture_exception(exc)
+            except Exception as exc:  # noqa: BLE001 - see above; it is told
+                self._faults.tell("sync.mod_log.broke", exc, task="mod-log")
+                self._back_off()
                 written = False
             self._tried_at = self._clock.monotonic()
-            self._retry_s = (
-                0.0 if written else min(max(_FIRST_RETRY_S, self._retry_s * 2), _MAX_RETRY_S)
-            )
             if written and self._newest.get(view.run_id) is view:
                 self._settle(view.run_id)
             if not self._newest:
@@ -155,13 +174,30 @@ class DiscordModLog:
             self._turned.set()
             self._turned = asyncio.Event()
 
+    def _back_off(self) -> None:
+        """Let whoever comes next wait, whatever they want to show: longer after each failure."""
+        self._tried_at = self._clock.monotonic()
+        self._retry_s = min(max(_FIRST_RETRY_S, self._retry_s * 2), _MAX_RETRY_S)
+
+    def _went_well(self) -> None:
+        self._unusable = self._failure = None
+        self._retry_s = 0.0
+
+    async def _backed_off(self) -> None:
+        """Return once the next try may come after those that failed."""
+        while self._retry_s:
+            wait_s = self._tried_at + self._retry_s - self._clock.monotonic()
+            if wait_s <= 0:
+                return
+            await self._clock.sleep(wait_s)
+
     async def _interval(self) -> None:
         """Wait until the next edit may come; a run's last one need not wait, but for Discord."""
-        wait_s = self._tried_at + (self._retry_s or self._interval_s) - self._clock.monotonic()
-        if wait_s <= 0:
-            return
         if self._retry_s:
-            await self._clock.sleep(wait_s)
+            await self._backed_off()
+            return
+        wait_s = self._tried_at + self._interval_s - self._clock.monotonic()
+        if wait_s <= 0:
             return
         await happens(self._hurry, clock=self._clock, within_s=wait_s)
 
@@ -188,7 +224,7 @@ class DiscordModLog:
             if live is None or not await self._edit(live, notice):
                 await self._open(view, notice)
             await self._keep(view)
-        except (discord.HTTPException, discord.ClientException, OSError) as exc:
+        except _TROUBLE as exc:
             self._note(exc)
             return False
         return True
@@ -204,7 +240,7 @@ class DiscordModLog:
         except discord.NotFound:
             return False
         live.notice = notice
-        self._unusable = None
+        self._went_well()
         return True
 
     async def _open(self, view: RunView, notice: Notice) -> None:
@@ -232,7 +268,7 @@ class DiscordModLog:
                 view.run_id,
                 channel_id=self._channel_id,
                 message_id=live.message.id,
-                done=view.done,
+                done=min(view.done, view.tally.total),  # not what was parked
                 planned=view.planned,
             )
         except StoreError as exc:
@@ -244,63 +280,75 @@ class DiscordModLog:
 
         That is told to Sentry too, once for each reason: here mod-log can't speak for itself.
         """
-        log.warning("sync.mod_log.failed", channel_id=self._channel_id, error=str(exc))
-        if not isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
+        self._back_off()
+        error = self._failure = shown(str(exc)) or type(exc).__name__
+        log.warning("sync.mod_log.failed", channel_id=self._channel_id, error=error)
+        if not _stays(exc):
             return
-        if self._unusable != str(exc):
-            self._unusable = str(exc)
+        if self._unusable != error:
+            self._unusable = error
             sentry_sdk.capture_message(
-                f"MOD_LOG_CHANNEL_ID {self._channel_id} can't be used: {exc}", level="error"
+                f"MOD_LOG_CHANNEL_ID {self._channel_id} can't be used: {error}", level="error"
             )
 
     async def post(self, alert: Alert, *, again: bool) -> bool:
         """Post an alert, which pings the configured role if it asks for it."""
         await self._bot.wait_until_ready()
+        await self._backed_off()
         try:
             if again and await self._shows(alert.id):
                 return True
             role_id = self._alert_role_id if alert.notice.ping else None
             await self._send(alert.notice, ping=role_id, nonce=alert.id)
-        except (discord.HTTPException, discord.ClientException, OSError) as exc:
+        except _TROUBLE as exc:
             self._note(exc)
             return False
         return True
 
     async def _shows(self, alert_id: str) -> bool:
+        def is_found(seen: list[Seen]) -> bool:
+            return any(alert_id in message.footer for message in seen)
+
         try:
-            seen = await self._read(_SEARCHED)
+            return is_found(await self._read(is_found))
         except discord.Forbidden:
             return False  # it may write but not look back: the nonce has to do
-        return any(alert_id in message.footer for message in seen)
 
     async def recent(self, count: int) -> Sequence[Seen] | None:
-        """Return our messages among the latest, newest first, however long Discord is away."""
+        """Return our latest messages, newest first, however long Discord is away."""
         await self._bot.wait_until_ready()
         wait_s = _RETRY_S
         while True:
             try:
-                return await self._read(count)
-            except (discord.HTTPException, discord.ClientException, OSError) as exc:
+                return (await self._read(lambda seen: len(seen) >= count))[:count]
+            except _TROUBLE as exc:
                 self._note(exc)
-                if isinstance(exc, discord.NotFound | discord.Forbidden | _UnusableError):
+                if _stays(exc):
                     return None
             await self._clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_RETRY_S)
 
-    async def _read(self, count: int) -> list[Seen]:
-        channel = await self._channel()
+    async def _read(self, is_enough: Callable[[list[Seen]], bool]) -> list[Seen]:
+        """Return our messages, newest first, back to where they are enough, or are too old.
+
+        Whatever else there is need not be understood. They are read as Discord sends them:
+        discord.py gives none at all where it can't parse one.
+        """
+        await self._channel()
         me = self._bot.user
-        return [
-            Seen(
-                id=message.id,
-                title=embed.title or "",
-                description=embed.description or "",
-                footer=embed.footer.text or "",
+        oldest = discord.utils.time_snowflake(self._clock.now() - _LOOK_BACK)
+        seen: list[Seen] = []
+        before: int | None = None
+        for _ in range(_MOST_READ // _PAGE):
+            rows: Sequence[object] = await self._bot.http.logs_from(
+                self._channel_id, _PAGE, before=before
             )
-            async for message in channel.history(limit=count)
-            if me is not None and message.author.id == me.id
-            for embed in message.embeds[:1]
-        ]
+            found = (_seen(row, by="" if me is None else str(me.id)) for row in rows)
+            seen += [one for one in found if one is not None and one.id > oldest]
+            before = min(filter(None, map(_id, rows)), default=0)
+            if len(rows) < _PAGE or before <= oldest or is_enough(seen):
+                break
+        return seen
 
     async def replace(self, message_id: int, notice: Notice) -> bool:
         """Let a message say something else for good."""
@@ -308,8 +356,9 @@ class DiscordModLog:
             channel = await self._channel()
             message = await channel.fetch_message(message_id)
             await message.edit(**self._saying(notice))
-        except (discord.HTTPException, discord.ClientException, OSError) as exc:
-            self._note(exc)
+        except _TROUBLE as exc:
+            if not (isinstance(exc, discord.NotFound) and exc.code == _UNKNOWN_MESSAGE):
+                self._note(exc)
             return False
         return True
 
@@ -336,13 +385,76 @@ class DiscordModLog:
             nonce=nonce,
             **self._saying(notice),
         )
-        self._unusable = None
+        self._went_well()
         return message
+
+    async def say(self, text: str, saying: dict[str, Any]) -> discord.Message | None:
+        """Post an answer that is not for another channel; None if Discord does not take it."""
+        try:
+            channel = await self._channel()
+            message: discord.Message = await channel.send(text, **saying)
+        except _TROUBLE as exc:
+            self._note(exc)
+            return None
+        return message
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be shown now, as far as is known."""
+        guild = self._bot.get_guild(self._guild_id)
+        known = self._was_cached and guild is not None and not guild.unavailable
+        if known and self._bot.get_channel(self._channel_id) is None:
+            return "the channel was deleted, or the bot may not see it any more"
+        return self._failure
 
     async def _channel(self) -> discord.abc.MessageableChannel:
         channel = self._bot.get_channel(self._channel_id)
         if channel is None:
             channel = await self._bot.fetch_channel(self._channel_id)
+        # Threads leave the cache when they are archived, and are still there.
+        elif isinstance(channel, discord.abc.GuildChannel):
+            self._was_cached = True
         if not isinstance(channel, discord.abc.Messageable):
             raise _UnusableError(f"it is no channel for messages, but a {type(channel).__name__}")
+        guild = getattr(channel, "guild", None)
+        if guild is None or guild.id != self._guild_id:
+            raise _UnusableError(f"it is not a channel of the server {self._guild_id} (GUILD_ID)")
         return channel
+
+
+def _stays(exc: Exception) -> bool:
+    """Say whether only a person can help: what Discord refuses, it refuses again."""
+    if not isinstance(exc, discord.HTTPException):
+        return isinstance(exc, _UnusableError)
+    is_refusal = HTTPStatus.BAD_REQUEST <= exc.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return is_refusal and exc.status not in _PASSING
+
+
+def _id(row: object) -> int:
+    """Return a message's id, or 0 where it has none."""
+    match row:
+        case {"id": str(id_)} if id_.isdecimal():
+            return int(id_)
+        case _:
+            return 0
+
+
+def _seen(row: object, *, by: str) -> Seen | None:
+    """Return a message of Discord's as far as it is read here; None if it is nobody's of `by`."""
+    match row:
+        case {"id": str(id_), "author": {"id": str(author)}, "embeds": [{**embed}, *_]}:
+            if author != by or not id_.isdecimal():
+                return None
+        case _:
+            return None
+    footer = embed.get("footer")
+    return Seen(
+        id=int(id_),
+        title=_text(embed.get("title")),
+        description=_text(embed.get("description")),
+        footer=_text(footer.get("text")) if isinstance(footer, dict) else "",
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,14 +12,14 @@ from ._clock import give_way
 from ._core.merging import NONE, DisorderError, Stretch
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Causes, Planner
-from ._core.reading import Cursor
+from ._core.reading import Rereading
 from ._core.report import Ending, Phase
 from ._core.rounds import Bookmark, Round, is_whole
 from ._errors import RunStoppedError
 from ._parking import Parking
 from ._ports import Proof
 from ._shown import Shown
-from ._sync import FullSync, Scope, past, protocol_failure, role_names
+from ._sync import FullSync, Scope, protocol_failure, role_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ._core.merging import Merge, Window
     from ._core.models import Member, RoleId, UserId
     from ._core.plan import Plan
+    from ._core.reading import Cursor
     from ._core.wire import Page
     from ._ports import PagedGuild
     from ._runner import Parts
@@ -111,11 +111,10 @@ class RoundSync(FullSync):
         It is another one if a new epoch began meanwhile.
         """
         await self._runner.prove()
-        by_id = self._offers.pages_by_id
-        merge = round_.merge(by_id=by_id)
-        cursor = Cursor(size=self._page_items, by_id=by_id, after=merge.site.through)
+        merge = round_.merge(by_id=self._offers.pages_by_id)
+        cursor = self._begin_reading(after=merge.site.through)
         while not merge.ended and self._guild.epoch == round_.epoch:
-            self._stretch_began = cursor.from_a_page_before()
+            self._stretch_began = cursor.again_after(merge.after)
             merge, cursor, stretch = await self._read_stretch(round_, merge, cursor)
             if self._guild.epoch != round_.epoch:
                 break
@@ -135,7 +134,8 @@ class RoundSync(FullSync):
         """Read and compare until there is enough to write, or the leg ends."""
         self._shown.begin_stretch()
         self._show(phase=Phase.COMPARING)
-        stretch = Stretch(through=merge.after)
+        planner = Planner(lacking=self._parts.writes.lacking)
+        stretch = Stretch(through=merge.after, planner=planner)
         while not merge.ended and not stretch.is_long(
             members=self._pace.max_items, rows=_STRETCH_ROWS
         ):
@@ -155,7 +155,7 @@ class RoundSync(FullSync):
         present = {member.id: member for member in window.members}
         self.withholding.note(window.rows, present)
         if self._plan_file is not None:
-            self._plan_file.compared(window.rows, present)
+            self._plan_file.compared(window.rows, present, lacking=self._parts.writes.lacking)
             known = {row.id for row in window.rows}
             self._plan_file.created(m for id_, m in present.items() if id_ not in known)
 
@@ -194,13 +194,14 @@ class RoundSync(FullSync):
                 raise protocol_failure(
                     f"{merge.site.barren} pages of GET bot/users repeat rows already read"
                 )
-            cursor = past(cursor, page)
+            cursor = await self._past(cursor, page)
         return merge, cursor
 
     async def _bring(self, stretch: Stretch) -> None:
         """Write what differs in a stretch, and look at it again."""
         self._shown.values = stretch.members
         plan = await self._planned(stretch.planner)
+        self._parts.writes.witnessed(stretch.planner.witness)
         if not self.dry:
             await self._write_users(plan, stretch.planner.witness)
 
@@ -227,16 +228,16 @@ class RoundSync(FullSync):
 
     async def _pages_of(self, ids: Collection[UserId]) -> AsyncIterator[Page]:
         """Read the pages of these ids alone, from where the stretch began."""
-        rest = sorted(ids)
-        cursor = self._stretch_began or Cursor(
-            size=self._page_items, by_id=self._offers.pages_by_id
-        )
-        while rest and not cursor.ended:
-            page, cursor = await self._page(cursor.passing_to(rest[0]))
+        began = self._stretch_began or self._begin_reading()
+        reading = Rereading.of(ids, cursor=began)
+        while not reading.ended:
+            page, cursor = await self._page(reading.cursor)
             yield page
-            cursor = past(cursor, page)
-            if page.rows:
-                rest = rest[bisect_right(rest, page.rows[-1].id) :]
+            reading = replace(reading, cursor=cursor)
+            if reading.begins_late(page):
+                reading = reading.from_before()
+            else:
+                reading = reading.past(page, await self._past(cursor, page))
 
     # -- after the round --------------------------------------------------------------------------
 

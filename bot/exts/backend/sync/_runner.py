@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
 from ._clock import happens, wait_first
@@ -16,18 +18,22 @@ from ._core.models import role_faults
 from ._core.outcome import (
     AlreadyThere,
     Applied,
+    Blocked,
     Failing,
     NotFound,
     Outcome,
-    Overloaded,
+    ProtocolError,
     RejectedRows,
     RejectedWhole,
+    TooLarge,
+    Trouble,
     classify,
     leaves_doubt,
 )
 from ._core.pace import Tuning
-from ._core.patience import Failure, FailureKind, Patience, PatienceLimits, fatal
+from ._core.patience import Failure, FailureKind, Patience, PatienceLimits, fatal, judged
 from ._core.payload import compose
+from ._core.suspect import Suspect
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 
 if TYPE_CHECKING:
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 
     from ._core.models import Role, RoleId, UserId
     from ._core.outcome import Answer, NoAnswer
+    from ._core.plan import DepartureLimits
     from ._core.requests import Request
     from ._gate import Gate
     from ._ledger import Ledger
@@ -44,7 +51,17 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
+_WITNESSES: Final = 3
 _GRACE_S: Final = 5.0  # how long a request may go on after its run was told to stop
+# So long nobody is told what is waited for; with an edit interval of 5 s it shows within ten.
+_SILENT_S: Final = 3.0
+
+
+class Awaited(Enum):
+    """Who has to act before a run goes on."""
+
+    SITE = "site"
+    DISCORD = "Discord"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +77,14 @@ class Parts:
     gate: Gate
     writes: Writes
     patience: PatienceLimits
+    departures: DepartureLimits
 
 
 class Runner:
     """The requests of one run, or of one drain of live changes (`attempt` is false).
 
-    `changed` is called with a delivery's state before each step, to be shown.
+    `changed` is called with a delivery's state before each step, to be shown; `waits` with what is
+    waited for once that takes long, and with None when it has come.
     """
 
     def __init__(
@@ -75,15 +94,19 @@ class Runner:
         *,
         attempt: bool,
         changed: Callable[[run.Delivery, str | None, float], None] | None = None,
+        waits: Callable[[Awaited, str | None], None] = lambda _who, _what: None,
     ) -> None:
         self._parts = parts
         self._run_id = run_id
         self._attempt = attempt
         self._changed = changed
+        self._waits = waits
         self._unanswered = self._failing = self._applied = False
         self._cancelled = asyncio.Event()
         self.latest_s = 0.0
         self.roles_written: set[RoleId] = set()
+        self.roles_refused: set[RoleId] = set()
+        self._witnesses: set[UserId] = set()
         self.figures = RunFigures()
         self.tuning = Tuning()
         self._clock = parts.clock
@@ -128,7 +151,9 @@ class Runner:
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         since = self._clock.monotonic()
         try:
-            await wait_first({working, cancelled}, clock=self._clock)
+            await self._while_told(
+                {working, cancelled}, Awaited.DISCORD, lambda: self._parts.guild.trouble
+            )
             self._check_cancelled()
             return working.result()
         except (CancelledByPersonError, asyncio.CancelledError):
@@ -140,6 +165,23 @@ class Runner:
             cancelled.cancel()
             waited = timedelta(seconds=self._clock.monotonic() - since)
             self.patience = self.patience.waited(waited)
+
+    async def _while_told(
+        self,
+        futures: Collection[asyncio.Future[Any]],
+        who: Awaited,
+        what: Callable[[], str | None],
+    ) -> None:
+        """Wait until one of these is done, and tell people what is waited for if it takes long."""
+        told: str | None = None
+        try:
+            while not await wait_first(futures, clock=self._clock, within_s=_SILENT_S):
+                if (now := what()) != told:
+                    told = now
+                    self._waits(who, told)
+        finally:
+            if told is not None:
+                self._waits(who, None)
 
     @property
     def _as(self) -> str | None:
@@ -168,44 +210,100 @@ class Runner:
 
         `make` builds the request, told how often it failed so far.
         """
-        outcome = await self._ask(make, writes=False)
-        assert outcome is not None  # noqa: S101 - there was always something to ask
-        return outcome
-
-    async def _ask(self, make: Callable[[int], Request | None], *, writes: bool) -> Outcome | None:
-        """Ask as `ask` does; None once there is nothing to ask for.
-
-        A request that `writes` is built inside the gate, at each try anew.
-        """
         tries = 0
+        blocked: Blocked | None = None
         while True:
-            self._check_cancelled()
-            failure = self.patience.exhausted(self._clock.now())
-            if failure is not None:
-                raise RunStoppedError(failure)
-            async with self._admitted() if writes else contextlib.nullcontext():
-                request = make(tries)
-                if request is None:
-                    return None
-                outcome = await self._ask_once(request)
+            await self._check_patience(blocked)
+            outcome = await self._ask_once(make(tries))
+            assert outcome is not None  # noqa: S101 - the gate is for writes
+            if not isinstance(outcome, Trouble):
+                return self._progressed(outcome)
+            tries += 1
+            blocked = outcome if isinstance(outcome, Blocked) else None
+            await self._back_off(outcome)
+
+    async def _write(
+        self, make: Callable[[], Request | None], *, of: RoleId
+    ) -> Outcome | Trouble | None:
+        """Ask for a write of a role as `ask` does; None once there is nothing to ask for.
+
+        It is built inside the gate, at each try anew. What alone is to blame for the site's failing
+        answers is given up: the last of them is returned.
+        """
+        suspect = Suspect()
+        while True:
+            await self._check_patience(None)
+            asked, outcome = await self._ask_gated(make)
+            if not asked:
+                return None
             if outcome is None:
                 continue  # the gate has closed before it left
-            tries += 1
-            if isinstance(outcome, Failing | Overloaded):
-                self.patience = self.patience.failed(outcome)
-                wait = self.patience.backoff(outcome, jitter=self._parts.chance.random())
-                await self._sleep(wait.total_seconds())
-                continue
-            stop = fatal(outcome)
-            if stop is not None:
-                raise RunStoppedError(stop)
-            self.patience = self.patience.progressed(self._clock.now())
-            return outcome
+            if not isinstance(outcome, Trouble):
+                self._applied = self._applied or isinstance(outcome, Applied)
+                return self._progressed(outcome)
+            await self._back_off(outcome)
+            suspect = suspect.failed(outcome)
+            if suspect.wants_witness:
+                suspect = suspect.witnessed(passed=await self._witness_passes(of))
+            if suspect.guilty:
+                return outcome
+
+    async def _ask_gated(self, make: Callable[[], Request | None]) -> tuple[bool, Outcome | None]:
+        """Ask for a write once; say first whether there is anything to ask for."""
+        async with self._admitted():
+            request = make()
+            return (False, None) if request is None else (True, await self._ask_once(request))
+
+    async def _witness_passes(self, suspect: RoleId) -> bool:
+        """Write another role as it is, and say whether that got the site's own answer."""
+
+        def make() -> Request | None:
+            lacking = self._parts.writes.lacking | {suspect}
+            others = [r for id_, r in self._parts.guild.roles().items() if id_ not in lacking]
+            return requests.update_role(min(others, key=lambda r: r.id)) if others else None
+
+        await self._check_patience(None)
+        _, outcome = await self._ask_gated(make)
+        if outcome is None:
+            return False
+        if isinstance(outcome, Trouble):
+            await self._back_off(outcome)
+            return False
+        self._progressed(outcome)
+        return True
+
+    async def _check_patience(self, blocked: Blocked | None) -> None:
+        """Raise what stops the run; `blocked` is the latest answer if it was that to a read."""
+        self._check_cancelled()
+        failure = self.patience.exhausted(self._clock.now())
+        if failure is None:
+            return
+        if blocked is not None:
+            healthcheck = await self._ask_once(requests.healthcheck())
+            assert healthcheck is not None  # noqa: S101 - the gate is for writes
+            failure = judged(failure, blocked, healthcheck)
+        raise RunStoppedError(failure)
+
+    async def _back_off(self, outcome: Trouble) -> None:
+        self.patience = self.patience.failed(outcome)
+        wait = self.patience.backoff(outcome, jitter=self._parts.chance.random())
+        last = self.patience.last
+        self._waits(Awaited.SITE, None if last is None else last.reason)
+        await self._sleep(wait.total_seconds())
+        self._waits(Awaited.SITE, None)
+
+    def _progressed(self, outcome: Outcome) -> Outcome:
+        stop = fatal(outcome)
+        if stop is not None:
+            raise RunStoppedError(stop)
+        self.patience = self.patience.progressed(self._clock.now())
+        return outcome
 
     async def deliver(self, delivery: run.Delivery) -> run.Delivery:
         """Bring a delivery to its end; raise `RunStoppedError` where it must stop."""
         delivery = replace(delivery, patience=self.patience)
         while True:
+            self._parts.writes.witnessed(delivery.witness)
             before = replace(delivery, pace=delivery.pace.tuned(self.tuning))
             delivery, step = run.decide(before, now=self._clock.now())
             self.patience = delivery.patience
@@ -251,18 +349,31 @@ class Runner:
             fault = role_faults(role)
             if fault is None:
                 fault = await self._write_role(id_, known=known)
+            elif not known:
+                self._parts.writes.lacks(id_)
+            self.roles_refused.discard(id_)
             if fault is not None:
-                refused.append(f"role {role.name}: {fault}")
+                self.roles_refused.add(id_)
+                without = id_ in self._parts.writes.lacking
+                left_out = " (its holders are written without it)" if without else ""
+                refused.append(f"role {role.name}: {fault}{left_out}")
         return refused
 
-    async def delete_role(self, id_: RoleId) -> None:
-        """Delete a role from the site; one that is gone already is as good."""
+    async def delete_role(self, id_: RoleId) -> str | None:
+        """Delete a role from the site; one that is gone already is as good.
+
+        Return why the site refuses, None if it doesn't.
+        """
         self.roles_written.add(id_)
-        await self._write(lambda _: requests.delete_role(id_))
+        outcome = await self._write(lambda: requests.delete_role(id_), of=id_)
+        fault = None if isinstance(outcome, NotFound) else _role_fault(outcome)
+        if fault is not None:
+            self.roles_refused.add(id_)
+        return fault
 
     async def _write_role(self, id_: RoleId, *, known: bool) -> str | None:
-        def made_by(build: Callable[[Role], Request]) -> Callable[[int], Request | None]:
-            def make(_tries: int) -> Request | None:
+        def made_by(build: Callable[[Role], Request]) -> Callable[[], Request | None]:
+            def make() -> Request | None:
                 role = self._parts.guild.roles().get(id_)
                 return None if role is None else build(role)
 
@@ -270,25 +381,18 @@ class Runner:
 
         update, create = made_by(requests.update_role), made_by(requests.create_role)
         self.roles_written.add(id_)
-        outcome = await self._write(update if known else create)
+        outcome = await self._write(update if known else create, of=id_)
+        creating = not known
         if isinstance(outcome, NotFound):
-            outcome = await self._write(create)
+            creating, outcome = True, await self._write(create, of=id_)
         elif isinstance(outcome, AlreadyThere):
-            outcome = await self._write(update)
-        match outcome:
-            case Applied() | None:
-                return None
-            case RejectedWhole(reason=reason):
-                return reason
-            case RejectedRows(faults=faults):
-                return faults[0].reason
-            case _:
-                return type(outcome).__name__
-
-    async def _write(self, make: Callable[[int], Request | None]) -> Outcome | None:
-        outcome = await self._ask(make, writes=True)
-        self._applied = self._applied or isinstance(outcome, Applied)
-        return outcome
+            creating, outcome = False, await self._write(update, of=id_)
+        fault = _role_fault(outcome)
+        if fault is not None and creating:
+            self._parts.writes.lacks(id_)
+        elif outcome is not None:
+            self._parts.writes.has((id_,))
+        return fault
 
     async def _send(self, delivery: run.Delivery, step: run.Send) -> run.Delivery:
         # Without a cache Discord is asked, which may take long: others may write meanwhile.
@@ -298,7 +402,12 @@ class Runner:
             self._parts.writes.begun(step.batch.ids)
             # Read inside the gate and not before: what another write waited for may have changed.
             members = await self.wait(self._parts.guild.members(step.batch.ids))
-            sent, body = compose(step.batch, members, max_bytes=step.max_bytes)
+            sent, body = compose(
+                step.batch,
+                members,
+                max_bytes=step.max_bytes,
+                lacking=self._parts.writes.lacking,
+            )
             if not self._parts.gate.admits(self._as):
                 # Discord had to be asked once more, and somebody has paused it since.
                 sent, body = run.Sent(batch=step.batch, ids=(), unsent=step.batch.ids), None
@@ -311,6 +420,8 @@ class Runner:
                 if outcome is None:  # the gate has closed before it left
                     sent = run.Sent(batch=step.batch, ids=(), unsent=step.batch.ids)
         self._applied = self._applied or isinstance(outcome, Applied)
+        if isinstance(outcome, Trouble) and delivery.witness is None:
+            delivery = replace(delivery, witness=self._some_witness(delivery, sent.ids))
         return run.record(
             # Its patience has waited meanwhile, for Discord, a pause or another write.
             replace(delivery, patience=self.patience),
@@ -321,13 +432,31 @@ class Runner:
             jitter=self._parts.chance.random(),
         )
 
+    def _some_witness(self, delivery: run.Delivery, suspects: Collection[UserId]) -> UserId | None:
+        """Return a member who can speak for others: one whose row is right, or just any member.
+
+        Nobody twice, and only a few: whom the site does not take speaks for nobody.
+        """
+        if len(self._witnesses) >= _WITNESSES:
+            return None
+        passed_over = {*suspects, *self._witnesses, *delivery.known_parked}
+        passed_over |= {id_ for batch in delivery.queue if batch.tries for id_ in batch.ids}
+        known, guild = self._parts.writes.witness, self._parts.guild
+        candidates = itertools.chain(
+            () if known is None else (known,), () if guild.proof is None else guild.member_ids()
+        )
+        witness = next((id_ for id_ in candidates if id_ not in passed_over), None)
+        if witness is not None:
+            self._witnesses.add(witness)
+        return witness
+
     async def _before_chunk(self, items: int) -> None:
         try:
             await self._parts.ledger.before_chunk(items)
         except StoreError as exc:
             raise RunStoppedError(Failure(kind=FailureKind.STORE, reason=str(exc))) from exc
 
-    async def _probe(self, target_s: float) -> Failing | Overloaded | None:
+    async def _probe(self, target_s: float) -> Trouble | None:
         """Ask for the healthcheck and one small read; both must be well and within the target."""
         for request in (requests.healthcheck(), requests.page(1, size=1)):
             outcome = await self._ask_once(request)
@@ -335,7 +464,7 @@ class Runner:
             match outcome:
                 case Applied() if self.latest_s <= target_s * 2:
                     continue
-                case Failing() | Overloaded():
+                case _ if isinstance(outcome, Trouble):
                     return outcome
                 case Applied():
                     reason = f"{request.path} took {self.latest_s:.1f} s"
@@ -372,7 +501,7 @@ class Runner:
             if in_doubt:
                 self._parts.writes.lost(request)
         self.latest_s = answer.seconds
-        self._failing = isinstance(outcome, Failing | Overloaded)
+        self._failing = isinstance(outcome, Trouble)
         at_s = self._clock.monotonic() - self._began_s
         self.figures.asked(request, answer.seconds, at_s=at_s)
         self._parts.telemetry.asked(request, request_id, outcome, answer.seconds)
@@ -384,7 +513,8 @@ class Runner:
         cancelled = asyncio.ensure_future(self._cancelled.wait())
         self._unanswered = True
         try:
-            await wait_first({sending, cancelled}, clock=self._clock)
+            what = f"no answer yet to {request.method} {request.path}"
+            await self._while_told({sending, cancelled}, Awaited.SITE, lambda: what)
             if not sending.done():
                 await wait_first({sending}, clock=self._clock, within_s=_GRACE_S)
             if not sending.done():
@@ -403,6 +533,10 @@ class Runner:
 
     def _may_write(self) -> bool:
         return self._parts.gate.admits(self._as) and self._parts.guild.proof is not None
+
+    async def rest(self, seconds: float) -> None:
+        """Leave the site alone for so long."""
+        await self._sleep(seconds)
 
     async def quiet(self) -> None:
         """Wait until no write is on its way: what is read before may be old when it is answered."""
@@ -425,3 +559,22 @@ class Runner:
     async def _sleep(self, seconds: float) -> None:
         if await happens(self._cancelled, clock=self._clock, within_s=seconds):
             raise CancelledByPersonError
+
+
+def _role_fault(outcome: Outcome | None) -> str | None:
+    """Say why the site does not take a role, None if it does or there is nothing to take."""
+    match outcome:
+        case Applied() | None:
+            return None
+        case RejectedWhole(reason=reason):
+            return reason
+        case RejectedRows(faults=faults):
+            return faults[0].reason
+        case Blocked(status=status, reason=reason) | ProtocolError(status=status, reason=reason):
+            return f"{status}: {reason}"
+        case Failing(reason=reason):
+            return f"the site fails on it alone: {reason}"
+        case TooLarge():
+            return "413: it is larger than the site takes"
+        case _:
+            return f"the site contradicts itself about it ({type(outcome).__name__})"

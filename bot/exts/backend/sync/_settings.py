@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +21,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ._core.breaker import BreakerLimits
 from ._core.pace import PaceLimits
 from ._core.patience import PatienceLimits
+from ._core.plan import DepartureLimits
+from ._core.redaction import Redaction
 from ._core.state import StateLimits
 from ._errors import SettingsError
 
@@ -69,6 +73,8 @@ class SyncSettings(BaseSettings):
     sync_parked_min: Annotated[int, Field(ge=0)] = 20
     sync_parked_part: Annotated[float, Field(ge=0, le=1)] = 0.1
     sync_doubtful_recheck_s: _Seconds = 120
+    sync_departures_min: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    sync_departures_part: Annotated[float, Field(ge=0, le=1)] = 0.05
 
     sync_max_waiting: Annotated[int, Field(gt=0)] = 100_000
     sync_drift_every_s: Annotated[float, Field(ge=0)] = 6 * 3600
@@ -113,6 +119,14 @@ class SyncSettings(BaseSettings):
         """The base of the site's API, ending in a slash."""
         return str(self.site_api_url).rstrip("/") + "/"
 
+    def redaction(self, *others: str) -> Redaction:
+        """Return what takes these settings' secrets, and others, out of what comes from outside."""
+        secrets = [self.site_api_token.get_secret_value(), *others]
+        with suppress(ValueError):  # no URL, as the store will say
+            password = urlsplit(self.sync_state_url.get_secret_value()).password or ""
+            secrets += [password, unquote(password)]
+        return Redaction(secrets)
+
     @property
     def pace(self) -> PaceLimits:
         return PaceLimits(
@@ -133,6 +147,10 @@ class SyncSettings(BaseSettings):
             parked_min=self.sync_parked_min,
             parked_part=self.sync_parked_part,
         )
+
+    @property
+    def departures(self) -> DepartureLimits:
+        return DepartureLimits(minimum=self.sync_departures_min, part=self.sync_departures_part)
 
     @property
     def state(self) -> StateLimits:

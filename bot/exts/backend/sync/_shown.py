@@ -36,6 +36,11 @@ class Shown:
     def proof(self) -> Proof | None:
         return self._guild.proof
 
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read."""
+        return self._guild.trouble
+
     async def prove(self) -> Proof:
         """Wait for the guild."""
         return await self._guild.prove()
@@ -56,6 +61,10 @@ class Shown:
     async def departed(self, ids: Sequence[UserId]) -> frozenset[UserId] | None:
         """Ask Discord which of these ids are not members; None if it doesn't say."""
         return await self._guild.departed(ids)
+
+    async def read_anew(self) -> int | None:
+        """Request all members once more."""
+        return await self._guild.read_anew()
 
     async def look_up(self, ids: Iterable[UserId]) -> None:
         """Ask Discord about those of these ids of whom nothing is known, unless they are shown."""

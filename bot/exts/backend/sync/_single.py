@@ -9,7 +9,7 @@ import structlog
 
 from ._clock import deadline
 from ._core import requests, run
-from ._core.models import Member
+from ._core.models import Member, without_roles
 from ._core.outcome import Applied, Outcome
 from ._core.pace import Pace
 from ._core.patience import FailureKind
@@ -56,6 +56,9 @@ class Single:
             kept = await self._runner.ask(lambda _: requests.roles())
             await self._runner.prove()
             names = {role.id: role.name for role in (*_roles(kept), *guild.roles().values())}
+        lacking = self._parts.writes.lacking
+        member = member and without_roles(member, lacking)
+        row = row and without_roles(row, lacking)
         return Comparison(id=self._id, member=member, row=row, left=left, role_names=names)
 
     async def write(self, group: Group) -> Result:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import zlib
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Final, Self
 
 import httpx
 
@@ -12,10 +14,13 @@ from ._core.outcome import Answer, Lost, NoAnswer
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ._core.redaction import Redaction
     from ._core.requests import Request
     from ._ports import Clock
 
-_CONNECT_S = 5.0
+_CONNECT_S: Final = 5.0
+_GZIP: Final = 16 + zlib.MAX_WBITS  # the only encoding that is asked for, and inflated
+_WHATEVER_ELSE: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError)
 
 
 class HttpSite:
@@ -23,6 +28,9 @@ class HttpSite:
 
     `deadline_s` bounds a whole request: httpx's own timeouts bound only silence, and a site that
     answers one byte a second would keep them quiet for ever.
+
+    Each request has a connection of its own: on one that is kept, a surplus answer would be taken
+    for the next request's. No cookie is kept and no redirect is looked at.
     """
 
     def __init__(
@@ -32,21 +40,27 @@ class HttpSite:
         token: str,
         deadline_s: float,
         max_answer_bytes: int,
+        redaction: Redaction,
         clock: Clock,
     ) -> None:
         self._clock = clock
         self._deadline_s = deadline_s
         self._max_answer_bytes = max_answer_bytes
+        self._redaction = redaction
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers={
                 "Authorization": f"Token {token}",
                 "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "Connection": "close",
                 "User-Agent": "guild-sync",
             },
             timeout=httpx.Timeout(deadline_s, connect=min(_CONNECT_S, deadline_s)),
-            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
+            limits=httpx.Limits(max_connections=4, max_keepalive_connections=0),
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
+            event_hooks={"response": [_forget_location]},
         )
 
     async def __aenter__(self) -> Self:
@@ -88,15 +102,14 @@ class HttpSite:
                     headers=headers,
                 ) as response,
             ):
-                body = bytearray()
-                async for part in response.aiter_bytes():
-                    body += part
-                    if len(body) > self._max_answer_bytes:
-                        return lost(Lost.TOO_LONG)
+                body = await _read(response, max_bytes=self._max_answer_bytes)
+                if isinstance(body, Lost):
+                    return lost(body)
                 return Answer(
                     status=response.status_code,
-                    body=bytes(body),
-                    retry_after=response.headers.get("Retry-After"),
+                    body=self._redaction.body(body),
+                    retry_after=self._header(response, "Retry-After"),
+                    date=self._header(response, "Date"),
                     seconds=self._clock.monotonic() - started,
                 )
         except TimeoutError:
@@ -105,5 +118,43 @@ class HttpSite:
             return lost(Lost.UNREACHABLE, exc)
         except httpx.TimeoutException as exc:
             return lost(Lost.DEADLINE, exc)
-        except httpx.HTTPError as exc:
+        except _WHATEVER_ELSE as exc:
             return lost(Lost.CONNECTION, exc)
+
+    def _header(self, response: httpx.Response, name: str) -> str | None:
+        value: str | None = response.headers.get(name)
+        return value and self._redaction.body(value.encode()).decode()
+
+
+async def _forget_location(response: httpx.Response) -> None:
+    """Keep httpx from making a request of a redirect, which some locations make it fail at."""
+    response.headers.pop("Location", None)
+
+
+async def _read(response: httpx.Response, *, max_bytes: int) -> bytes | Lost:
+    """Read a body as it comes, and inflate no more of it than the limit allows.
+
+    httpx would inflate each part as a whole, and one encoding inside another: kilobytes on the wire
+    can be gigabytes then.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in {"", "identity", "gzip", "x-gzip"}:
+        return Lost.ENCODED
+    inflating = zlib.decompressobj(wbits=_GZIP) if encoding.endswith("gzip") else None
+    body, received = bytearray(), 0
+    try:
+        async for part in response.aiter_raw():
+            received += len(part)
+            if inflating is None:
+                body += part
+            elif inflating.eof:
+                return Lost.ENCODED
+            else:
+                body += inflating.decompress(part, max_bytes + 1 - len(body))
+            if max(received, len(body)) > max_bytes:
+                return Lost.TOO_LONG
+    except zlib.error:
+        return Lost.ENCODED
+    if inflating is not None and received and (not inflating.eof or inflating.unused_data):
+        return Lost.ENCODED
+    return bytes(body)

@@ -51,13 +51,12 @@ class Spool:
             said = asyncio.ensure_future(self._said.wait())
             self._said.clear()
             try:
-                complete = await self.deliver()
-                wait_s = _RETRY_S if complete else wait_s
-                woken = await wait_first(
-                    {changed, said}, clock=self._clock, within_s=None if complete else wait_s
-                )
-                # What it is woken for is no sign that Discord needs longer.
-                if not woken:
+                if await self.deliver():
+                    wait_s = _RETRY_S
+                    await wait_first({changed, said}, clock=self._clock)
+                else:
+                    # Whatever else is to be told meanwhile: it would meet the same.
+                    await self._clock.sleep(wait_s)
                     wait_s = min(wait_s * 2, _MAX_RETRY_S)
             finally:
                 changed.cancel()

@@ -20,6 +20,7 @@ import structlog
 from ._clock import deadline
 from ._core.models import Member, RoleId, UserId, holding_only
 from ._core.patience import Failure, FailureKind
+from ._core.wire import shown
 from ._errors import RunStoppedError, SettingsError
 from ._guild import DiscordGuild
 from ._ports import Proof
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from ._ports import Clock
 
+    _K = TypeVar("_K")
     _V = TypeVar("_V")
 
 log = structlog.get_logger(__name__)
@@ -45,11 +47,7 @@ _GONE: Final = 100_000  # ids alone, about 8 MB
 
 
 class StreamedGuild(DiscordGuild):
-    """The guild `guild_id` of a bot without a member cache.
-
-    `changed` is called with whoever an update is heard of: of an uncached member discord.py throws
-    it away.
-    """
+    """The guild `guild_id` of a bot without a member cache."""
 
     def __init__(
         self,
@@ -61,10 +59,11 @@ class StreamedGuild(DiscordGuild):
         renewed: Callable[[], None],
     ) -> None:
         super().__init__(bot, guild_id, clock=clock, idle_s=idle_s, renewed=renewed)
-        self.changed: Callable[[UserId], None] = _ignore
         self._known: dict[UserId, Member] = {}
         self._gone: dict[UserId, None] = {}
         self._watches: dict[int, set[UserId]] = {}
+        self._paging: str | None = None
+        self._holders: dict[tuple[RoleId, UserId], None] = {}  # of roles that are not known yet
 
     def attach(self) -> None:
         """Hear of members before anybody else does."""
@@ -72,7 +71,7 @@ class StreamedGuild(DiscordGuild):
         parsers = self._bot._connection.parsers
         for event, hear in (
             ("GUILD_MEMBER_ADD", self._on_values),
-            ("GUILD_MEMBER_UPDATE", self._on_update),
+            ("GUILD_MEMBER_UPDATE", self._on_values),
             ("GUILD_MEMBER_REMOVE", self._on_leave),
         ):
             parsers[event] = _before(parsers[event], hear)
@@ -84,6 +83,11 @@ class StreamedGuild(DiscordGuild):
         """How many members Discord says that there are, kept up by the events."""
         guild = self._guild()
         return None if guild is None else guild.member_count
+
+    @property
+    def trouble(self) -> str | None:
+        """What Discord has yet to do before members can be read, for people; None: nothing."""
+        return super().trouble or self._paging
 
     def member_ids(self) -> Sequence[UserId]:
         """Return the ids of those few whose values are known at this moment."""
@@ -137,6 +141,10 @@ class StreamedGuild(DiscordGuild):
             return Proof(complete=False, reason="Discord gives no member count", members=0)
         return Proof(complete=True, reason=f"Discord counts {count:,} members", members=count)
 
+    async def read_anew(self) -> int | None:
+        """Do nothing: nobody is cached, and every sync reads all members anew."""
+        return 0
+
     # -- pages ------------------------------------------------------------------------------------
 
     async def page(self, after: UserId) -> tuple[Member, ...]:
@@ -144,28 +152,33 @@ class StreamedGuild(DiscordGuild):
 
         At most 1,000; none if there are no more. Raise `RunStoppedError` if Discord doesn't say.
         """
-        rows = await self._page_rows(after)
+        self._paging = "Discord has yet to answer with its list of members"
+        try:
+            rows = await self._page_rows(after)
+        finally:
+            self._paging = None
         roles = self._roles_by_text()
-        return tuple(_to_member(row, self._id, roles) for row in rows)
+        return tuple(self._read(row, roles) for row in rows)
 
     async def _page_rows(self, after: UserId) -> Sequence[Any]:
-        reason = ""
+        reason, status = "", None
         for tries in range(_PAGE_TRIES):
             if tries:
-                log.warning("sync.members.page_failed", after=after, reason=reason)
+                log.warning("sync.members.page_failed", after=after, reason=reason, status=status)
+                self._paging = f"Discord does not give its list of members: {reason}; tried again"
                 await self._clock.sleep(2.0**tries)
             try:
                 async with deadline(self._clock, _PAGE_S):
                     return await self._bot.http.get_members(self._id, _PAGE, after or None)
             except discord.DiscordServerError as exc:
-                reason = f"HTTP {exc.status}"
+                reason, status = f"HTTP {exc.status}", exc.status
             except discord.HTTPException as exc:
-                reason = f"HTTP {exc.status}: {exc.text}"
+                reason, status = f"HTTP {exc.status}: {shown(exc.text)}", exc.status
                 break
             except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-                reason = type(exc).__name__
+                reason, status = type(exc).__name__, None
         reason = f"Discord's list of members after id {after} could not be read: {reason}"
-        raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))
+        raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason, status=status))
 
     # -- asking about few -------------------------------------------------------------------------
 
@@ -221,19 +234,41 @@ class StreamedGuild(DiscordGuild):
     def _begin_epoch(self) -> None:
         self._known.clear()
         self._gone.clear()
+        self._holders.clear()
         super()._begin_epoch()
 
     def _on_values(self, payload: Any) -> None:
         """Take a member's values out of an event, if it holds all of them."""
         id_ = self._hear_of(payload)
         if id_ is not None and _is_complete(payload):
-            member = _to_member(payload, self._id, self._roles_by_text())
+            member = self._read(payload, self._roles_by_text())
             _remember(self._known, id_, member, at_most=_KNOWN)
 
-    def _on_update(self, payload: Any) -> None:
-        self._on_values(payload)
-        if int(payload["guild_id"]) == self._id:
-            self.changed(UserId(int(payload["user"]["id"])))
+    def _read(self, row: Any, roles: Mapping[str, RoleId]) -> Member:
+        """Return a member of a payload, and note which of the roles are still to be heard of."""
+        member = _to_member(row, self._id, roles)
+        for text in row["roles"]:
+            if roles and text not in roles:
+                key = RoleId(int(text)), member.id
+                _remember(self._holders, key, None, at_most=_KNOWN)
+        return member
+
+    def _on_new_role(self, payload: Any) -> bool:
+        """Tell of those who hold a role that was unknown when they were read, without it."""
+        role_id = RoleId(int(payload["role"]["id"]))
+        for key in [key for key in self._holders if key[0] == role_id]:
+            del self._holders[key]
+            self._known.pop(key[1], None)
+            self.changed(key[1])
+        return super()._on_new_role(payload)
+
+    def _on_own_update(self, payload: Any) -> bool:
+        self._known.pop(UserId(int(payload["id"])), None)
+        return super()._on_own_update(payload)
+
+    def _on_sign(self, payload: Any) -> bool:  # noqa: ARG002 - the cache's, which is of use there
+        """Do nothing: nobody is cached, and every sync reads all members anew."""
+        return True
 
     def _on_leave(self, payload: Any) -> None:
         id_ = self._hear_of(payload)
@@ -260,7 +295,7 @@ class StreamedGuild(DiscordGuild):
             request.absorb = False  # into no cache of discord.py's
             roles = self._roles_by_text()
             for row in payload.get("members", ()):
-                member = _to_member(row, self._id, roles)
+                member = self._read(row, roles)
                 self._gone.pop(member.id, None)
                 _remember(self._known, member.id, member, at_most=_KNOWN)
         return super()._on_chunk(payload)
@@ -330,12 +365,8 @@ def _before(parse: Callable[[Any], None], hear: Callable[[Any], None]) -> Callab
     return heard
 
 
-def _remember(store: dict[UserId, _V], id_: UserId, value: _V, *, at_most: int) -> None:
-    store.pop(id_, None)
+def _remember(store: dict[_K, _V], key: _K, value: _V, *, at_most: int) -> None:
+    store.pop(key, None)
     while len(store) >= at_most:
         del store[next(iter(store))]
-    store[id_] = value
-
-
-def _ignore(_id: UserId) -> None:
-    return
+    store[key] = value

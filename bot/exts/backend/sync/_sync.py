@@ -21,14 +21,14 @@ from ._core.outcome import Applied, NotFound
 from ._core.pace import Pace, PaceLimits
 from ._core.patience import Failure, FailureKind
 from ._core.plan import Cause, Group, Kind, Plan, Planner, Reason
-from ._core.reading import Cursor
+from ._core.reading import Cursor, EndlessError, rest_s
 from ._core.report import Ending, Phase, RoleTally, RunView, quote, tuned
-from ._core.wire import Capabilities, Page
+from ._core.wire import Capabilities, Page, shown
 from ._core.withheld import What
 from ._errors import CancelledByPersonError, RunStoppedError, StoreError
 from ._live import group_of, look_after
 from ._planfile import PlanFile
-from ._runner import Runner
+from ._runner import Awaited, Runner
 from ._withholding import Withholding
 
 if TYPE_CHECKING:
@@ -115,10 +115,15 @@ class FullSync:
         self._known_parked = parking.known
         self._page_items = page_items
         self.dry = dry
-        self.withholding = Withholding(parts.ledger, run_id, clock=parts.clock, dry=dry)
+        self.withholding = Withholding(
+            parts.ledger, run_id, clock=parts.clock, limits=parts.departures, dry=dry
+        )
         self._plan_file = PlanFile() if dry else None
         self._offers = Capabilities()
-        self._runner = Runner(parts, run_id, attempt=True, changed=self._show_delivery)
+        self._announced: int | None = None
+        self._runner = Runner(
+            parts, run_id, attempt=True, changed=self._show_delivery, waits=self._show_wait
+        )
         self._writing_since: float | None = None
         self._done_before = 0
         self._stopping_reason = ""
@@ -213,7 +218,8 @@ class FullSync:
             except Exception as exc:
                 log.exception("sync.run.broke")
                 sentry_sdk.capture_exception(exc)
-                failure = Failure(kind=FailureKind.INTERNAL, reason=f"{type(exc).__name__}: {exc}")
+                reason = shown(f"{type(exc).__name__}: {exc}")
+                failure = Failure(kind=FailureKind.INTERNAL, reason=reason)
                 self._end(Ending.FAILED, failure=failure)
             finally:
                 if plans:
@@ -244,6 +250,7 @@ class FullSync:
             self._end(Ending.VERIFIED)
             return
         site_roles = await self._read_roles()
+        self._parts.writes.has(role.id for role in site_roles)
         await self._runner.prove()
         role_diff = diff_roles(self._guild.roles(), site_roles)
         if self.scope is Scope.USERS:
@@ -251,7 +258,11 @@ class FullSync:
             role_diff = RoleDiff(create=role_diff.create)
         else:
             role_diff = await self._gate_roles(role_diff, site_roles)
-        self._show(roles=RoleTally(planned=role_diff.total))
+        # What the site has refused before is tried again, and is no news if it is refused again.
+        known = self._parts.writes.lacking.intersection(role_diff.create)
+        self._show(
+            roles=RoleTally(planned=role_diff.total - len(known)), roles_read=len(site_roles)
+        )
         names = {role.id: role.name for role in site_roles}
         names |= {id_: role.name for id_, role in self._guild.roles().items()}
         await self._carry_out(role_diff, names, proof)
@@ -268,11 +279,16 @@ class FullSync:
     ) -> None:
         """Compare the users, and write all that differs."""
         plan, witness = None, None
+        if not self.dry:
+            # Before users are compared: what the site does not take of them makes no difference.
+            await self._write_roles(role_diff)
         if self.scope is not Scope.ROLES:
+            self._show(phase=Phase.SITE)
             planner = await self._read_users()
             await self._add_departures(planner, proof)
             held = await self._parking.held()
             plan, witness = planner.plan(without=held), planner.witness
+            self._parts.writes.witnessed(witness)
             if self._drift:
                 unexplained = self._unexplained(planner, held)
                 self._note_drift(unexplained.total, unexplained.causes)
@@ -288,7 +304,6 @@ class FullSync:
             await self._complete(self._plan_file, plan, role_diff, names)
             self._end(Ending.PLANNED)
             return
-        await self._write_roles(role_diff)
         if plan is not None:
             await self._write_users(plan, witness)
         await self._delete_roles(role_diff.delete)
@@ -299,12 +314,7 @@ class FullSync:
 
     async def _discover(self) -> None:
         """Ask the site what it offers; one that knows no such question offers the contract."""
-        try:
-            outcome = await self._runner.ask(lambda _: requests.capabilities())
-        except RunStoppedError as exc:
-            if exc.failure.kind is not FailureKind.PROTOCOL:
-                raise
-            return
+        outcome = await self._runner.ask(lambda _: requests.capabilities())
         if isinstance(outcome, Applied) and isinstance(outcome.value, Capabilities):
             self._offers = outcome.value
             self._pace = replace(
@@ -321,7 +331,7 @@ class FullSync:
 
     async def _read_users(self) -> Planner:
         """Compare every row of the site with the guild."""
-        planner = Planner()
+        planner = Planner(lacking=self._parts.writes.lacking)
         async for page in self._pages():
             new = await self._compare(planner, page.rows)
             if page.rows and not new and page.next is not None:
@@ -332,11 +342,32 @@ class FullSync:
         return planner
 
     async def _pages(self) -> AsyncIterator[Page]:
-        cursor = Cursor(size=self._page_items, by_id=self._offers.pages_by_id)
+        cursor = self._begin_reading()
         while not cursor.ended:
             page, cursor = await self._page(cursor)
             yield page
-            cursor = past(cursor, page)
+            cursor = await self._past(cursor, page)
+
+    def _begin_reading(self, *, after: int = 0) -> Cursor:
+        """Return the cursor of a reading that begins after an id, where there are pages by id."""
+        by_id = self._offers.pages_by_id
+        announced = self._announced if by_id else None
+        return Cursor(size=self._page_items, by_id=by_id, after=after, announced=announced)
+
+    async def _past(self, cursor: Cursor, page: Page) -> Cursor:
+        """Return the cursor behind a page, after a rest; raise what stops the run otherwise."""
+        if cursor.wants_count(page):
+            outcome = await self._runner.ask(partial(_same, requests.page(1, size=1)))
+            if isinstance(outcome, Applied) and isinstance(outcome.value, Page):
+                self._announced = outcome.value.count
+            cursor = replace(cursor, announced=self._announced)
+        try:
+            cursor = cursor.past(page, created=self.view.tally.created)
+        except EndlessError as exc:
+            raise protocol_failure(f"GET bot/users: {exc}") from exc
+        if not cursor.ended:
+            await self._runner.rest(rest_s(self._runner.latest_s))
+        return cursor
 
     async def _page(self, cursor: Cursor) -> tuple[Page, Cursor]:
         """Read the page at a cursor, and return the cursor as it came to be asked for."""
@@ -368,7 +399,7 @@ class FullSync:
             members = await self._guild.members(row.id for row in part)
             self.withholding.note(part, members)
             if self._plan_file is not None:
-                self._plan_file.compared(part, members)
+                self._plan_file.compared(part, members, lacking=planner.lacking)
             new += planner.add_rows(part, members)
             await give_way()
         return new
@@ -396,7 +427,7 @@ class FullSync:
         if not self.dry:
             # Here after all, though the cache did not have them when they were compared.
             self._dirty.mark({UserId(id_) for id_ in believed.ids} - gone)
-        self._show_approved(self.withholding.carry_out(believed, gone))
+        self._show_approved(await self.withholding.carry_out(believed, gone))
         planner.add_departures(sorted(gone))
 
     async def _gate_roles(self, diff: RoleDiff, site_roles: Sequence[Role]) -> RoleDiff:
@@ -408,7 +439,7 @@ class FullSync:
             names={role.id: role.name for role in site_roles},
         )
         self._show(withheld_roles=believed.withheld, withheld_roles_reason=believed.reason)
-        self._show_approved(self.withholding.carry_out(believed, believed.ids))
+        self._show_approved(await self.withholding.carry_out(believed, believed.ids))
         return replace(diff, delete=tuple(RoleId(id_) for id_ in believed.ids))
 
     def _show_approved(self, line: str | None) -> None:
@@ -452,14 +483,18 @@ class FullSync:
         self._show(roles=tally, parked_roles=(*refused, *refused_updates))
 
     async def _delete_roles(self, ids: Collection[RoleId]) -> None:
-        deleted = 0
+        deleted, refused = 0, list(self.view.parked_roles)
         for id_ in ids:
             await self._runner.prove()
-            if id_ not in self._guild.roles():
-                await self._runner.delete_role(id_)
+            if id_ in self._guild.roles():
+                continue
+            fault = await self._runner.delete_role(id_)
+            if fault is None:
                 deleted += 1
-        if deleted:
-            self._show(roles=replace(self.view.roles, deleted=deleted))
+            else:
+                refused.append(f"role {id_}, which is to be deleted: {fault}")
+        tally = replace(self.view.roles, deleted=deleted)
+        self._show(roles=tally, parked_roles=tuple(refused))
 
     async def _write_changes(self) -> None:
         """Bring what events have marked to the site, which isn't read before."""
@@ -598,6 +633,7 @@ class FullSync:
         A role whose write was answered needs no second look: the answer is about that one role.
         """
         doubtful = self._runner.roles_written & self._parts.writes.roles_in_doubt
+        doubtful -= self._runner.roles_refused  # they differ, and mod-log names them
         if not doubtful:
             return
         self._show(phase=Phase.VERIFYING)
@@ -610,7 +646,7 @@ class FullSync:
         await self._runner.write_roles(differing.update, known=True)
         await self._delete_roles(differing.delete)
         await self._wait_out(roles=doubtful)
-        rest = await self._differing_roles(doubtful)
+        rest = await self._differing_roles(doubtful - self._runner.roles_refused)
         if rest.total:
             reason = f"{rest.total:,} roles"
             raise RunStoppedError(Failure(kind=FailureKind.UNVERIFIED, reason=reason))
@@ -645,7 +681,7 @@ class FullSync:
 
     async def _still_differing(self, ids: set[UserId]) -> Plan:
         """Read these ids' rows back and compare; ids that changed meanwhile are left out."""
-        planner = Planner()
+        planner = Planner(lacking=self._parts.writes.lacking)
         if len(ids) <= _READ_ONE_BY_ONE:
             for id_ in sorted(ids):
                 outcome = await self._runner.ask(partial(_same, requests.user(id_)))
@@ -681,6 +717,9 @@ class FullSync:
             parked=delivery.parked,
         )
 
+    def _show_wait(self, who: Awaited, what: str | None) -> None:
+        self._show(**{"away" if who is Awaited.DISCORD else "slow": what})
+
     def _show(self, **changes: object) -> None:
         pause = self._parts.ledger.state.pause
         self.view = replace(
@@ -702,7 +741,7 @@ class FullSync:
         return bool(not self._drift or found or view.withheld_roles)
 
     def _end(self, ending: Ending, **changes: object) -> None:
-        self._show(ending=ending, slow=None, **changes)
+        self._show(ending=ending, slow=None, away=None, **changes)
 
 
 def _same(request: Request, _tries: int) -> Request:
@@ -718,14 +757,6 @@ def role_names(
         for cause in causes
         if cause.role_id is not None
     )
-
-
-def past(cursor: Cursor, page: Page) -> Cursor:
-    """Return the cursor behind a page, or raise `RunStoppedError` if the site contradicts it."""
-    following = cursor.past(page)
-    if following is None:
-        raise protocol_failure(f"the site says that page {page.next} comes next")
-    return following
 
 
 def protocol_failure(reason: str) -> RunStoppedError:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from ._core import withheld
 from ._core.report import carried_out, withheld_because
+from ._core.withheld import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ._core.models import Member, UserId
+    from ._core.plan import DepartureLimits
     from ._core.withheld import What, WithheldList
     from ._ledger import Ledger
     from ._ports import Clock
@@ -35,8 +37,11 @@ class Withholding:
     verified. `names` are the site's names of some of those who seem to have left.
     """
 
-    def __init__(self, ledger: Ledger, run_id: str, *, clock: Clock, dry: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, run_id: str, *, clock: Clock, limits: DepartureLimits, dry: bool
+    ) -> None:
         self._ledger = ledger
+        self._limits = limits
         self._clock = clock
         self._run_id = run_id
         self._dry = dry
@@ -56,15 +61,22 @@ class Withholding:
 
         The site has `total` of their kind. Raises `StoreError`.
         """
-        if not withheld.too_many(what, len(ids), total):
+        if not withheld.too_many(what, len(ids), total, limits=self._limits):
             if not self._dry:
                 await self._ledger.withhold_no_longer(what)
             return Believed(ids=tuple(ids))
         standing = self._ledger.withheld.get(what)
-        allowed = withheld.approved(standing, now=self._clock.now())
+        allowed = withheld.approved(standing, now=self._clock.now()).intersection(ids)
+        if standing is not None and standing.decision is Decision.APPROVED and not allowed:
+            # Nothing is left of it to write: the others are news.
+            standing = None
+            if not self._dry:
+                await self._ledger.withhold_no_longer(what)
         approved = standing if allowed else None
         rest = [id_ for id_ in ids if id_ not in allowed]
-        if approved is not None and not withheld.too_many(what, len(rest), total):
+        if approved is not None and not withheld.too_many(
+            what, len(rest), total, limits=self._limits
+        ):
             return Believed(ids=tuple(ids), approved=approved)
         asked = withheld.withheld(
             what, rest, total=total, run_id=self._run_id, names=names, now=self._clock.now()
@@ -77,10 +89,15 @@ class Withholding:
             reason=withheld_because(list_),
         )
 
-    def carry_out(self, believed: Believed, due: Collection[int]) -> str | None:
-        """Note that an approved list is written as far as it is `due`; return the words for it."""
+    async def carry_out(self, believed: Believed, due: Collection[int]) -> str | None:
+        """Note that an approved list is written as far as it is `due`; return the words for it.
+
+        Raises `StoreError`: what may have been written can't be taken back.
+        """
         list_ = believed.approved
         if list_ is None:
             return None
         self.used.append(list_.what)
+        if not self._dry:
+            await self._ledger.begin_list(list_)
         return carried_out(list_, due=len(frozenset(list_.ids).intersection(due)))

@@ -11,7 +11,7 @@ from ._clock import wait_first
 from ._core.doubt import Doubts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from ._core.models import RoleId, UserId
     from ._core.requests import Request
@@ -24,7 +24,10 @@ log = structlog.get_logger(__name__)
 class Writes:
     """The one book of writes: runs, live changes, roles and single members all keep it.
 
-    `roles_due` is called with roles whose writes were given up a while ago.
+    `roles_due` is called with roles whose writes were given up a while ago. `lacking` are the roles
+    that the site does not have and does not take: rows are written without them, and compared so.
+    That is known again after each sync's first requests, and so not kept over restarts. `witness`
+    is somebody whose row is right.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class Writes:
         self._roles_due = roles_due
         self._doubts = Doubts(deadline_s=deadline_s, recheck_s=recheck_s)
         self._lost = asyncio.Event()
+        self.lacking: frozenset[RoleId] = frozenset()
+        self.witness: UserId | None = None
 
     def __len__(self) -> int:
         return len(self._doubts)
@@ -49,6 +54,18 @@ class Writes:
     def roles_in_doubt(self) -> frozenset[RoleId]:
         """The roles that a write which was given up may still change."""
         return self._doubts.roles
+
+    def witnessed(self, id_: UserId | None) -> None:
+        """Note somebody whose row is right, if there is one."""
+        self.witness = id_ or self.witness
+
+    def lacks(self, id_: RoleId) -> None:
+        """Note that the site does not have a role and does not take it."""
+        self.lacking |= {id_}
+
+    def has(self, roles: Iterable[RoleId]) -> None:
+        """Note that the site has these roles."""
+        self.lacking -= frozenset(roles)
 
     def begun(self, users: Collection[UserId]) -> None:
         """Note that a write of these is being made: each may have a row from now on."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from . import buttons
 from .breaker import BreakerState
+from .marks import Mark, footer, mark_of
 from .patience import FailureKind
-from .report import YOU_CAN, Notice, Tone, code, fit, quote, span, when
+from .report import YOU_CAN, Notice, Tone, code, fit, quote, reached, span, when
 from .stored import Stored
 from .withheld import Decision, What
 
@@ -39,9 +40,6 @@ RESET: Final = "Sync breaker reset"
 PROBE_FAILED: Final = "Sync probe failed"
 RECOVERED: Final = "Sync recovered"
 STORE_LOST: Final = "State store lost"
-LIVE: Final = "Syncing "
-_BREAKER_OPEN: Final = frozenset({OPENED, OPENED_BY_HAND, PROBE_FAILED})
-_BREAKER_CLOSED: Final = frozenset({RECOVERED, RESET})
 
 
 class Topic(StrEnum):
@@ -145,6 +143,7 @@ def _opened_by_failures(event: Opened) -> Notice:
         f"**Next:** one small try {when(event.until)}. If it goes well, all that waits follows by "
         "itself.",
         f"{YOU_CAN} {look_after} {_PROBE_OR_RESET}",
+        mark=Mark.BREAKER_OPEN,
         tone=Tone.BAD,
         ping=True,
         pressable=buttons.OF_BREAKER,
@@ -162,6 +161,7 @@ def _opened_by_refusal(event: Opened) -> Notice:
         "or URL.",
         f"{YOU_CAN} give the bot the site's token (`SITE_API_TOKEN`) and restart it; **Probe "
         "now** (`!sync all force`) tries the one it has.",
+        mark=Mark.BREAKER_OPEN,
         tone=Tone.BAD,
         ping=True,
         pressable=buttons.OF_BREAKER,
@@ -181,6 +181,7 @@ def probe_failed(event: ProbeFailed, *, kind: str) -> Draft:
             f"**Next:** another try {when(event.until)}. You are told again when the reason is "
             "another, when it is over, or in a day.",
             f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
+            mark=Mark.BREAKER_OPEN,
             tone=Tone.BAD,
             ping=True,
             pressable=buttons.OF_BREAKER,
@@ -198,6 +199,7 @@ def recovered(event: Recovered) -> Draft:
             "**The site is well again**, and in step: all that waited was written and verified. "
             f"The breaker was open for {span(event.lasted)}.",
             "**Next:** changes flow as before. There is nothing to do.",
+            mark=Mark.BREAKER_CLOSED,
             tone=Tone.GOOD,
             ping=True,
         ),
@@ -230,6 +232,7 @@ def forced_open(event: ForcedOpen) -> Draft:
             "Nothing is written to the site. Changes in this server wait; none is lost.",
             "**Next:** nothing by itself.",
             f"{YOU_CAN} let everything flow again with **Reset** (`!sync breaker reset`).",
+            mark=Mark.BREAKER_HELD,
             tone=Tone.WARNING,
             pressable=buttons.OF_ORDER,
         ),
@@ -245,6 +248,7 @@ def reset(event: Reset) -> Draft:
             RESET,
             f"{event.by} closed the breaker and cleared the count of failures: writes flow again.",
             "**Next:** a full sync begins now, if none is on.",
+            mark=Mark.BREAKER_CLOSED,
             tone=Tone.RUNNING,
         ),
     )
@@ -252,9 +256,7 @@ def reset(event: Reset) -> Draft:
 
 def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
     """Say that a run was cut off, and when the next one comes."""
-    at = "before its first change"
-    if attempt.planned:
-        at = f"at **{attempt.done:,}** of **{attempt.planned:,}** changes"
+    at = reached(attempt)
     following = "**Next:** it is tried again"
     following += f" {when(retry_at)}." if retry_at is not None else " now."
     return Draft(
@@ -306,6 +308,7 @@ def paused(by: str, *, since: datetime) -> Draft:
             "Changes in this server wait; none is lost.",
             "**Next:** nothing by itself; you are reminded once a day.",
             f"{YOU_CAN} let it go on with **Resume** (`!sync resume`).",
+            mark=Mark.PAUSED,
             tone=Tone.WARNING,
             pressable=buttons.OF_PAUSE,
         ),
@@ -320,6 +323,7 @@ def resumed(by: str, *, lasted: timedelta) -> Draft:
         notice=_notice(
             "Sync goes on",
             f"{by} ended the pause after {span(lasted)}; what waited goes out now.",
+            mark=Mark.RESUMED,
             tone=Tone.RUNNING,
         ),
     )
@@ -426,6 +430,8 @@ def decided(list_: WithheldList) -> Draft:
         if approved
         else f"if as many are still missing {when(list_.until)}, you are asked again."
     )
+    opposite = "reject" if approved else "approve"
+    following += f" Until then `!sync {opposite} {list_.digest}` takes it back."
     word = list_.decision.value
     return Draft(
         topic=topic_of(list_.what),
@@ -435,6 +441,7 @@ def decided(list_: WithheldList) -> Draft:
             f"{list_.by} {word} list `{list_.digest}`: {count:,} {what}"
             f"{'' if approved else ' are not written'}.",
             f"**Next:** {following}",
+            mark=Mark(f"{what} {word}"),
             tone=Tone.RUNNING,
             run_id=list_.run_id,
         ),
@@ -455,8 +462,13 @@ def store_new(where: str) -> Draft:
     )
 
 
-def store_lost(where: str, *, why: str, until: datetime) -> Draft:
+def store_lost(where: str, *, why: str, until: datetime | None) -> Draft:
     """Say that what the store knew is gone, how that is known, and what it means."""
+    following = (
+        "nothing by itself: the breaker was opened by hand."
+        if until is None
+        else f"one small try {when(until)}. If it goes well, all that waits follows by itself."
+    )
     return Draft(
         topic=Topic.STORE,
         reason=f"lost: {where}",
@@ -465,8 +477,7 @@ def store_lost(where: str, *, why: str, until: datetime) -> Draft:
             f"**What {code(where)} knew of earlier failures is lost:** {why}.",
             "So the breaker counts as open: nothing is written. Changes in this server wait; none "
             "is lost.",
-            f"**Next:** one small try {when(until)}. If it goes well, all that waits follows by "
-            "itself.",
+            f"**Next:** {following}",
             f"{YOU_CAN} see to it that the store outlives restarts (a volume). {_PROBE_OR_RESET}",
             tone=Tone.BAD,
             ping=True,
@@ -532,6 +543,18 @@ def store_back(*, lasted: timedelta) -> Notice:
     )
 
 
+def cache_corrected(members: int) -> Notice:
+    """Say that Discord was asked for all members anew, and how many had been missed."""
+    who = "1 member has" if members == 1 else f"{members:,} members have"
+    return _notice(
+        "Member list corrected",
+        f"{who} changed, joined or left without a word from Discord to the bot. It asks for all "
+        "members once a day, and has found that now.",
+        "**Next:** their rows are written with the next live changes.",
+        tone=Tone.RUNNING,
+    )
+
+
 def waiting_for(holder: str | None) -> Notice:
     """Say that another process syncs this guild, and this one waits for it to end."""
     who = f"another process ({quote(holder)})" if holder else "another process"
@@ -545,7 +568,8 @@ def waiting_for(holder: str | None) -> Notice:
 
 def about_run(draft: Draft, run_id: str) -> Draft:
     """Say which run it was that a draft speaks of."""
-    return replace(draft, notice=replace(draft.notice, footer=f"run {run_id}"))
+    told = footer(run_id=run_id, mark=mark_of(draft.notice))
+    return replace(draft, notice=replace(draft.notice, footer=told))
 
 
 def _notice(
@@ -554,6 +578,7 @@ def _notice(
     tone: Tone,
     ping: bool = False,
     run_id: str | None = None,
+    mark: Mark | None = None,
     pressable: tuple[Button, ...] = (),
 ) -> Notice:
     return fit(
@@ -561,31 +586,11 @@ def _notice(
             title=title,
             description="\n".join(lines),
             tone=tone,
-            footer="" if run_id is None else f"run {run_id}",
+            footer=footer(run_id=run_id, mark=mark),
             ping=ping,
             buttons=pressable,
         )
     )
-
-
-# -- what mod-log still says ----------------------------------------------------------------------
-
-
-def tells_of_a_lost_store(titles: Iterable[str]) -> bool:
-    """Say whether mod-log, newest title first, shows what a store would have to know.
-
-    That is a run that never ended, or a breaker that opened and neither recovered nor was reset.
-    """
-    breaker_known = False
-    for title in titles:
-        if title.startswith(LIVE):
-            return True
-        if breaker_known:
-            continue
-        if title in _BREAKER_OPEN:
-            return True
-        breaker_known = title in _BREAKER_CLOSED
-    return False
 
 
 # -- in the store ---------------------------------------------------------------------------------

@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .models import Field
+from .models import Field, without_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from .models import Member, Role, RoleId
 
 
-def differing_fields(member: Member, row: Member) -> tuple[Field, ...]:
-    """Name the fields in which the site's `row` differs from `member`, in the order of `Field`."""
+def differing_fields(
+    member: Member, row: Member, *, lacking: AbstractSet[RoleId] = frozenset()
+) -> tuple[Field, ...]:
+    """Name the fields in which the site's `row` differs from `member`, in the order of `Field`.
+
+    Roles that the site is `lacking`, and does not take, make no difference, on whichever side.
+    """
+    if lacking:
+        member, row = without_roles(member, lacking), without_roles(row, lacking)
     if member == row:
         return ()
     fields = []

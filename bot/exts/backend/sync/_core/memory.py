@@ -6,7 +6,9 @@ interrupted halves the ceiling of the next, never below 10; each verified full r
 it is the default again, and then it is forgotten.
 
 *Parked records* are rows that the site does not take. Each is tried again at later runs with
-growing gaps, and at once when what would be sent has changed.
+growing gaps, and at once when what would be sent has changed: three times a day, for a member can
+change their name as often as they like, and each try may cost a search through a chunk. So the
+record of a row that was taken in the end is kept in mind for that day.
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ GAPS: Final = (
     timedelta(days=3),
     timedelta(days=7),
 )
+
+
+LIFTS: Final = 3
+_LIFTS_PER: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +81,8 @@ class ParkedRecord:
     """A row that the site does not take.
 
     `payload_hash` is of what it did not take (`hash_of`), `tries` how often it was rejected in that
-    form, `parked_at` since when it has been parked.
+    form, `parked_at` since when it has been parked. `lifts` counts how often it was tried in
+    another form, or taken, on the day that began at `lifts_since`.
     """
 
     id: UserId
@@ -84,28 +91,56 @@ class ParkedRecord:
     tries: int
     parked_at: datetime
     next_try_at: datetime
+    lifts: int = 0
+    lifts_since: datetime | None = None
 
 
 def parked_again(
     before: ParkedRecord | None, *, id_: UserId, reason: str, payload_hash: str, now: datetime
 ) -> ParkedRecord:
     """Return the record of a row that was just rejected; `before` is its record until now."""
-    same = before is not None and before.payload_hash == payload_hash
-    tries = before.tries + 1 if before is not None and same else 1
-    return ParkedRecord(
-        id=id_,
+    if before is None:
+        before = ParkedRecord(
+            id=id_,
+            reason=reason,
+            payload_hash=payload_hash,
+            tries=0,
+            parked_at=now,
+            next_try_at=now,
+        )
+    same = before.payload_hash == payload_hash
+    counted = before if same else lifted(before, now=now)
+    tries = before.tries + 1 if same else 1
+    return replace(
+        counted,
         reason=reason,
         payload_hash=payload_hash,
         tries=tries,
-        parked_at=now if before is None else before.parked_at,
         next_try_at=now + _gap(tries),
     )
+
+
+def lifted(record: ParkedRecord, *, now: datetime) -> ParkedRecord:
+    """Count that a row was tried in another form, or was taken in the end."""
+    counts = _counts_lifts(record, now)
+    return replace(
+        record,
+        lifts=record.lifts + 1 if counts else 1,
+        lifts_since=record.lifts_since if counts else now,
+    )
+
+
+def is_on_mind(record: ParkedRecord, *, now: datetime) -> bool:
+    """Say whether the record of a row that was taken still matters if it is rejected once more."""
+    return _counts_lifts(record, now)
 
 
 def due(record: ParkedRecord, *, payload_hash: str, now: datetime) -> bool:
     """Say whether a parked row should be sent again; `payload_hash` is of what would be sent."""
     if record.payload_hash != payload_hash:
-        return True
+        lifts = record.lifts if _counts_lifts(record, now) else 0
+        if lifts < LIFTS:
+            return True
     wait = record.next_try_at - now
     # A wait longer than the gap comes from a clock that jumped, and could last for years.
     return wait <= timedelta() or wait > _gap(record.tries)
@@ -145,6 +180,8 @@ def parked_to_json(parked: ParkedRecord) -> dict[str, object]:
         "tries": parked.tries,
         "parked_at": parked.parked_at.isoformat(),
         "next_try_at": parked.next_try_at.isoformat(),
+        "lifts": parked.lifts,
+        "lifts_since": None if parked.lifts_since is None else parked.lifts_since.isoformat(),
     }
 
 
@@ -164,8 +201,17 @@ def parked_from_json(value: object) -> ParkedRecord:
         tries=tries,
         parked_at=record.time("parked_at"),
         next_try_at=record.time("next_try_at"),
+        # A version before these counted nothing.
+        lifts=record.optional_integer("lifts") or 0,
+        lifts_since=record.optional_time("lifts_since"),
     )
 
 
 def _gap(tries: int) -> timedelta:
     return GAPS[min(tries, len(GAPS)) - 1]
+
+
+def _counts_lifts(record: ParkedRecord, now: datetime) -> bool:
+    """Say whether its day is on; one that begins later comes from a clock that jumped."""
+    since = record.lifts_since
+    return since is not None and timedelta() <= now - since < _LIFTS_PER

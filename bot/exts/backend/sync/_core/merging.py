@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from .diff import differing_fields
 from .models import UserId
 from .plan import Planner
 
@@ -158,10 +159,14 @@ class Stretch:
         self.planner.add_rows(kept.values(), present)
         self.planner.add_missing(present)
         for id_, member in present.items():
-            if id_ == self.planner.witness or kept.get(id_) != member:
+            row = kept.get(id_)
+            if row is None or id_ == self.planner.witness or self._differs(member, row):
                 self.members[id_] = member
         self.through = window.through
         self.read += len(window.members)
+
+    def _differs(self, member: Member, row: Member) -> bool:
+        return bool(differing_fields(member, row, lacking=self.planner.lacking))
 
     def is_long(self, *, members: int, rows: int) -> bool:
         """Say whether it holds so many members' values, or has compared so many rows."""

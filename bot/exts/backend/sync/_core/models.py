@@ -65,6 +65,13 @@ def holding_only(member: Member, roles: AbstractSet[RoleId]) -> Member:
     return replace(member, roles=tuple(role for role in member.roles if role in roles))
 
 
+def without_roles(member: Member, roles: AbstractSet[RoleId]) -> Member:
+    """Return a member, or a row, without roles that the site lacks and does not take."""
+    if roles.isdisjoint(member.roles):
+        return member
+    return replace(member, roles=tuple(role for role in member.roles if role not in roles))
+
+
 def faults(member: Member) -> str | None:
     """Say why the site's contract cannot take this row, or None if it can.
 

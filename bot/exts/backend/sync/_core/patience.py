@@ -2,7 +2,8 @@
 
 A run gives up after `max_failing` failing answers in a row, or when nothing was applied and no page
 was read for `stall`, whatever the statuses. Between two failing answers it backs off exponentially
-with full jitter, or as long as the site asked for.
+with full jitter, and for as long as the site asked, if that is longer: one that says "at once" is
+no better off for being asked at once.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from .outcome import Failing, Overloaded, ProtocolError, Refused
+from .outcome import Applied, Overloaded, ProtocolError, Refused
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .outcome import Outcome
+    from .outcome import Blocked, Outcome, Trouble
 
 _MAX_DOUBLINGS: Final = 16
 
@@ -89,10 +90,12 @@ class Patience:
         """Note an answer that was neither a failure nor progress."""
         return replace(self, failing=0)
 
-    def failed(self, outcome: Failing | Overloaded) -> Patience:
+    def failed(self, outcome: Trouble) -> Patience:
         """Note a failing answer."""
-        reason = outcome.reason if isinstance(outcome, Failing) else "the site is overloaded"
-        last = Failure(kind=FailureKind.FAILING, reason=reason, status=outcome.status)
+        reason = "the site is overloaded" if isinstance(outcome, Overloaded) else outcome.reason
+        is_odd = isinstance(outcome, ProtocolError)
+        kind = FailureKind.PROTOCOL if is_odd else FailureKind.FAILING
+        last = Failure(kind=kind, reason=reason, status=outcome.status)
         return replace(self, failing=self.failing + 1, last=last)
 
     def exhausted(self, now: datetime) -> Failure | None:
@@ -108,20 +111,29 @@ class Patience:
             return Failure(kind=FailureKind.STALLED, reason=reason, status=status)
         return None
 
-    def backoff(self, outcome: Failing | Overloaded, *, jitter: float) -> timedelta:
+    def backoff(self, outcome: Trouble, *, jitter: float) -> timedelta:
         """Return how long to wait after a failing answer; `jitter` is uniform in [0, 1)."""
-        if isinstance(outcome, Overloaded) and outcome.retry_after is not None:
-            return outcome.retry_after
         grown = self.limits.backoff * float(1 << min(self.failing, _MAX_DOUBLINGS))
-        return min(grown, self.limits.max_backoff) * jitter
+        own = max(min(grown, self.limits.max_backoff) * jitter, self.limits.backoff / 2)
+        if isinstance(outcome, Overloaded) and outcome.retry_after is not None:
+            return max(outcome.retry_after, own)
+        return own
 
 
 def fatal(outcome: Outcome) -> Failure | None:
     """Return the failure that an outcome is whatever came before it, or None."""
-    match outcome:
-        case Refused(status=status, reason=reason):
-            return Failure(kind=FailureKind.REFUSED, reason=reason, status=status)
-        case ProtocolError(status=status, reason=reason):
-            return Failure(kind=FailureKind.PROTOCOL, reason=reason, status=status)
-        case _:
-            return None
+    if isinstance(outcome, Refused):
+        return Failure(kind=FailureKind.REFUSED, reason=outcome.reason, status=outcome.status)
+    return None
+
+
+def judged(failure: Failure, blocked: Blocked, healthcheck: Outcome) -> Failure:
+    """Say why a run gives up on a read that was blocked again and again, told of the healthcheck.
+
+    Something before the site may refuse the token as the site itself would; but the healthcheck,
+    which needs none, it lets through then.
+    """
+    if not isinstance(healthcheck, Applied):
+        return failure
+    reason = f"{blocked.reason}, while the healthcheck is well"
+    return Failure(kind=FailureKind.REFUSED, reason=reason, status=blocked.status)

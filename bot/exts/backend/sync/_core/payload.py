@@ -5,25 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import wire
-from .models import faults
+from .models import faults, without_roles
 from .plan import Kind
 from .run import ParkedRow, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
-    from .models import Member, UserId
+    from .models import Member, RoleId, UserId
     from .run import Batch
 
 
 def compose(
-    batch: Batch, members: Mapping[UserId, Member], *, max_bytes: int
+    batch: Batch,
+    members: Mapping[UserId, Member],
+    *,
+    max_bytes: int,
+    lacking: AbstractSet[RoleId] = frozenset(),
 ) -> tuple[Sent, bytes | None]:
     """Return what becomes of a batch's ids, and the request's body, or None if no row is left.
 
     `members` are those of the ids whom the guild has now. Whoever was planned to be created or
     updated and is not among them is left out: unknown, not gone. Whoever was planned to depart and
-    is among them came back.
+    is among them came back. Roles that the site is `lacking`, and does not take, are left out of
+    the rows: it would refuse them.
     """
     rows: list[dict[str, object]] = []
     ids: list[UserId] = []
@@ -40,7 +46,7 @@ def compose(
             faulty.append(ParkedRow(id=id_, reason=fault))
         else:
             ids.append(id_)
-            rows.append(wire.member_row(member, batch.fields))
+            rows.append(wire.member_row(without_roles(member, lacking), batch.fields))
     body, count = wire.encode_rows(rows, max_bytes=max_bytes) if rows else (None, 0)
     sent = Sent(
         batch=batch,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .diff import differing_fields
 from .models import ALL_FIELDS, Field
@@ -124,13 +124,15 @@ class Planner:
 
     `seen` holds every row id that was read, `absent` those that the site has in the guild but the
     guild's cache does not know: unknown, not gone, until the guild is asked about them. `witness`
-    is a member whose row is right, and so can be written again without harm.
+    is a member whose row is right, and so can be written again without harm. `lacking` are roles
+    that the site does not have and does not take: they make no difference.
     """
 
     seen: set[UserId] = field(default_factory=set)
     absent: list[UserId] = field(default_factory=list)
     in_guild_rows: int = 0
     witness: UserId | None = None
+    lacking: AbstractSet[RoleId] = frozenset()
     _updates: dict[tuple[Field, ...], list[UserId]] = field(default_factory=dict)
     _creates: list[UserId] = field(default_factory=list)
     _departures: list[UserId] = field(default_factory=list)
@@ -157,7 +159,7 @@ class Planner:
         return new
 
     def _add_member(self, member: Member, row: Member) -> None:
-        fields = differing_fields(member, row)
+        fields = differing_fields(member, row, lacking=self.lacking)
         if not fields:
             self.witness = row.id if self.witness is None else self.witness
             return
@@ -166,7 +168,8 @@ class Planner:
             if changed is not Field.ROLES:
                 self._causes.count(_FIELD_REASONS[changed], None)
                 continue
-            held, kept = set(member.roles), set(row.roles)
+            held = set(member.roles) - self.lacking
+            kept = set(row.roles) - self.lacking
             for role_id in kept - held:
                 self._causes.count(Reason.ROLE_REMOVED, role_id)
             for role_id in held - kept:
@@ -211,9 +214,28 @@ def _but(ids: Iterable[UserId], without: AbstractSet[UserId]) -> tuple[UserId, .
     return tuple(id_ for id_ in ids if id_ not in without)
 
 
-def departures_need_approval(departures: int, in_guild_rows: int) -> bool:
-    """Say whether so many departures found by comparison must wait for a moderator."""
-    return departures > max(500, in_guild_rows // 20)
+_SMALL_MIN: Final = 10
+_SMALL_PART: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepartureLimits:
+    """How many departures found by comparison are believed: `minimum`, or that part of the rows.
+
+    A guild of fewer than `minimum` rows could lose all of them so: there it is a fifth, or ten.
+    """
+
+    minimum: int = 500
+    part: float = 0.05
+
+    def need_approval(self, departures: int, in_guild_rows: int) -> bool:
+        """Say whether so many must wait for a moderator; leaves that were seen are not among them.
+
+        `in_guild_rows` is how many rows the site has in the guild.
+        """
+        if in_guild_rows < self.minimum:
+            return departures > min(self.minimum, max(_SMALL_MIN, int(in_guild_rows * _SMALL_PART)))
+        return departures > max(self.minimum, int(in_guild_rows * self.part))
 
 
 def role_deletions_need_approval(deletions: int, site_roles: int) -> bool:

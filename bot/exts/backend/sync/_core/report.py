@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import buttons
 from .buttons import MAX_BUTTONS, Button
+from .marks import Mark, footer, without_mark
 from .patience import FailureKind
 from .plan import Reason
 from .run import Tally
@@ -64,11 +65,25 @@ _ADVICE: Final = {
     FailureKind.STALLED: _LOOK_AFTER,
     FailureKind.REJECTED: "see whether the site's rules for these rows have changed.",
     FailureKind.UNVERIFIED: "see whether something else writes the site's users, too.",
-    FailureKind.SOURCE: 'see that the bot is in the server and has the "Server Members Intent".',
     FailureKind.STORE: "look after the state store (`SYNC_STATE_URL`).",
     FailureKind.LEASE: "see that only one bot is meant to sync this server.",
     FailureKind.INTERNAL: "report this with the bot's log of the run.",
 }
+
+
+_NO_ACCESS: Final = frozenset({401, 403, 404})
+_INTENT: Final = 'that the bot is in the server and has the "Server Members Intent".'
+
+
+def _advice(failure: Failure) -> str | None:
+    """Return what people can do about a failure, if it is anything."""
+    if failure.kind is not FailureKind.SOURCE:
+        return _ADVICE.get(failure.kind)
+    if failure.status in _NO_ACCESS:
+        return f"see {_INTENT}"
+    if failure.status is not None:
+        return "see https://discordstatus.com: it is Discord that fails, not the bot or the site."
+    return f"see https://discordstatus.com; if all is well there, {_INTENT}"
 
 
 class Phase(StrEnum):
@@ -144,6 +159,7 @@ class RunView:
     more may yet be `planned`.
     `role_names` holds the names of the roles that `causes` speak of. `parked` are the rows that
     this run parked, `still_parked` counts those of earlier runs that it did not try again.
+    `slow` is what is waited for of the site, `away` of Discord.
     `paused_by` is the person who holds its writes now; `approved` tells of what was withheld before
     and is written by this run.
     """
@@ -156,6 +172,7 @@ class RunView:
     now: datetime
     members: int = 0
     rows_read: int = 0
+    roles_read: int = 0
     compared: int | None = None
     planned: int = 0
     done: int = 0
@@ -169,6 +186,7 @@ class RunView:
     target_s: float = 0.0
     tuned: str = ""
     slow: str | None = None
+    away: str | None = None
     paused_by: str | None = None
     parked: tuple[ParkedRow, ...] = ()
     parked_roles: tuple[str, ...] = ()
@@ -207,6 +225,8 @@ def _live(view: RunView) -> Notice:
     elif view.planned and view.phase is not Phase.SITE:
         lines.append(_bar(view.done, view.planned))
         lines.append(f"**{view.done:,}** of **{view.planned:,}** changes{_eta(view)}")
+    if view.away:
+        lines.append(f"**Waiting for Discord:** {quote(view.away)}")
     if view.paused_by is not None:
         lines.append(f"**Paused** by {view.paused_by}: nothing is written until it is resumed.")
     elif view.slow:
@@ -229,7 +249,7 @@ def _live(view: RunView) -> Notice:
             description="\n".join(lines),
             tone=Tone.WARNING if _is_held_up(view) else Tone.RUNNING,
             fields=tuple(fields),
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id, mark=Mark.LIVE),
             buttons=buttons.of_run(view.run_id, paused=view.paused_by is not None),
         )
     )
@@ -241,7 +261,7 @@ def _is_slow(view: RunView) -> bool:
 
 
 def _is_held_up(view: RunView) -> bool:
-    return bool(view.slow) or view.paused_by is not None or _is_slow(view)
+    return bool(view.slow or view.away) or view.paused_by is not None or _is_slow(view)
 
 
 def _summary(view: RunView) -> Notice:
@@ -251,12 +271,10 @@ def _summary(view: RunView) -> Notice:
         lines.append(f"Stopped at **{view.done:,}** of **{view.planned:,}** changes.")
     elif not view.planned and not view.roles.total:
         left = view.withheld + view.withheld_roles
-        agreeing = max(0, view.rows_read - view.withheld)
         nothing = "Nothing else to change" if left else "Nothing to change"
-        lines.append(f"{nothing}: {agreeing:,} rows agree with the guild.")
-    if view.planned and view.causes and not cancelled:
-        cause = view.causes[0]
-        lines.append(f"{cause.count:,} of {view.planned:,} changes: {_cause(cause, view)}.")
+        lines.append(f"{nothing}: {_agreeing(view)} agree with the guild.")
+    if view.planned and not cancelled:
+        lines.append(_written(view))
     if not cancelled:
         lines.append(f"**Verified** in {duration(view)}.")
     if view.next_step:
@@ -269,10 +287,31 @@ def _summary(view: RunView) -> Notice:
             description="\n".join(lines),
             tone=Tone.GOOD if clean and not view.withheld_roles else Tone.WARNING,
             fields=(*_totals(view), *_all_causes(view), *_trouble(view)),
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id),
             buttons=_of_ended(view),
         )
     )
+
+
+def _agreeing(view: RunView) -> str:
+    """Say how many rows, or where no users were compared how many roles."""
+    if view.rows_read or not view.roles_read:
+        return f"{max(0, view.rows_read - view.withheld):,} rows"
+    roles = max(0, view.roles_read - view.withheld_roles)
+    return f"{roles:,} role{'' if roles == 1 else 's'}"
+
+
+def _written(view: RunView) -> str:
+    """Say how many changes were written, and what caused most of them."""
+    written = min(view.planned, view.tally.total)
+    part = "" if written == view.planned else f" of **{view.planned:,}**"
+    line = f"**{written:,}**{part} change{'' if view.planned == 1 else 's'} written."
+    if not view.causes:
+        return line
+    cause = view.causes[0]
+    if cause.count == view.planned:
+        return f"{line} Cause: {_cause(cause, view)}."
+    return f"{line} Main cause: {_cause(cause, view)} ({cause.count:,})."
 
 
 def _planned(view: RunView) -> Notice:
@@ -291,7 +330,7 @@ def _planned(view: RunView) -> Notice:
             description="\n".join(lines),
             tone=Tone.RUNNING,
             fields=tuple(fields),
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id),
         )
     )
 
@@ -313,15 +352,16 @@ def _failed(view: RunView) -> Notice:
         lines.append(f"Stopped while {view.phase.value}, after {duration(view)}.")
     if view.next_step:
         lines.append(view.next_step)
-    if failure is not None and failure.kind in _ADVICE:
-        lines.append(f"{YOU_CAN} {_ADVICE[failure.kind]}")
+    advice = None if failure is None else _advice(failure)
+    if advice is not None:
+        lines.append(f"{YOU_CAN} {advice}")
     return fit(
         Notice(
             title=f"Sync of {view.what} failed",
             description="\n".join(lines),
             tone=Tone.BAD,
             fields=(*_totals(view), *_all_causes(view), *_trouble(view)),
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id),
             buttons=_of_ended(view),
         )
     )
@@ -340,31 +380,31 @@ def ended_late(*, what: str, run_id: str, attempt: Attempt | None, past: PastRun
             lines.append(f"**{done:,}** of **{past.planned:,}** changes were written.")
     else:
         ending = Ending.INTERRUPTED.value
-        at = ""
-        if attempt is not None and attempt.planned:
-            at = f" at **{attempt.done:,}** of **{attempt.planned:,}** changes"
-        lines = [f"Interrupted{at}: the bot ended in the middle of it."]
+        at = "" if attempt is None else reached(attempt)
+        lines = [f"Interrupted{at and f' {at}'}: the bot ended in the middle of it."]
         lines.append("What was written stays; the next sync finds the rest.")
     return fit(
         Notice(
             title=f"Sync of {what} {ending}",
             description="\n".join(lines),
             tone=Tone.WARNING,
-            footer=f"run {run_id}",
+            footer=footer(run_id=run_id, mark=Mark.INTERRUPTED if past is None else None),
         )
     )
 
 
-def wants_link(title: str, description: str) -> bool:
-    """Say whether a message is the end of an interrupted run that no run is known to follow."""
-    interrupted = title.startswith("Sync of ") and title.endswith(f" {Ending.INTERRUPTED.value}")
-    return interrupted and _FOLLOWED not in description
+def reached(attempt: Attempt) -> str:
+    """Say how far a run that was cut off had come: what is kept is seconds old, so at least."""
+    if attempt.planned:
+        return f"after at least **{attempt.done:,}** of **{attempt.planned:,}** changes"
+    return "before it was noted how much it had written"
 
 
 def followed(notice: Notice, *, run_id: str, url: str) -> Notice:
     """Return the end of an interrupted run with a link to the run that followed it."""
     line = f"{_FOLLOWED} `{run_id}`: {url}"
-    return fit(replace(notice, description=f"{notice.description}\n{line}"))
+    text = f"{notice.description}\n{line}"
+    return fit(replace(notice, description=text, footer=without_mark(notice.footer)))
 
 
 def rolled(view: RunView, *, url: str) -> Notice:
@@ -374,7 +414,7 @@ def rolled(view: RunView, *, url: str) -> Notice:
             title=f"Sync of {view.what} goes on below",
             description=f"A newer message shows this run: {url}",
             tone=Tone.RUNNING,
-            footer=_footer(view),
+            footer=footer(run_id=view.run_id),
         )
     )
 
@@ -550,10 +590,6 @@ def span(time: timedelta) -> str:
     if seconds < 6000:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h"
-
-
-def _footer(view: RunView) -> str:
-    return f"run {view.run_id}"
 
 
 def _capital(text: str) -> str:

@@ -50,7 +50,7 @@ def capabilities() -> Request:
     return Request(
         method="GET",
         path="bot/sync/capabilities",
-        purpose=Purpose.READ_ONE,
+        purpose=Purpose.DISCOVER,
         read=wire.read_capabilities,
     )
 
@@ -97,6 +97,7 @@ def write_users(kind: Kind, body: bytes, *, users: tuple[UserId, ...]) -> Reques
         body=body,
         rows=len(users),
         users=users,
+        read=wire.read_written_users,
         minimal=True,
     )
 
@@ -114,6 +115,7 @@ def create_role(role: Role) -> Request:
         purpose=Purpose.CREATE_ROLE,
         body=wire.encode(wire.role_row(role)),
         role=role.id,
+        read=wire.read_written_role,
     )
 
 
@@ -125,6 +127,7 @@ def update_role(role: Role) -> Request:
         purpose=Purpose.UPDATE_ROLE,
         body=wire.encode(wire.role_row(role)),
         role=role.id,
+        read=wire.read_written_role,
     )
 
 

@@ -14,16 +14,18 @@ pace's size off its front; what the site says of the chunk puts ids back, drops 
     too large            cut in two, and the ceiling lowered
     overloaded           put back; wait as long as the site says; start again from the floor
     failing              cut in two halves under suspicion; wait
+    blocked, protocol    the same: a firewall, or the site, may mean one row of it
     answer lost          the same, but first wait until the site is well and any request that may
                          still be running there has ended
-    refused, protocol    stop
+    refused              stop
 
-A row that makes the site fail (500) is found like a rejected one, only that a failing site must not
-be mistaken for a thousand bad rows. So halves under suspicion take turns, breadth first: with one
-bad row the sibling of a failing half is sent before the half is cut again, and its success shows
-that the site is well. With several bad rows every half may fail; then, before patience ends, a
-*witness* is sent: one row known to be good. A row that failed alone is parked only when the witness
-passed right after it. If the witness fails too, the site is failing and no row is blamed.
+A row that makes the site fail (500), or that a firewall does not let through, is found like a
+rejected one, only that a failing site must not be mistaken for a thousand bad rows. So halves under
+suspicion take turns, breadth first: with one bad row the sibling of a failing half is sent before
+the half is cut again, and its success shows that the site is well. With several bad rows every half
+may fail; then, before patience ends, a *witness* is sent: one row known to be good. A row that
+failed alone is *accused* only if another row passed right before it, and parked only if another
+passes right after it. If the witness fails too, the site is failing and no row is blamed.
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ from typing import TYPE_CHECKING, Final, assert_never
 from .models import ALL_FIELDS
 from .outcome import (
     Applied,
+    Blocked,
     Failing,
     Overloaded,
+    ProtocolError,
     RejectedRows,
     RejectedWhole,
     TooLarge,
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from .models import Field, RoleId, UserId
-    from .outcome import Outcome
+    from .outcome import Outcome, Trouble
     from .pace import Pace
     from .patience import Patience
     from .plan import Group
@@ -64,9 +68,10 @@ class Batch:
 
     `tries` counts the failing answers that this batch, or one that it was cut from, has had.
     `alone` counts those of its one row by itself: a row inherits suspicion from what it was cut
-    from, but no blame. `heals` marks the create that is sent because the site did not know an id of
-    an update, and `created` that update, which is sent again behind it. Where `counted` is false,
-    its ids are counted with another batch.
+    from, but no blame. `accused` is the reason to park it with if another row passes next. `heals`
+    marks the create that is sent because the site did not know an id of an update, and `created`
+    that update, which is sent again behind it. Where `counted` is false, its ids are counted with
+    another batch.
     """
 
     kind: Kind
@@ -74,6 +79,7 @@ class Batch:
     ids: tuple[UserId, ...]
     tries: int = 0
     alone: int = 0
+    accused: str | None = None
     counted: bool = True
     heals: bool = False
     created: bool = False
@@ -144,6 +150,7 @@ class Done:
     """Nothing is left to send."""
 
 
+_Suspicious = Failing | Blocked | ProtocolError
 Step = Send | RefreshRoles | Probe | Wait | Stop | Done
 
 
@@ -178,7 +185,8 @@ class Delivery:
     """The state of bringing changes to the site.
 
     `left_out` are ids that the guild spoke differently of when their turn came. `known_parked` were
-    parked by runs before: that the site rejects them again says nothing new.
+    parked by runs before: that the site rejects them again says nothing new. `well` says that the
+    latest answer was that of a chunk which was applied.
     """
 
     queue: tuple[Batch, ...]
@@ -194,6 +202,7 @@ class Delivery:
     roles_wanted: frozenset[RoleId] = frozenset()
     waiting: Wait | None = None
     probing: bool = False
+    well: bool = False
     failure: Failure | None = None
 
     @property
@@ -269,29 +278,36 @@ def record(  # noqa: C901 - one arm an outcome, and a guard before them
         return state
     batch = replace(sent.batch, ids=sent.ids)
     rows = len(batch.ids)
+    if isinstance(outcome, Applied):
+        return _applied(state, batch, now=now, seconds=seconds)
+    was_well = state.well
+    state = _acquit(replace(state, well=False))
     match outcome:
-        case Applied():
-            return _applied(state, batch, now=now, seconds=seconds)
         case RejectedRows():
             return _rejected_rows(state, batch, outcome)
         case RejectedWhole(status=status, reason=reason):
             return _split(
                 replace(state, patience=state.patience.answered()), batch, f"{status}: {reason}"
             )
-        case UnknownUser(id=id_):
+        case UnknownUser(id=id_) if id_ in batch.ids:
             return _unknown(replace(state, patience=state.patience.answered()), batch, id_)
         case TooLarge():
             pace, patience = state.pace.too_large(rows=rows), state.patience.answered()
             state = replace(state, pace=pace, patience=patience)
             return _split(state, batch, "413: one row is larger than the site takes")
-        case Overloaded() | Failing():
-            return _failing(state, batch, outcome, now=now, jitter=jitter)
-        case _:
-            failure = fatal(outcome) or Failure(
-                kind=FailureKind.PROTOCOL,
-                reason=f"unexpected answer to the {batch.kind.value}: {type(outcome).__name__}",
+        case Overloaded():
+            state = replace(
+                state, patience=state.patience.failed(outcome), pace=state.pace.overloaded()
             )
-            return replace(_put_back(state, batch), failure=failure)
+            return _wait(_put_back(state, batch), outcome, now, jitter)
+        case Failing() | Blocked() | ProtocolError():
+            return _failing(state, batch, outcome, now=now, jitter=jitter, was_well=was_well)
+        case _:
+            failure = fatal(outcome)
+            if failure is not None:
+                return replace(_put_back(state, batch), failure=failure)
+            odd = ProtocolError(status=404, reason=_unexpected(batch, outcome))
+            return _failing(state, batch, odd, now=now, jitter=jitter, was_well=was_well)
 
 
 def roles_refreshed(state: Delivery, ids: frozenset[RoleId]) -> Delivery:
@@ -301,9 +317,7 @@ def roles_refreshed(state: Delivery, ids: frozenset[RoleId]) -> Delivery:
     )
 
 
-def probed(
-    state: Delivery, trouble: Failing | Overloaded | None, *, now: datetime, jitter: float
-) -> Delivery:
+def probed(state: Delivery, trouble: Trouble | None, *, now: datetime, jitter: float) -> Delivery:
     """Fold in what a probe found: None when the site is well again."""
     if trouble is None:
         return replace(state, probing=False)
@@ -311,19 +325,21 @@ def probed(
 
 
 def _applied(state: Delivery, batch: Batch, *, now: datetime, seconds: float) -> Delivery:
-    patience = state.patience.progressed(now)
+    state = replace(state, patience=state.patience.progressed(now), well=True)
+    # Another row passed right behind them.
+    state = _park(
+        state,
+        [
+            ParkedRow(id=other.ids[0], reason=other.accused)
+            for other in state.queue
+            if other.accused is not None and other.ids[0] not in batch.ids
+        ],
+    )
     if batch.witness:
-        state = replace(state, patience=patience)
-        blamed = state.queue[0] if state.queue else None
-        if blamed is None or not _stands_accused(blamed):
-            return state
-        reason = "the site fails on this row alone, and is well otherwise"
-        row = ParkedRow(id=blamed.ids[0], reason=reason)
-        return _park(state, (row,))
+        return state
     departure = batch.kind is Kind.DEPARTURE
     return replace(
         state,
-        patience=patience,
         pace=state.pace.applied(rows=len(batch.ids), seconds=seconds),
         tally=state.tally.plus(batch, len(batch.ids)),
         # A departure writes no whole row, and a create that heals skips the rows that exist.
@@ -360,11 +376,6 @@ def _unknown(state: Delivery, batch: Batch, id_: UserId) -> Delivery:
     others = replace(batch, ids=tuple(known for known in batch.ids if known != id_))
     if batch.witness:
         return replace(state, witness=None)
-    if len(others.ids) == len(batch.ids):
-        failure = Failure(
-            kind=FailureKind.PROTOCOL, status=404, reason=f"names user {id_}, who was not sent"
-        )
-        return replace(_put_back(state, batch), failure=failure)
     match batch.kind:
         case Kind.UPDATE if not batch.created:
             # Free of suspicion, so that no part of the create is ever put behind the update.
@@ -380,29 +391,68 @@ def _unknown(state: Delivery, batch: Batch, id_: UserId) -> Delivery:
 
 
 def _failing(
-    state: Delivery, batch: Batch, outcome: Failing | Overloaded, *, now: datetime, jitter: float
+    state: Delivery,
+    batch: Batch,
+    outcome: _Suspicious,
+    *,
+    now: datetime,
+    jitter: float,
+    was_well: bool,
 ) -> Delivery:
     state = replace(state, patience=state.patience.failed(outcome))
-    if isinstance(outcome, Overloaded):
-        state = replace(state, pace=state.pace.overloaded())
-        return _wait(_put_back(state, batch), outcome, now, jitter)
-    if outcome.status is None and not outcome.lost:
-        # It never reached the site: no row of it is under suspicion.
-        return _wait(_put_back(state, batch), outcome, now, jitter)
-    state = replace(state, pace=state.pace.failed())
+    # What answered in the site's place did so in time: whatever is still at work there is waited
+    # out before its rows are read, and need not be before others are written.
+    unanswered = isinstance(outcome, Failing) and outcome.status is None
+    if isinstance(outcome, Failing):
+        if unanswered and not outcome.lost:
+            # It never reached the site: no row of it is under suspicion.
+            return _wait(_put_back(state, batch), outcome, now, jitter)
+        state = replace(state, pace=state.pace.failed())
     if not batch.witness:
-        alone = batch.alone + 1 if len(batch.ids) == 1 else 0
-        state = _suspect(state, replace(batch, tries=batch.tries + 1, alone=alone))
+        state = _suspect(state, _charged(batch, outcome, was_well=was_well))
     state = _call_witness(state)
-    if outcome.lost:
+    if unanswered:
         wait = Wait(until=now + state.patience.limits.deadline, reason=outcome.reason)
         return replace(state, probing=True, waiting=wait)
     return _wait(state, outcome, now, jitter)
 
 
-def _stands_accused(batch: Batch) -> bool:
-    """Say whether only the site's state stands between this batch's one row and being parked."""
-    return batch.alone >= _TRIES_ALONE and batch.tries >= _TRIES_BEFORE_BLAME
+def _charged(batch: Batch, outcome: _Suspicious, *, was_well: bool) -> Batch:
+    """Return a batch after one more failing answer; it is accused if it alone is to blame for it.
+
+    A page of a firewall's speaks for itself: there is no need to see it a third time.
+    """
+    tries = batch.tries + 1
+    if isinstance(outcome, Blocked):
+        tries = max(tries, _TRIES_BEFORE_BLAME)
+    if len(batch.ids) > 1:
+        return replace(batch, tries=tries, alone=0)
+    charged = replace(batch, tries=tries, alone=batch.alone + 1)
+    is_accused = was_well and tries >= _TRIES_BEFORE_BLAME and charged.alone >= _TRIES_ALONE
+    return replace(charged, accused=_accusation(outcome)) if is_accused else charged
+
+
+def _accusation(outcome: _Suspicious) -> str:
+    """Say why a row is parked; not in the page's own words, in which each may have a number."""
+    if isinstance(outcome, Blocked):
+        return f"something before the site does not let this row through (HTTP {outcome.status})"
+    return "the site fails on this row alone, and is well otherwise"
+
+
+def _acquit(state: Delivery) -> Delivery:
+    """Withdraw what no row that passed right behind it has confirmed."""
+    if all(batch.accused is None for batch in state.queue):
+        return state
+    return replace(state, queue=tuple(replace(batch, accused=None) for batch in state.queue))
+
+
+def _is_near_blame(batch: Batch) -> bool:
+    """Say whether the next failing answer would accuse this batch's one row, were the site well."""
+    return (
+        len(batch.ids) == 1
+        and batch.alone >= _TRIES_ALONE - 1
+        and batch.tries >= _TRIES_BEFORE_BLAME - 1
+    )
 
 
 def _suspect(state: Delivery, batch: Batch) -> Delivery:
@@ -411,11 +461,9 @@ def _suspect(state: Delivery, batch: Batch) -> Delivery:
     turn = 0
     while turn < len(state.queue) and state.queue[turn].tries > 0:
         turn += 1
-    accused = _stands_accused(batch)
-    if accused and state.witness is None and not batch.heals:
-        turn = len(state.queue)  # whatever is applied before it can be its witness
-    elif accused:
-        turn = 0  # its witness stands in front of it
+    if _is_near_blame(batch):
+        # Its witness goes before it; without one, whatever is applied first can be its witness.
+        turn = 0 if state.witness is not None or batch.heals else len(state.queue)
     return replace(state, queue=(*state.queue[:turn], *halves, *state.queue[turn:]))
 
 
@@ -427,10 +475,16 @@ def _call_witness(state: Delivery) -> Delivery:
     last_chance = (
         first.tries > 0 and state.patience.failing == state.patience.limits.max_failing - 1
     )
-    if not _stands_accused(first) and not last_chance:
+    if not _is_near_blame(first) and not last_chance:
         return state
     witness = Batch(kind=Kind.UPDATE, fields=ALL_FIELDS, ids=(state.witness,), witness=True)
     return replace(state, queue=(witness, *state.queue))
+
+
+def _unexpected(batch: Batch, outcome: Outcome) -> str:
+    if isinstance(outcome, UnknownUser):
+        return f"names user {outcome.id}, who was not sent"
+    return f"unexpected answer to the {batch.kind.value}: {type(outcome).__name__}"
 
 
 def _split(state: Delivery, batch: Batch, reason: str) -> Delivery:
@@ -467,7 +521,7 @@ def _put_back(state: Delivery, batch: Batch) -> Delivery:
     return replace(state, queue=(batch, *state.queue)) if batch.ids else state
 
 
-def _wait(state: Delivery, outcome: Failing | Overloaded, now: datetime, jitter: float) -> Delivery:
+def _wait(state: Delivery, outcome: Trouble, now: datetime, jitter: float) -> Delivery:
     wait: timedelta = state.patience.backoff(outcome, jitter=jitter)
     reason = state.patience.last.reason if state.patience.last else ""
     return replace(state, waiting=Wait(until=now + wait, reason=reason))

@@ -125,9 +125,10 @@ def loaded(
 def lost(state: State, *, where: str, why: str, now: datetime, limits: StateLimits) -> Moved:
     """Open the breaker: the store has lost what it knew, so nobody knows what it had counted."""
     opened, _ = breaker.lost_store(now=now, limits=limits.breaker)
-    until = opened.retry_at or now
+    if state.breaker.opened_by is not None:
+        opened = state.breaker  # by a person, as mod-log has shown
     state = replace(state, breaker=opened)
-    return tell(state, (alert.store_lost(where, why=why, until=until),), now=now)
+    return tell(state, (alert.store_lost(where, why=why, until=opened.retry_at),), now=now)
 
 
 def begun(state: State, attempt: Attempt, *, start: Start, now: datetime) -> State:

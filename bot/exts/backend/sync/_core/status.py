@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .breaker import AttemptEnding, BreakerState
+from .buttons import OF_BREAKER, OF_ORDER
 from .curve import sparks
 from .report import Notice, Tone, fit, quote, render, span, when
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 20
 _SHOWN_RUNS: Final = 10
+_STATES: Final = {
+    BreakerState.CLOSED: "closed",
+    BreakerState.OPEN: "open",
+    BreakerState.HALF_OPEN: "half-open",
+}
 
 
 def status(
@@ -30,16 +36,19 @@ def status(
     max_items: int,
     trouble: str | None,
     drift: Drift | None,
+    mod_log: str | None = None,
 ) -> Notice:
     """Say how the sync that is on, or the last one, stands, and what holds others back.
 
-    `waiting` counts live changes, `trouble` says why this process may not write.
+    `waiting` counts live changes, `trouble` says why this process may not write, `mod_log` why
+    nobody sees there what it does.
     """
     notice = render(view) if view is not None else _nothing_yet()
     fields = list(notice.fields)
     tone = notice.tone
     for name, text in (
         ("This bot", None if trouble is None else f"may not write now: {quote(trouble)}"),
+        ("Mod-log", None if mod_log is None else _mod_log(mod_log)),
         ("Paused", None if state.pause is None else f"by {state.pause.by} {when(state.pause.at)}"),
         ("Breaker", _breaker(state)),
         ("Most rows a request", _ceiling(state, max_items)),
@@ -58,6 +67,36 @@ def status(
             tone=tone,
             fields=tuple(fields),
             footer=notice.footer,
+        )
+    )
+
+
+def breaker(state: State, *, trouble: str | None) -> Notice:
+    """Say whether the breaker lets syncs write; `trouble` says why this process may not."""
+    stands, now = state.breaker, _breaker(state)
+    is_closed = stands.state is BreakerState.CLOSED
+    lines = [
+        f"It is {now}."
+        if now is not None
+        else "It is closed: writes flow, and no sync has failed "
+        "since the last one that was verified.",
+        "`!sync breaker open <reason>` stops all writes until `!sync breaker reset`."
+        if is_closed
+        else "`!sync breaker reset` closes it and forgets the failures that were counted.",
+    ]
+    fields = []
+    if state.pause is not None:
+        paused = f"by {state.pause.by} {when(state.pause.at)}: nothing is written whatever it says"
+        fields.append(("Paused", paused))
+    if trouble is not None:
+        fields.append(("This bot", f"may not write now: {quote(trouble)}"))
+    return fit(
+        Notice(
+            title=f"Sync breaker: {_STATES[stands.state]}",
+            description="\n".join(lines),
+            tone=Tone.GOOD if now is None and not fields else Tone.WARNING,
+            fields=tuple(fields),
+            buttons=() if is_closed else OF_ORDER if stands.opened_by is not None else OF_BREAKER,
         )
     )
 
@@ -161,6 +200,13 @@ def _breaker(state: State) -> str | None:
     return (
         f"closed after {breaker.failures} failures in a row ({quote(breaker.reason)}); "
         f"tried again {when(breaker.retry_at)}"
+    )
+
+
+def _mod_log(trouble: str) -> str:
+    return (
+        f"nothing can be shown there: {quote(trouble)}. Let the bot write to the channel "
+        "`MOD_LOG_CHANNEL_ID`; what it had to tell is kept and follows."
     )
 
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .models import ALL_FIELDS, Field, Member, Role, RoleId, UserId
+from .redaction import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXCERPT_CHARACTERS: Final = 200
+# Of a page of 10,000 members with 150 roles each; an empty list takes twenty times its two bytes.
+_MAX_VALUES: Final = 2_000_000
 
 _UNKNOWN_USER = re.compile(r"User with id (\d{1,20}) not found")
 _UNKNOWN_ROLE = re.compile(r"Role with ID (\d{1,20}) does not exist")
@@ -25,15 +28,21 @@ class WireError(ValueError):
     """A body is not what the site's contract says."""
 
 
+class NotJsonError(WireError):
+    """A body is no JSON at all, and so hardly the site's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One page of the site's users, ascending by id; `next` is None on the last one.
 
-    `next` is a page's number, or where the site offers pages by id, the id to go on after.
+    `next` is a page's number, or where the site offers pages by id, the id to go on after. `count`
+    is how many rows the site says that it has in all, if it says so.
     """
 
     rows: tuple[Member, ...]
     next: int | None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,30 +66,36 @@ class RowFault:
 
 def decode(body: bytes) -> object:
     """Return the JSON value of a body."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise WireError(f"more than {_MAX_VALUES:,} values")
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError) as exc:
-        raise WireError(f"not JSON: {exc}") from exc
+        raise NotJsonError(f"not JSON: {exc}") from exc
     return value
 
 
 def excerpt(body: bytes) -> str:
     """Return at most 200 printable characters of a body, for a person to read."""
-    text = body[: EXCERPT_CHARACTERS * 8].decode("utf-8", "replace")
+    return shown(body[: EXCERPT_CHARACTERS * 8].decode("utf-8", "replace"))
+
+
+def shown(text: str) -> str:
+    """Return at most 200 printable characters of a text, on one line and without credentials."""
+    text = text[: EXCERPT_CHARACTERS * 8].encode("utf-8", "replace").decode()  # no half surrogate
+    text = without_credentials(text)
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= EXCERPT_CHARACTERS else flat[: EXCERPT_CHARACTERS - 1] + "…"
 
 
 def read_page(value: object) -> Page:
     """Read a page of `GET bot/users`, by number."""
-    body = _object(value, "a page")
-    return Page(rows=_rows(body), next=_optional_int(body, "next_page_no"))
+    return _page(value, "next_page_no")
 
 
 def read_page_by_id(value: object) -> Page:
     """Read a page of `GET bot/users?after=`, which some sites offer."""
-    body = _object(value, "a page")
-    return Page(rows=_rows(body), next=_optional_int(body, "next_after"))
+    return _page(value, "next_after")
 
 
 def read_user(value: object) -> Member:
@@ -131,6 +146,17 @@ def read_capabilities(value: object) -> Capabilities:
     )
 
 
+def read_written_users(value: object) -> None:
+    """Read what is said of users that were written: they themselves, or nothing, in a list."""
+    if not isinstance(value, list):
+        raise WireError(f"written users are {_kind(value)}, not a list")
+
+
+def read_written_role(value: object) -> None:
+    """Read what is said of a role that was written: the role itself."""
+    _object(value, "a written role")
+
+
 def is_healthy(value: object) -> bool:
     """Say whether this is the answer of a healthcheck that is well."""
     return isinstance(value, dict) and value.get("status") == "ok"
@@ -171,16 +197,37 @@ def is_no_match(value: object) -> bool:
     return "matches the given query" in _detail(value)
 
 
+def is_error(value: object) -> bool:
+    """Say whether this has a shape in which the site itself tells an error.
+
+    That is a detail, or messages by field, or a list of those; a gateway's JSON has others.
+    """
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(entry, dict) for entry in value)
+    if not isinstance(value, dict) or not value:
+        return False
+    return bool(_detail(value)) or all(isinstance(told, list | dict) for told in value.values())
+
+
+def is_refusal(value: object) -> bool:
+    """Say whether a 401 or 403 is the site's own word about our credentials."""
+    return bool(_detail(value))
+
+
 def is_existing_role(value: object) -> bool:
-    """Say whether a 400 means that a role of this id is there already."""
-    return isinstance(value, dict) and "already exists" in _reason(value)
+    """Say whether a 400 means that a role of this id is there already.
+
+    The name of another role, too, may exist already where a site wants each to be unique.
+    """
+    messages = value.get("id") if isinstance(value, dict) else None
+    return isinstance(messages, list) and "already exists" in " ".join(map(str, messages))
 
 
 def reason_of(value: object) -> str:
     """Return what an error body says, on one line of at most 200 characters."""
     if isinstance(value, dict):
         return _reason(value)
-    return excerpt(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return shown(json.dumps(value, ensure_ascii=False))
 
 
 def member_row(member: Member, fields: Sequence[Field] = ALL_FIELDS) -> dict[str, object]:
@@ -229,6 +276,15 @@ def encode_rows(rows: Sequence[dict[str, object]], *, max_bytes: int) -> tuple[b
     return b"[" + b",".join(parts) + b"]", len(parts)
 
 
+def _page(value: object, next_name: str) -> Page:
+    body = _object(value, "a page")
+    following = _optional_int(body, next_name)
+    rows = _rows(body)
+    if following is not None and not rows:
+        raise WireError(f"a page without rows says that {following} comes next")
+    return Page(rows=rows, next=following, count=_natural(body.get("count")))
+
+
 def _rows(body: dict[str, object]) -> tuple[Member, ...]:
     results = body.get("results")
     if not isinstance(results, list):
@@ -273,6 +329,10 @@ def _positive(value: object) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
+def _natural(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
 def _kind(value: object) -> str:
     return "missing" if value is None else type(value).__name__
 
@@ -287,7 +347,7 @@ def _reason(entry: dict[str, object]) -> str:
     for name, messages in entry.items():
         text = "; ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
         parts.append(f"{name}: {text}")
-    return excerpt(" | ".join(parts).encode("utf-8", "replace"))
+    return shown(" | ".join(parts))
 
 
 def _unknown_roles(entry: dict[str, object]) -> frozenset[RoleId]:

@@ -11,8 +11,10 @@ comes up later is not on it, however short the time.
 | none     | too many                      | waiting: people are asked                        |
 | waiting  | too many, within 24 h         | as it was: nobody is asked twice                 |
 | waiting  | approved, rejected            | approved, rejected: with who and when            |
-| approved | a run begins, within 24 h     | its ids are written, where they still hold       |
+| rejected | approved                      | approved; and the other way round until it began |
+| approved | a run begins, within 24 h     | begun: its ids are written, where they still hold|
 | approved | such a run ends verified      | none                                             |
+| approved | nobody on it is missing now   | none                                             |
 | any      | not too many any more         | none                                             |
 | any      | 24 h since the last event     | lapsed: as none                                  |
 """
@@ -25,12 +27,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from .plan import departures_need_approval, role_deletions_need_approval
+from .plan import role_deletions_need_approval
 from .stored import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from .plan import DepartureLimits
 
 HOLDS_FOR: Final = timedelta(days=1)
 KEPT_NAMES: Final = 1000
@@ -57,7 +61,7 @@ class WithheldList:
 
     `digest` is what people call the list by: it changes with any id. `names` are those that the
     site gives them, of the first `KEPT_NAMES` at most. `by` is the person who decided, at
-    `decided_at`.
+    `decided_at`. Once it has `begun`, a run may have written some of it.
     """
 
     what: What
@@ -70,6 +74,7 @@ class WithheldList:
     decision: Decision = Decision.WAITING
     by: str | None = None
     decided_at: datetime | None = None
+    begun: bool = False
 
     @property
     def until(self) -> datetime:
@@ -104,10 +109,10 @@ def _digest(what: What, ids: Iterable[int]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def too_many(what: What, count: int, total: int) -> bool:
+def too_many(what: What, count: int, total: int, *, limits: DepartureLimits) -> bool:
     """Say whether so many of the `total` that the site has must wait for a moderator."""
     if what is What.DEPARTURES:
-        return departures_need_approval(count, total)
+        return limits.need_approval(count, total)
     return role_deletions_need_approval(count, total)
 
 
@@ -127,8 +132,8 @@ def approved(list_: WithheldList | None, *, now: datetime) -> frozenset[int]:
 
 
 def decided(list_: WithheldList, decision: Decision, *, by: str, now: datetime) -> WithheldList:
-    """Note what somebody decided; only a list that waits can be decided about."""
-    if list_.decision is not Decision.WAITING:
+    """Note what somebody decided, for the first time or otherwise; too late once it has begun."""
+    if list_.begun or list_.decision is decision:
         return list_
     return replace(list_, decision=decision, by=by, decided_at=now)
 
@@ -145,6 +150,7 @@ def to_json(list_: WithheldList) -> dict[str, object]:
         "decision": list_.decision.value,
         "by": list_.by,
         "decided_at": None if list_.decided_at is None else list_.decided_at.isoformat(),
+        "begun": list_.begun,
     }
 
 
@@ -175,6 +181,8 @@ def from_json(value: object) -> WithheldList:
         decision=Decision(decision),
         by=record.optional_text("by"),
         decided_at=record.optional_time("decided_at"),
+        # A version before this one did not say; then it may have.
+        begun=record.truth("begun") if "begun" in record.fields else decision == Decision.APPROVED,
     )
     # A list that looks approved and says by nobody must not open the gate.
     if (list_.by is None or list_.decided_at is None) is not (list_.decision is Decision.WAITING):

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from .._clock import SystemClock
 from .._errors import SettingsError
+from ._place import Place
 from ._redis import RedisStore
 from ._sqlite import SqliteStore
 
@@ -18,13 +19,19 @@ _FILE = "sqlite:///"
 
 
 def open_store(
-    url: str, *, guild_id: int, lease_s: float = 90.0, clock: Clock | None = None
+    url: str,
+    *,
+    guild_id: int,
+    lease_s: float = 90.0,
+    clock: Clock | None = None,
+    place: Place | None = None,
 ) -> Store:
     """Return the store that a URL names, not yet opened.
 
     `sqlite:///relative/path` and `sqlite:////absolute/path` are files; `redis://` and `rediss://`
     are servers. `lease_s` is the length of a server's lease and must exceed the site's deadline
-    well, for nothing is sent with less than that left. Raises `SettingsError`.
+    well, for nothing is sent with less than that left. `place` tells whether its holder was killed
+    where this process runs. Raises `SettingsError`.
     """
     clock = clock or SystemClock()
     if url.startswith(_FILE):
@@ -35,7 +42,9 @@ def open_store(
     try:
         scheme = urlsplit(url).scheme
         if scheme in {"redis", "rediss"}:
-            return RedisStore(url, guild_id=guild_id, lease_s=lease_s, clock=clock)
+            return RedisStore(
+                url, guild_id=guild_id, lease_s=lease_s, clock=clock, place=place or Place()
+            )
     except (ValueError, TypeError):  # a port or an option that redis-py can't read
         raise SettingsError("SYNC_STATE_URL is malformed") from None
     raise SettingsError("SYNC_STATE_URL must begin with sqlite:///, redis:// or rediss://")

@@ -20,7 +20,6 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -29,6 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from .._errors import LeaseLostError, StoreError, StoreUnreachableError
+from . import _values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from redis.commands.core import AsyncScript
 
-    from .._ports import Clock, Json
+    from .._ports import Clock, Json, Unreadable
+    from ._place import Place
 
 FORMAT: Final = 1
 _TIMEOUT_S: Final = 2.0
@@ -48,17 +49,20 @@ _DURABLE: Final = {
 }
 
 # ARGV begins with our format and our holder's text; the answer is a pair of a word and a detail.
+# ARGV[4] of an acquisition is the text of a holder that is known to be gone, or empty.
 _CHECK_FORMAT: Final = """
-local format = tonumber(redis.call('HGET', KEYS[1], 'format') or 0)
+local format = tonumber(redis.call('HGET', KEYS[1], 'format') or 0) or 0
 if format > tonumber(ARGV[1]) then return {'newer', tostring(format)} end
 """
 _ACQUIRE: Final = (
     _CHECK_FORMAT
     + """
 local holder = redis.call('GET', KEYS[2])
-if holder and holder ~= ARGV[2] then return {'refused', holder} end
+if holder and holder ~= ARGV[2] and holder ~= ARGV[4] then return {'refused', holder} end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if redis.call('HGET', KEYS[1], 'holder') ~= ARGV[2] then
+    local fence = redis.call('HGET', KEYS[1], 'fence')
+    if fence and not string.match(fence, '^%d+$') then redis.call('HDEL', KEYS[1], 'fence') end
     redis.call('HINCRBY', KEYS[1], 'fence', 1)
     redis.call('HSET', KEYS[1], 'format', ARGV[1], 'holder', ARGV[2], 'write', 0)
 end
@@ -98,7 +102,9 @@ return {'done', ''}
 class RedisStore:
     """A `Store` on a server, which every call asks for at most a few seconds."""
 
-    def __init__(self, url: str, *, guild_id: int, lease_s: float, clock: Clock) -> None:
+    def __init__(
+        self, url: str, *, guild_id: int, lease_s: float, clock: Clock, place: Place
+    ) -> None:
         """Read the URL; raises ValueError or TypeError if it is malformed."""
         parts = urlsplit(url)
         self.where = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -109,7 +115,8 @@ class RedisStore:
         self._keys = (self._hash, f"{self._hash}:lease")
         self._lease_s = lease_s
         self._clock = clock
-        self._me = f"{uuid4().hex} {socket.gethostname()}, process {os.getpid()}"
+        self._place = place
+        self._me = f"{place.token} {socket.gethostname()}, process {os.getpid()}"
         self._asked = False
         self._fence: str | None = None
         self._held_until_s = 0.0
@@ -119,6 +126,7 @@ class RedisStore:
         self._server: Redis = Redis.from_url(
             url,
             decode_responses=True,
+            encoding_errors=_values.ENCODING_ERRORS,
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
             # Once more, at once, for a connection that a restarted server no longer knows.
@@ -158,18 +166,18 @@ class RedisStore:
             with contextlib.suppress(RedisError, OSError):
                 await self._server.aclose()
 
-    async def get(self, key: str) -> Json | None:
+    async def get(self, key: str) -> Json | Unreadable | None:
         """Return what is kept under a key, or None."""
         text = await self._ask(self._server.hget(self._hash, _ENTRY + key))
-        return None if text is None else _value(text)
+        return None if text is None else _values.read(text)
 
-    async def scan(self, prefix: str) -> dict[str, Json]:
+    async def scan(self, prefix: str) -> dict[str, Json | Unreadable]:
         """Return all whose key begins so, ascending by key."""
         fields: dict[str, str] = await self._ask(self._server.hgetall(self._hash))
         return {
-            field.removeprefix(_ENTRY): _value(text)
+            field.removeprefix(_ENTRY): _values.read(text)
             for field, text in sorted(fields.items())
-            if field.startswith(_ENTRY + prefix)
+            if field.startswith(_ENTRY + prefix) and _values.is_utf8(field)
         }
 
     async def put(self, changes: Mapping[str, Json | None], *, fenced: bool = True) -> None:
@@ -195,10 +203,14 @@ class RedisStore:
         """Take the lease for its full length unless another has it."""
         self._asked = True
         asked_s = self._clock.monotonic()
-        word, detail = await self._do(self._acquire, int(self._lease_s * 1000))
+        lease_ms = int(self._lease_s * 1000)
+        word, detail = await self._do(self._acquire, lease_ms, "")
+        if word == "refused" and self._place.is_gone(detail.partition(" ")[0]):
+            # It was killed in this very place: nobody else can be meant, and it won't come back.
+            word, detail = await self._do(self._acquire, lease_ms, detail)
         if word == "refused":
             self._fence, self._held_until_s = None, 0.0
-            self._holder = detail.partition(" ")[2]
+            self._holder = _values.printable(detail.partition(" ")[2])
             return False
         self._fence, self._held_until_s = detail, asked_s + self._lease_s
         self._holder = None
@@ -261,15 +273,11 @@ class RedisStore:
         return StoreUnreachableError(f"the state store {self.where} can't be used: {reason}")
 
     def _check_format(self, version: str | None) -> None:
-        if version is not None and int(version) > FORMAT:
+        # What is no number was written by no version of ours; the next write puts it right.
+        if version is not None and version.isdecimal() and int(version) > FORMAT:
             raise StoreError(
                 f"the state store {self.where} is of format {version}, newer than {FORMAT}"
             )
 
     def _lost(self) -> LeaseLostError:
         return LeaseLostError(f"the lease in {self.where} is not held: nothing was written")
-
-
-def _value(text: str) -> Json:
-    value: Json = json.loads(text)
-    return value

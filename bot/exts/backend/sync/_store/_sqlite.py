@@ -22,12 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from .._errors import LeaseLostError, StoreError, StoreUnreachableError
+from . import _values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from .._ports import Clock, Json
+    from .._ports import Clock, Json, Unreadable
 
     _T = TypeVar("_T")
 
@@ -100,11 +101,11 @@ class SqliteStore:
         thread.shutdown(wait=False)
         await asyncio.shield(asyncio.wrap_future(closing))
 
-    async def get(self, key: str) -> Json | None:
+    async def get(self, key: str) -> Json | Unreadable | None:
         """Return what is kept under a key, or None."""
         return await self._run(lambda: self._select("key = ?", key).get(key))
 
-    async def scan(self, prefix: str) -> dict[str, Json]:
+    async def scan(self, prefix: str) -> dict[str, Json | Unreadable]:
         """Return all whose key begins so, ascending by key."""
         return await self._run(
             lambda: self._select("key >= ? AND substr(key, 1, length(?)) = ?", *[prefix] * 3)
@@ -200,6 +201,7 @@ class SqliteStore:
 
     def _connect(self) -> None:
         self._db = db = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None)
+        db.text_factory = lambda raw: raw.decode("utf-8", _values.ENCODING_ERRORS)
         db.execute("PRAGMA journal_mode = WAL")
         # Where WAL can't be had, EXTRA still flushes all that a commit needs to last.
         db.execute("PRAGMA synchronous = EXTRA")
@@ -234,12 +236,12 @@ class SqliteStore:
             raise self._unreachable("the file was moved or deleted")
         return self._db
 
-    def _select(self, condition: str, *arguments: str) -> dict[str, Json]:
+    def _select(self, condition: str, *arguments: str) -> dict[str, Json | Unreadable]:
         rows = self._connected().execute(
             f"SELECT key, value FROM entries WHERE guild_id = ? AND {condition} ORDER BY key",  # noqa: S608 - the conditions are literals above
             (self._guild_id, *arguments),
         )
-        return {key: json.loads(value) for key, value in rows}
+        return {key: _values.read(value) for key, value in rows if _values.is_utf8(key)}
 
     def _put(self, texts: Mapping[str, str | None], *, fenced: bool) -> None:
         if fenced and not self._holds_lease():

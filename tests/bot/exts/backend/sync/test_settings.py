@@ -171,3 +171,18 @@ def test_no_secret_is_in_what_settings_look_like(environment: pytest.MonkeyPatch
 
     assert "redis-word" not in shown
     assert NEEDED["SITE_API_TOKEN"] not in shown
+
+
+@pytest.mark.parametrize("store", ["redis://:pa%2555word@host/0", "redis://[broken"])
+def test_every_secret_is_taken_out_of_what_comes_from_outside(
+    environment: pytest.MonkeyPatch, store: str
+) -> None:
+    """The site's token, the bot's, and the store's password, also as it stands in the URL."""
+    environment.setenv("SITE_API_TOKEN", "token-of-site")
+    environment.setenv("SYNC_STATE_URL", store)
+
+    redaction = SyncSettings.load().redaction("token-of-bot")
+    body = redaction.body(b"token-of-site token-of-bot pa%2555word pa%55word")
+
+    assert body.startswith(b"[redacted] [redacted] ")
+    assert (b"word" in body) is (store == "redis://[broken")

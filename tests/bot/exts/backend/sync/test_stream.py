@@ -1,39 +1,30 @@
 """A bot without a member cache: built as its setting says, and what it takes from an event."""
 
+import asyncio
 import gc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import discord
 import pytest
-from discord.ext import commands
 
 from bot.bot import Bot
 from bot.exts.backend.sync._clock import SystemClock
-from bot.exts.backend.sync._errors import SettingsError
+from bot.exts.backend.sync._core.merging import NONE
+from bot.exts.backend.sync._errors import RunStoppedError, SettingsError
 from bot.exts.backend.sync._stream import StreamedGuild, open_guild
 from bot.settings import load_settings
+from tests.bot.exts.backend.sync.gateway import CACHING, GUILD, NOBODY, build, with_guild
+from tests.fakes.clock import HandClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.exts.backend.sync._core.models import UserId
 
-GUILD = 270_988_689_419_665_408
-CACHING = discord.MemberCacheFlags.from_intents(discord.Intents.all())
 VOICE = discord.MemberCacheFlags.none()
 VOICE.voice = True
-NOBODY = discord.MemberCacheFlags.none()
-
-
-def build(flags: discord.MemberCacheFlags, *, chunks: bool) -> commands.Bot:
-    """Return a bot that caches these members and asks for all of them at start-up, or doesn't."""
-    return commands.Bot(
-        "?",
-        intents=discord.Intents.all(),
-        member_cache_flags=flags,
-        chunk_guilds_at_startup=chunks,
-    )
 
 
 def nothing() -> None:
@@ -175,3 +166,34 @@ async def test_discord_py_gets_its_parsers_back() -> None:
     guild.detach()
 
     assert guild._bot._connection.parsers == before
+
+
+async def test_who_waits_for_the_list_of_members_is_told_why() -> None:
+    """While Discord has not answered, and while it fails; the failure has its status."""
+    clock = HandClock()
+    bot = await with_guild(build(NOBODY, chunks=False))
+    bot._ready.set()
+    guild = StreamedGuild(bot, GUILD, clock=clock, idle_s=1, renewed=nothing)
+    guild.attach()
+    failing: Any = SimpleNamespace(status=500, reason="Internal Server Error")
+
+    async def get_members(*_args: object) -> list[Any]:
+        await clock.sleep(30)
+        raise discord.DiscordServerError(failing, "")
+
+    bot.http.get_members = get_members  # type: ignore[assignment] # Discord's end of it
+    await guild.prove()
+    reading = asyncio.ensure_future(guild.page(NONE))
+    await clock.advance(5)
+    told = [guild.trouble]
+    await clock.advance(26)
+    told.append(guild.trouble)
+    await clock.advance(300)
+
+    failure = reading.exception()
+    assert told == [
+        "Discord has yet to answer with its list of members",
+        "Discord does not give its list of members: HTTP 500; tried again",
+    ]
+    assert isinstance(failure, RunStoppedError)
+    assert (failure.failure.status, guild.trouble) == (500, None)

@@ -152,8 +152,49 @@ def test_another_form_of_a_parked_row_starts_with_the_first_gap() -> None:
     )
 
     assert again == replace(
-        PARKED, reason="name is long", payload_hash="b", next_try_at=later + HOUR
+        PARKED,
+        reason="name is long",
+        payload_hash="b",
+        next_try_at=later + HOUR,
+        lifts=1,
+        lifts_since=later,
     )
+
+
+def test_a_row_that_changes_is_tried_at_once_three_times_a_day() -> None:
+    """A fourth form waits for its gap, as the same form would; another day counts anew."""
+    record = m.parked_again(None, id_=UserId(7), reason="r", payload_hash="0", now=NOW)
+    tried = []
+    for minute in range(1, 60 * 25):
+        now = NOW + timedelta(minutes=minute)
+        if m.due(record, payload_hash=str(minute), now=now):
+            tried.append(minute)
+            record = m.parked_again(
+                record, id_=UserId(7), reason="r", payload_hash=str(minute), now=now
+            )
+
+    first_day = [1, 2, 3, *range(63, 1441, 60)]
+    assert tried[: len(first_day)] == first_day
+    assert tried[len(first_day) :] == [1441, 1442, 1443]
+
+
+def test_a_row_that_is_taken_in_between_is_no_new_case() -> None:
+    """Whoever goes to and fro between a name that is taken and one that is not gains nothing."""
+    record = m.parked_again(None, id_=UserId(7), reason="r", payload_hash="bad", now=NOW)
+    dues = []
+    for minute in range(4):
+        now = NOW + timedelta(minutes=minute)
+        dues.append(m.due(record, payload_hash="good", now=now))
+        record = m.parked_again(
+            m.lifted(record, now=now), id_=UserId(7), reason="r", payload_hash="bad", now=now
+        )
+
+    assert (dues, record.lifts) == ([True, True, True, False], 4)
+    assert [m.is_on_mind(record, now=NOW + timedelta(hours=hours)) for hours in (23, 24, -1)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -215,9 +256,20 @@ def test_a_parked_row_survives_the_store() -> None:
             "tries": 1,
             "parked_at": "2021-01-12T12:00:00+00:00",
             "next_try_at": "2021-01-12T13:00:00+00:00",
+            "lifts": 0,
+            "lifts_since": None,
         },
         PARKED,
     )
+
+
+def test_a_parked_row_of_the_version_before_is_read() -> None:
+    """It counted no lifts."""
+    counted = replace(PARKED, lifts=2, lifts_since=NOW)
+    kept = m.parked_to_json(counted)
+    older = {name: kept[name] for name in kept if not name.startswith("lifts")}
+
+    assert (m.parked_from_json(kept), m.parked_from_json(older)) == (counted, PARKED)
 
 
 @pytest.mark.parametrize(

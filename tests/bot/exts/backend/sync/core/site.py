@@ -50,6 +50,9 @@ _ANSWERS: Final[dict[Trouble, Answer | NoAnswer]] = {
         status=400, body=b'{"detail":"JSON parse error"}', retry_after=None, seconds=SECONDS
     ),
 }
+_BLOCKED: Final = Answer(
+    status=403, body=b"<h1>Request blocked</h1>", retry_after=None, seconds=SECONDS
+)
 FAILING: Final = tuple(_ANSWERS.keys() - {Trouble.TOO_LARGE, Trouble.REJECTED})
 
 
@@ -58,13 +61,15 @@ class Site:
     """The rows and role ids of a site, and what is wrong with it.
 
     `troubles` come to the next writes, one each; `always` to all that follow. A request with one of
-    the `breaking` ids answers 500, with one of the `nameless` 400 without saying which, and one of
-    the `named` is rejected by name. `max_rows` is what it takes in a request.
+    the `breaking` ids answers 500, with one of the `blocked` a firewall's 403, with one of the
+    `nameless` 400 without saying which, and one of the `named` is rejected by name. `max_rows` is
+    what it takes in a request.
     """
 
     rows: dict[int, Member] = field(default_factory=dict)
     roles: set[int] = field(default_factory=set)
     breaking: Collection[int] = ()
+    blocked: Collection[int] = ()
     nameless: Collection[int] = ()
     named: Collection[int] = ()
     max_rows: int | None = None
@@ -94,6 +99,8 @@ class Site:
 
     def _take(self, rows: list[dict[str, object]], *, creating: bool) -> Answer:
         ids = [row["id"] for row in rows]
+        if not set(self.blocked).isdisjoint(ids):
+            return _BLOCKED
         assert rows, "the real site answers an empty list with 500"
         assert len({frozenset(row) for row in rows}) == 1, "rows of different fields in a request"
         if self.max_rows is not None and len(rows) > self.max_rows:

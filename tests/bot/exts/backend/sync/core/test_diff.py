@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.diff import RoleDiff, diff_roles, differing_fields
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, Role, RoleId
+from bot.exts.backend.sync._core.models import (
+    ALL_FIELDS,
+    Field,
+    Member,
+    Role,
+    RoleId,
+    without_roles,
+)
 
 from .examples import member, members, role, role_ids, roles
 
@@ -43,6 +50,22 @@ ROLES = st.lists(roles(st.integers(1, 8)), max_size=8, unique_by=lambda known: k
 def test_differing_fields_are_named(changes: dict[str, object], fields: tuple[Field, ...]) -> None:
     """Each in which the row is not the member's, always in one order, so that rows group."""
     assert differing_fields(member(5), member(5, **changes)) == fields
+
+
+LACKING = frozenset(role_ids(3, 5))
+
+
+@given(members(), members())
+def test_a_role_that_the_site_lacks_makes_no_difference(known: Member, row: Member) -> None:
+    """On whichever side it stands; all other roles, and all other fields, do as ever."""
+    row = replace(row, id=known.id)
+    without = [
+        replace(each, roles=tuple(held for held in each.roles if held not in LACKING))
+        for each in (known, row)
+    ]
+
+    assert differing_fields(known, row, lacking=LACKING) == differing_fields(*without)
+    assert [without_roles(each, LACKING) for each in (known, row)] == without
 
 
 @given(members(), members())

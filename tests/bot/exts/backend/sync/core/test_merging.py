@@ -13,7 +13,7 @@ from bot.exts.backend.sync._core.merging import LAST, DisorderError, Merge, Stre
 from bot.exts.backend.sync._core.models import Member, UserId
 from bot.exts.backend.sync._core.plan import Plan, Planner
 
-from .examples import member, members, user_ids
+from .examples import member, members, role_ids, user_ids
 
 FEW = st.integers(0, 60)
 SIDE = st.lists(members(FEW), max_size=40, unique_by=lambda known: known.id)
@@ -249,3 +249,15 @@ def test_a_stretch_keeps_the_values_of_who_is_to_be_written() -> None:
         stretch.is_long(members=4, rows=6),
         stretch.is_long(members=4, rows=7),
     ] == [True, False, True, False]
+
+
+def test_a_stretch_keeps_nobody_for_a_role_that_the_site_lacks() -> None:
+    """They are not to be written, however many hold it."""
+    stretch = Stretch(through=NONE, planner=Planner(lacking=frozenset(role_ids(7))))
+    holders = tuple(member(id_, roles=role_ids(1, 7)) for id_ in range(1, 10))
+
+    stretch.add(
+        Window(through=UserId(9), members=holders, rows=tuple(member(id_) for id_ in range(1, 10)))
+    )
+
+    assert (stretch.members, stretch.planner.plan().groups) == ({UserId(1): holders[0]}, ())

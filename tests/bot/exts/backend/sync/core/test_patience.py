@@ -10,6 +10,7 @@ from bot.exts.backend.sync._core.models import UserId
 from bot.exts.backend.sync._core.outcome import (
     AlreadyThere,
     Applied,
+    Blocked,
     Failing,
     NotFound,
     Outcome,
@@ -19,6 +20,7 @@ from bot.exts.backend.sync._core.outcome import (
     RejectedRows,
     RejectedWhole,
     TooLarge,
+    Trouble,
     UnknownUser,
 )
 from bot.exts.backend.sync._core.patience import (
@@ -27,6 +29,7 @@ from bot.exts.backend.sync._core.patience import (
     Patience,
     PatienceLimits,
     fatal,
+    judged,
 )
 
 from .examples import NOW
@@ -34,6 +37,8 @@ from .examples import NOW
 ERROR = Failing(status=500, reason="Server Error", lost=False)
 LOST = Failing(status=None, reason="the connection was lost", lost=True)
 BUSY = Overloaded(status=503, retry_after=None)
+ODD = ProtocolError(status=302, reason="Moved.")
+BLOCKED = Blocked(status=403, reason="(a page)")
 MINUTE = timedelta(minutes=1)
 FRESH = Patience(limits=PatienceLimits(), progress_at=NOW)
 
@@ -43,7 +48,7 @@ def failing(reason: str, status: int | None) -> Failure:
     return Failure(kind=FailureKind.FAILING, reason=reason, status=status)
 
 
-def after(*outcomes: Failing | Overloaded, patience: Patience = FRESH) -> Patience:
+def after(*outcomes: Trouble, patience: Patience = FRESH) -> Patience:
     """Note failing answers in turn."""
     for outcome in outcomes:
         patience = patience.failed(outcome)
@@ -71,6 +76,12 @@ def test_the_bounds_are_the_designs() -> None:
         (after(*[ERROR] * 5), failing("Server Error", 500)),
         (after(*[ERROR] * 4, LOST), failing("the connection was lost", None)),
         (after(*[ERROR] * 4, BUSY), failing("the site is overloaded", 503)),
+        (after(*[ERROR] * 4, BLOCKED), failing("(a page)", 403)),
+        (after(*[ODD] * 4), None),
+        (
+            after(*[BUSY] * 4, ODD),
+            Failure(kind=FailureKind.PROTOCOL, reason="Moved.", status=302),
+        ),
         (after(*[ERROR] * 4).progressed(NOW), None),
         (after(*[ERROR] * 4, patience=after(ERROR).progressed(NOW)), None),
         (after(*[ERROR] * 4, patience=after(*[ERROR] * 4).answered()), None),
@@ -145,19 +156,25 @@ def test_so_many_rows_may_be_rejected(planned: int, tolerated: int) -> None:
         ([ERROR], 0.5, 1),
         ([ERROR] * 2, 0.5, 2),
         ([ERROR] * 4, 0.5, 8),
-        ([ERROR] * 4, 0.0, 0),
+        ([ERROR], 0.1, 0.5),
+        ([ERROR] * 4, 0.0, 0.5),
         ([ERROR] * 6, 0.5, 30),
         ([ERROR] * 9999, 0.5, 30),
         ([BUSY], 0.75, 1.5),
         ([ERROR, Overloaded(status=429, retry_after=timedelta(seconds=7))], 0.5, 7),
-        ([Overloaded(status=429, retry_after=timedelta())], 0.5, 0),
+        ([Overloaded(status=429, retry_after=timedelta())], 0.5, 1),
+        ([Overloaded(status=429, retry_after=timedelta())] * 4, 0.5, 8),
+        ([ERROR] * 3 + [Overloaded(status=429, retry_after=timedelta(seconds=7))], 0.5, 8),
         ([Overloaded(status=429, retry_after=5 * MINUTE)], 0.0, 300),
     ],
 )
 def test_waits_grow_unless_the_site_says_how_long(
-    outcomes: list[Failing | Overloaded], jitter: float, wait_s: float
+    outcomes: list[Trouble], jitter: float, wait_s: float
 ) -> None:
-    """Twofold a failure, at most a minute, with full jitter; or exactly as the site asked."""
+    """Twofold a failure, at most a minute, with full jitter; or as the site asked, if longer.
+
+    Never at once, whatever chance or the site says.
+    """
     patience = after(*outcomes)
 
     assert patience.backoff(outcomes[-1], jitter=jitter) == timedelta(seconds=wait_s)
@@ -168,7 +185,7 @@ def test_no_wait_is_longer_than_a_minute(failures: int, jitter: float) -> None:
     """Nor below nothing, however often the site has failed."""
     patience = Patience(limits=PatienceLimits(), progress_at=NOW, failing=failures)
 
-    assert timedelta() <= patience.backoff(ERROR, jitter=jitter) <= MINUTE
+    assert timedelta(seconds=0.5) <= patience.backoff(ERROR, jitter=jitter) <= MINUTE
 
 
 @pytest.mark.parametrize(
@@ -178,10 +195,8 @@ def test_no_wait_is_longer_than_a_minute(failures: int, jitter: float) -> None:
             Refused(status=401, reason="Invalid token."),
             Failure(kind=FailureKind.REFUSED, reason="Invalid token.", status=401),
         ),
-        (
-            ProtocolError(status=200, reason="not JSON"),
-            Failure(kind=FailureKind.PROTOCOL, reason="not JSON", status=200),
-        ),
+        (ODD, None),
+        (BLOCKED, None),
         (Applied(), None),
         (RejectedRows(faults=()), None),
         (RejectedWhole(status=400, reason="x"), None),
@@ -194,5 +209,28 @@ def test_no_wait_is_longer_than_a_minute(failures: int, jitter: float) -> None:
     ],
 )
 def test_what_stops_a_run_at_once(outcome: Outcome, failure: Failure | None) -> None:
-    """Refused credentials, and an answer that no contract knows; nothing else."""
+    """Refused credentials; whatever else comes may pass, or be about one row."""
     assert fatal(outcome) == failure
+
+
+@pytest.mark.parametrize(
+    ("healthcheck", "failure"),
+    [
+        (
+            Applied(),
+            Failure(
+                kind=FailureKind.REFUSED,
+                reason="(a page), while the healthcheck is well",
+                status=403,
+            ),
+        ),
+        (BLOCKED, failing("(a page)", 403)),
+        (ERROR, failing("(a page)", 403)),
+        (ODD, failing("(a page)", 403)),
+    ],
+)
+def test_a_gateway_may_refuse_the_token(healthcheck: Outcome, failure: Failure) -> None:
+    """Whoever lets the healthcheck through and no read, again and again, means our token."""
+    given_up = failing("(a page)", 403)
+
+    assert judged(given_up, BLOCKED, healthcheck) == failure

@@ -160,3 +160,15 @@ def test_every_id_of_a_chunk_ends_in_one_place(
             assert [wire.read_user(row) for row in json.loads(body)] == [
                 now[id_] for id_ in sent.ids
             ]
+
+
+@pytest.mark.parametrize("batch", [ROLES, NEW], ids=["update", "create"])
+def test_a_role_that_the_site_lacks_is_left_out(batch: Batch) -> None:
+    """It would refuse the row; the role's holders are written in all else."""
+    holder = member(1, roles=role_ids(1, 3, 7))
+
+    _, body = compose(batch, here(holder), max_bytes=ROOMY, lacking=frozenset(role_ids(3, 9)))
+
+    assert json.loads(body or b"") == [
+        wire.member_row(replace(holder, roles=role_ids(1, 7)), batch.fields)
+    ]

@@ -12,12 +12,12 @@ from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, RoleId
 from bot.exts.backend.sync._core.plan import (
     Cause,
     Causes,
+    DepartureLimits,
     Group,
     Kind,
     Plan,
     Planner,
     Reason,
-    departures_need_approval,
     role_deletions_need_approval,
 )
 
@@ -256,8 +256,17 @@ def test_causes_of_several_plans_are_counted_together(
     ("departures", "in_guild_rows", "needed"),
     [
         (0, 0, False),
-        (500, 0, False),
-        (501, 0, True),
+        (10, 0, False),
+        (11, 0, True),
+        (10, 50, False),
+        (11, 50, True),
+        (12, 61, False),
+        (13, 61, True),
+        (30, 61, True),
+        (99, 499, False),
+        (100, 499, True),
+        (500, 500, False),
+        (501, 500, True),
         (501, 10_019, True),
         (501, 10_020, False),
         (4000, 80_000, False),
@@ -267,8 +276,28 @@ def test_causes_of_several_plans_are_counted_together(
 def test_many_departures_wait_for_a_moderator(
     departures: int, in_guild_rows: int, *, needed: bool
 ) -> None:
-    """Beyond 500 and 5 % of those whom the site has in the guild."""
-    assert departures_need_approval(departures, in_guild_rows) is needed
+    """Beyond 500 and 5 % of those whom the site has in the guild; below 500, a fifth, or ten."""
+    assert DepartureLimits().need_approval(departures, in_guild_rows) is needed
+
+
+@pytest.mark.parametrize(
+    ("minimum", "part", "rows", "most"),
+    [
+        (50, 0.5, 49, 10),
+        (50, 0.5, 50, 50),
+        (50, 0.5, 1000, 500),
+        (5, 0.0, 4, 5),
+        (5, 0.0, 80_000, 5),
+        (0, 1.0, 80_000, 80_000),
+        (0, 0.0, 80_000, 0),
+    ],
+)
+def test_how_many_are_believed_can_be_set(minimum: int, part: float, rows: int, most: int) -> None:
+    """A small guild has no more room than others."""
+    limits = DepartureLimits(minimum=minimum, part=part)
+
+    assert limits.need_approval(most, rows) is False
+    assert limits.need_approval(most + 1, rows) is True
 
 
 @pytest.mark.parametrize(
@@ -287,3 +316,28 @@ def test_many_role_deletions_wait_for_a_moderator(
 ) -> None:
     """Beyond 5 and a fifth of the site's roles."""
     assert role_deletions_need_approval(deletions, site_roles) is needed
+
+
+def test_a_role_that_the_site_lacks_is_no_cause() -> None:
+    """Whoever differs in nothing else is right, and can be a witness."""
+    planner = Planner(lacking=frozenset(role_ids(7)))
+
+    planner.add_rows(
+        [member(1), member(2, name="older"), member(3, roles=role_ids(1, 7))],
+        guild_of(
+            member(1, roles=role_ids(1, 7)),
+            member(2, roles=role_ids(1, 7)),
+            member(3, roles=role_ids(1, 8)),
+        ),
+    )
+    plan = planner.plan()
+
+    assert {group.fields: group.ids for group in plan.groups} == {
+        (Field.NAME,): user_ids(2),
+        (Field.ROLES,): user_ids(3),
+    }
+    assert [(cause.reason, cause.role_id) for cause in plan.causes] == [
+        (Reason.NAME, None),
+        (Reason.ROLE_ADDED, RoleId(8)),
+    ]
+    assert planner.witness == UserId(1)

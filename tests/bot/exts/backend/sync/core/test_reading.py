@@ -1,5 +1,6 @@
 """Reading all users, page after page, while the site fails, shrinks its pages or contradicts."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -7,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core import requests
-from bot.exts.backend.sync._core.models import Member
-from bot.exts.backend.sync._core.reading import Cursor
+from bot.exts.backend.sync._core.merging import Merge
+from bot.exts.backend.sync._core.models import Member, UserId
+from bot.exts.backend.sync._core.reading import Cursor, EndlessError, Rereading, rest_s
 from bot.exts.backend.sync._core.requests import Request
 from bot.exts.backend.sync._core.wire import Page
 
-from .examples import member
+from .examples import member, user_ids
 
 
-def page(following: int | None) -> Page:
-    """Return a page of which only what follows matters."""
-    return Page(rows=(), next=following)
+def page(following: int | None, *, rows: int = 0, count: int | None = None) -> Page:
+    """Return a page of which only what follows matters, and how many rows there are."""
+    return Page(rows=(member(5),) * rows, next=following, count=count)
 
 
 BY_NUMBER = Cursor(size=100, by_id=False)
@@ -46,19 +48,86 @@ def test_the_next_page_is_asked_for(cursor: Cursor, request_due: Request) -> Non
         (BY_NUMBER, 2, Cursor(size=100, by_id=False, offset=100)),
         (THIRD, 4, Cursor(size=100, by_id=False, offset=300)),
         (THIRD, None, Cursor(size=100, by_id=False, offset=200, ended=True)),
-        (THIRD, 3, None),
-        (THIRD, 5, None),
-        (THIRD, 1, None),
         (BY_ID, 7919, Cursor(size=100, by_id=True, after=7919)),
         (BY_ID, None, Cursor(size=100, by_id=True, ended=True)),
-        (BY_ID, 0, None),
-        (Cursor(size=100, by_id=True, after=7919), 7919, None),
-        (Cursor(size=100, by_id=True, after=7919), 7918, None),
     ],
 )
-def test_what_follows_a_page(cursor: Cursor, following: int | None, after: Cursor | None) -> None:
-    """A site that names the same page again, or one before or beyond, is not believed."""
+def test_what_follows_a_page(cursor: Cursor, following: int | None, after: Cursor) -> None:
+    """By number the next one, by id the one after its last row, or none."""
     assert cursor.past(page(following)) == after
+
+
+@pytest.mark.parametrize(
+    ("cursor", "following"),
+    [
+        (THIRD, 3),
+        (THIRD, 5),
+        (THIRD, 1),
+        (BY_ID, 0),
+        (Cursor(size=100, by_id=True, after=7919), 7919),
+        (Cursor(size=100, by_id=True, after=7919), 7918),
+    ],
+)
+def test_a_contradiction_is_not_believed(cursor: Cursor, following: int) -> None:
+    """A site that names the same page again, or one before or beyond."""
+    with pytest.raises(EndlessError, match=f"^the site says that page {following} comes next$"):
+        cursor.past(page(following))
+
+
+@pytest.mark.parametrize(
+    ("announced", "created", "most"),
+    [
+        (0, 0, 1000),
+        (500, 0, 1500),
+        (500, 300, 1800),
+        (20_000, 0, 22_000),
+        (10**12, 0, 5_000_000),
+        (None, 0, 5_000_000),
+    ],
+)
+def test_no_more_is_read_than_was_announced(announced: int | None, created: int, most: int) -> None:
+    """A tenth, or a thousand, may have come since; what this run has made is read, too."""
+    first = replace(BY_NUMBER, announced=announced, rows=most - 1)
+
+    last = first.past(page(2, rows=1), created=created)
+
+    assert (last.rows, last.announced) == (most, announced)
+    said = "it never said" if announced is None else f"it announced {announced:,}"
+    with pytest.raises(EndlessError, match=f"given {most + 1:,} users, and {said}"):
+        last.past(page(3, rows=1), created=created)
+
+
+def test_what_was_announced_first_holds() -> None:
+    """A count that grows with every page announces nothing."""
+    first = BY_NUMBER.past(page(2, rows=100, count=200))
+
+    assert (first.announced, first.past(page(3, rows=100, count=300)).announced) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "rows", "count", "wants"),
+    [
+        (BY_ID, 1000, None, False),
+        (BY_ID, 1001, None, True),
+        (replace(BY_ID, rows=901), 100, None, True),
+        (replace(BY_ID, announced=5), 1001, None, False),
+        (BY_ID, 1001, 5, False),
+        (BY_NUMBER, 1001, None, False),
+    ],
+)
+def test_how_many_rows_there_are_is_asked_if_no_page_says_it(
+    cursor: Cursor, rows: int, count: int | None, *, wants: bool
+) -> None:
+    """Pages by id don't count, which makes them fast; only a long reading needs to know."""
+    assert cursor.wants_count(page(7919, rows=rows, count=count)) is wants
+
+
+@pytest.mark.parametrize(
+    ("took_s", "rest"), [(0.0, 0.02), (0.04, 0.02), (0.3, 0.15), (2.0, 1.0), (30.0, 1.0)]
+)
+def test_reading_leaves_the_site_time(took_s: float, rest: float) -> None:
+    """Half as long as the page took; never none, and never long."""
+    assert rest_s(took_s) == pytest.approx(rest)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +146,18 @@ def test_pages_are_halved_down_to_fifty_rows(size: int, halved: int) -> None:
         (THIRD, Cursor(size=100, by_id=False, offset=100)),
         (
             Cursor(size=50, by_id=True, after=7919, ended=True),
-            Cursor(size=50, by_id=True, after=7919),
+            Cursor(size=50, by_id=True, after=4000),
         ),
         (Cursor(size=100, by_id=False, offset=200, ended=True), replace(THIRD, offset=100)),
+        (
+            Cursor(size=100, by_id=False, offset=200, announced=500, rows=300),
+            Cursor(size=100, by_id=False, offset=100, announced=500),
+        ),
     ],
 )
-def test_rows_are_read_again_from_a_page_before(cursor: Cursor, before: Cursor) -> None:
-    """By number they may have moved towards the first page; by id they can't."""
-    assert cursor.from_a_page_before() == before
+def test_rows_are_read_again_from_where_they_were_compared(cursor: Cursor, before: Cursor) -> None:
+    """By id behind what was compared, though more was read; by number from a page before."""
+    assert cursor.again_after(UserId(4000)) == before
 
 
 @pytest.mark.parametrize(
@@ -125,11 +198,101 @@ def test_every_row_is_read_once(
             continue
         answered = serve(ids, cursor.request())
         read += [row.id for row in answered.rows]
-        following = cursor.past(answered)
-        assert following is not None
-        cursor = following
+        cursor = cursor.past(answered)
 
     assert read == ids
+
+
+@given(
+    ids=st.lists(st.integers(1, 200), unique=True, max_size=80).map(sorted),
+    wanted=st.sets(st.integers(1, 200), max_size=20),
+    start=st.integers(0, 10),
+    size=st.sampled_from([1, 2, 7, 100, 400]),
+    by_id=st.booleans(),
+    failures=st.lists(st.booleans(), max_size=20),
+)
+def test_rows_are_read_again_wherever_they_are_by_now(
+    *,
+    ids: list[int],
+    wanted: set[int],
+    start: int,
+    size: int,
+    by_id: bool,
+    failures: list[bool],
+) -> None:
+    """Rows may have gone and pages become smaller since: each that there is is found, by number.
+
+    By id the reading begins before them, as it must.
+    """
+    first = min(wanted, default=1)
+    cursor = Cursor(size=size, by_id=by_id, offset=start * size, after=max(0, first - 1 - start))
+    reading = Rereading.of(user_ids(*wanted), cursor=cursor)
+
+    assert {*wanted} & {*ids} == {*read_again(ids, reading, failures=failures)} & {*wanted}
+
+
+def read_again(
+    ids: list[int], reading: Rereading, *, failures: Iterable[bool] = ()
+) -> Iterator[int]:
+    """Read rows again from a site that has these."""
+    fails = iter(failures)
+    while not reading.ended:
+        if next(fails, False):
+            reading = replace(reading, cursor=reading.cursor.smaller())
+            continue
+        # Past the end a site answers 404, which is read as an empty last page.
+        answered = serve(ids, reading.cursor.request())
+        yield from (row.id for row in answered.rows)
+        if reading.begins_late(answered):
+            reading = reading.from_before()
+        else:
+            reading = reading.past(answered, reading.cursor.past(answered))
+
+
+@given(
+    guild=st.sets(st.integers(1, 40), min_size=10, max_size=30),
+    site=st.sets(st.integers(1, 40), min_size=10, max_size=30),
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    longest=st.integers(1, 9),
+    by_id=st.booleans(),
+)
+def test_what_a_stretch_has_compared_is_read_again(
+    *,
+    guild: set[int],
+    site: set[int],
+    sizes: tuple[int, int],
+    longest: int,
+    by_id: bool,
+) -> None:
+    """Whoever stands between the members: rows of those who left, and rows that it has made.
+
+    A row that was read ahead of what was compared belongs to the next stretch, and was taken for
+    missing by it.
+    """
+    rows_now = set(site)
+    merge = Merge.begin(after=UserId(0), rows_from=UserId(0))
+    cursor = Cursor(size=sizes[1], by_id=by_id)
+    while not merge.ended:
+        began = cursor.again_after(merge.after)
+        compared: set[int] = set()
+        ended = False
+        while not ended and len(compared) < longest:
+            if merge.wants_members:
+                later = sorted(id_ for id_ in guild if id_ > merge.guild.through)
+                merge = merge.with_members(rows(later[: sizes[0]]), ended=not later)
+            while merge.wants_rows:
+                answered = serve(sorted(rows_now), cursor.request())
+                merge = merge.with_rows(answered.rows, ended=answered.next is None)
+                following = cursor.past(answered)
+                assert following is not None
+                cursor = following
+            window, merge = merge.window()
+            compared |= {member.id for member in window.members}
+            ended = merge.ended
+        rows_now |= compared  # who had no row was created
+        reading = Rereading.of(user_ids(*compared), cursor=began)
+
+        assert compared <= {*read_again(sorted(rows_now), reading)}
 
 
 def serve(ids: list[int], request: Request) -> Page:

@@ -118,7 +118,8 @@ def notice(title: str, *lines: str, tone: Tone, **more: Any) -> Notice:
 def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
     """Return the message of a run that is on."""
     more = {"buttons": STEERING} | more
-    return notice("Syncing roles and users", *lines, tone=tone, **more)
+    told = notice("Syncing roles and users", *lines, tone=tone, **more)
+    return replace(told, footer="run r1 · live")
 
 
 @pytest.mark.parametrize(
@@ -216,6 +217,18 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
             ),
         ),
         (
+            replace(WRITING, causes=(), chunk_items=0, away="no _list_", paused_by="<@1>"),
+            live(
+                "**Writing users**, at start-up",
+                "`███████████████░░░░░` 75%",
+                "**60,003** of **80,004** changes, 10,000 a second, about 2.0 s left",
+                "**Waiting for Discord:** no \\_list\\_",
+                "**Paused** by <@1>: nothing is written until it is resumed.",
+                tone=Tone.WARNING,
+                buttons=(replace(STEERING[0], action=Action.RESUME), *STEERING[1:]),
+            ),
+        ),
+        (
             replace(TROUBLED, phase=Phase.VERIFYING, causes=(), chunk_items=0, done=80_004),
             live(
                 "**Looking again at what was written**, at start-up",
@@ -238,6 +251,7 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
         "waiting",
         "slow",
         "paused",
+        "waiting for Discord",
         "verifying",
     ],
 )
@@ -253,7 +267,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             replace(ENDED, ending=Ending.VERIFIED),
             notice(
                 "Sync of roles and users finished",
-                "79,812 of 80,004 changes: role *Developers* removed.",
+                "**80,004** changes written. Main cause: role *Developers* removed (79,812).",
                 "**Verified** in 24 s.",
                 tone=Tone.GOOD,
                 fields=(*TOTALS, ("Causes", CAUSES)),
@@ -266,6 +280,32 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Nothing to change: 80,000 rows agree with the guild.",
                 "**Verified** in 24 s.",
                 tone=Tone.GOOD,
+            ),
+        ),
+        (
+            replace(START, what="roles", ending=Ending.VERIFIED, roles_read=7),
+            notice(
+                "Sync of roles finished",
+                "Nothing to change: 7 roles agree with the guild.",
+                "**Verified** in 24 s.",
+                tone=Tone.GOOD,
+            ),
+        ),
+        (
+            replace(
+                START,
+                ending=Ending.VERIFIED,
+                planned=1,
+                done=1,
+                tally=Tally(updated=1),
+                causes=(replace(RENAMED, count=1),),
+            ),
+            notice(
+                "Sync of roles and users finished",
+                "**1** change written. Cause: renamed.",
+                "**Verified** in 24 s.",
+                tone=Tone.GOOD,
+                fields=(("Users", "0 created, 1 updated, 0 left"),),
             ),
         ),
         (
@@ -291,7 +331,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             replace(TROUBLED, ending=Ending.VERIFIED, causes=(RENAMED,), next_step="More later."),
             notice(
                 "Sync of roles and users finished",
-                "192 of 80,004 changes: renamed.",
+                "**0** of **80,004** changes written. Main cause: renamed (192).",
                 "**Verified** in 24 s.",
                 "More later.",
                 tone=Tone.WARNING,
@@ -309,6 +349,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             ),
             notice(
                 "Sync of roles and users finished",
+                "**80,004** changes written.",
                 "**Verified** in 24 s.",
                 tone=Tone.GOOD,
                 fields=(
@@ -403,8 +444,38 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Sync of roles and users failed",
                 "**The guild's members could not be read in full**: no list",
                 "Stopped while reading the guild, after 24 s.",
+                "**You can** see https://discordstatus.com; if all is well there, that the bot is "
+                'in the server and has the "Server Members Intent".',
+                tone=Tone.BAD,
+            ),
+        ),
+        (
+            replace(
+                START,
+                ending=Ending.FAILED,
+                failure=Failure(kind=FailureKind.SOURCE, reason="no list", status=403),
+            ),
+            notice(
+                "Sync of roles and users failed",
+                "**The guild's members could not be read in full** (HTTP 403): no list",
+                "Stopped while reading the guild, after 24 s.",
                 '**You can** see that the bot is in the server and has the "Server Members '
                 'Intent".',
+                tone=Tone.BAD,
+            ),
+        ),
+        (
+            replace(
+                START,
+                ending=Ending.FAILED,
+                failure=Failure(kind=FailureKind.SOURCE, reason="no list", status=500),
+            ),
+            notice(
+                "Sync of roles and users failed",
+                "**The guild's members could not be read in full** (HTTP 500): no list",
+                "Stopped while reading the guild, after 24 s.",
+                "**You can** see https://discordstatus.com: it is Discord that fails, not the bot "
+                "or the site.",
                 tone=Tone.BAD,
             ),
         ),
@@ -420,6 +491,8 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
     ids=[
         "verified",
         "in step",
+        "roles in step",
+        "one change",
         "in step but for some",
         "roles alone",
         "troubled",
@@ -430,6 +503,8 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
         "plan of roles",
         "failed writing",
         "failed reading",
+        "failed reading for want of access",
+        "failed reading from an ill Discord",
         "failed without a word",
     ],
 )
@@ -566,7 +641,8 @@ def test_a_cause_in_words(cause: Cause, names: tuple[tuple[int, str], ...], told
     """Roles by the name that people know, or by id where there is none that shows."""
     view = replace(ENDED, ending=Ending.VERIFIED, causes=(cause,), role_names=names)
 
-    assert render(view).description.splitlines()[0] == f"{cause.count:,} of 80,004 changes: {told}."
+    due = f"**80,004** changes written. Main cause: {told} ({cause.count:,})."
+    assert render(view).description.splitlines()[0] == due
 
 
 @pytest.mark.parametrize("others", [0, 4])
@@ -688,6 +764,7 @@ def views(
         tuned=draw(ours),
         paused_by=draw(st.none() | ours),
         slow=draw(st.none() | text),
+        away=draw(st.none() | text),
         parked=tuple(
             ParkedRow(id=UserId(2**63 + number), reason=draw(text))
             for number in range(draw(st.integers(0, 7)))
@@ -803,6 +880,7 @@ def tamed(view: RunView) -> RunView:
         parked=tuple(replace(row, reason="x") for row in view.parked),
         parked_roles=tuple("x" for _ in view.parked_roles),
         slow=None if view.slow is None else "x",
+        away=None if view.away is None else "x",
         failure=None if failure is None else replace(failure, reason="x"),
     )
 

@@ -31,7 +31,7 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
             Request(
                 method="GET",
                 path="bot/sync/capabilities",
-                purpose=Purpose.READ_ONE,
+                purpose=Purpose.DISCOVER,
                 read=wire.read_capabilities,
             ),
         ),
@@ -69,6 +69,7 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
                 purpose=Purpose.CREATE,
                 body=b"[{},{}]",
                 rows=2,
+                read=wire.read_written_users,
                 minimal=True,
                 users=user_ids(1, 2),
             ),
@@ -80,6 +81,7 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
                 path="bot/users/bulk_patch",
                 purpose=Purpose.UPDATE,
                 body=b"[{}]",
+                read=wire.read_written_users,
                 minimal=True,
                 users=user_ids(1),
             ),
@@ -91,6 +93,7 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
                 path="bot/users/bulk_patch",
                 purpose=Purpose.UPDATE,
                 body=b"[{}]",
+                read=wire.read_written_users,
                 minimal=True,
                 users=user_ids(1),
             ),
@@ -107,6 +110,7 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
                 purpose=Purpose.CREATE_ROLE,
                 body=ROLE_BODY,
                 role=RoleId(5),
+                read=wire.read_written_role,
             ),
         ),
         (
@@ -117,6 +121,7 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
                 purpose=Purpose.UPDATE_ROLE,
                 body=ROLE_BODY,
                 role=RoleId(5),
+                read=wire.read_written_role,
             ),
         ),
         (

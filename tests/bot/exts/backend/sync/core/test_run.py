@@ -10,6 +10,7 @@ from bot.exts.backend.sync._core import run
 from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, UserId
 from bot.exts.backend.sync._core.outcome import (
     Applied,
+    Blocked,
     Failing,
     NotFound,
     Outcome,
@@ -19,6 +20,7 @@ from bot.exts.backend.sync._core.outcome import (
     RejectedRows,
     RejectedWhole,
     TooLarge,
+    Trouble,
     UnknownUser,
 )
 from bot.exts.backend.sync._core.pace import Pace, PaceLimits
@@ -38,10 +40,12 @@ SECOND: Final = timedelta(seconds=1)
 LATER: Final = NOW + SECOND
 PACE: Final = Pace.start(PaceLimits(first_items=4, floor_items=2))
 PATIENCE: Final = Patience(limits=PatienceLimits(), progress_at=NOW)
-ERROR: Final = Failing(status=500, reason="Server Error", lost=False)
+ERROR: Final = Failing(status=500, reason="Server Error", lost=True)
 LOST: Final = Failing(status=None, reason="the connection was lost", lost=True)
 UNREACHABLE: Final = Failing(status=None, reason="the site can't be reached", lost=False)
 BUSY: Final = Overloaded(status=503, retry_after=7 * SECOND)
+BLOCKED: Final = Blocked(status=403, reason="(a page)")
+ODD: Final = ProtocolError(status=302, reason="(no body)")
 BLAMED: Final = "the site fails on this row alone, and is well otherwise"
 
 
@@ -88,7 +92,7 @@ def recorded(
     return run.record(state, sent, outcome, now=now, seconds=0.1, jitter=0.5)
 
 
-def suspicious(*outcomes: Failing | Overloaded, **changes: Any) -> Patience:
+def suspicious(*outcomes: Trouble, **changes: Any) -> Patience:
     """Return the patience after these failing answers in a row."""
     patience = PATIENCE
     for outcome in outcomes:
@@ -209,7 +213,7 @@ def test_applied(batch: Batch, changes: dict[str, Any]) -> None:
     after = recorded(BEFORE, batch, Applied())
 
     pace = PACE.applied(rows=len(batch.ids), seconds=0.1)
-    assert after == replace(BEFORE, pace=pace, patience=PROGRESSED, **changes)
+    assert after == replace(BEFORE, pace=pace, patience=PROGRESSED, well=True, **changes)
     assert after.tally.total == (0 if batch.heals else len(batch.ids))
 
 
@@ -234,6 +238,7 @@ def test_what_was_not_sent_of_a_chunk_goes_where_it_belongs() -> None:
         witness=UserId(1),
         pace=PACE.applied(rows=1, seconds=0.1),
         patience=PROGRESSED,
+        well=True,
     )
 
 
@@ -502,91 +507,147 @@ def test_a_probe_of_a_site_that_is_not(trouble: Failing | Overloaded, wait: Wait
     )
 
 
-@pytest.mark.parametrize(
-    ("outcome", "failure"),
-    [
-        (
-            Refused(status=401, reason="Invalid token."),
-            Failure(kind=FailureKind.REFUSED, reason="Invalid token.", status=401),
-        ),
-        (
-            ProtocolError(status=302, reason="(no body)"),
-            Failure(kind=FailureKind.PROTOCOL, reason="(no body)", status=302),
-        ),
-        (
-            NotFound(),
-            Failure(kind=FailureKind.PROTOCOL, reason="unexpected answer to the update: NotFound"),
-        ),
-        (
-            UnknownUser(id=UserId(7)),
-            Failure(kind=FailureKind.PROTOCOL, reason="names user 7, who was not sent", status=404),
-        ),
-    ],
-)
-def test_what_stops_a_run(outcome: Outcome, failure: Failure) -> None:
-    """The chunk is put back: it was not applied, and is not counted as done."""
-    after = recorded(BEFORE, updates(1, 2), outcome)
+def test_what_stops_a_run() -> None:
+    """Refused credentials, at once; the chunk is put back: it is not counted as done."""
+    failure = Failure(kind=FailureKind.REFUSED, reason="Invalid token.", status=401)
+
+    after = recorded(BEFORE, updates(1, 2), Refused(status=401, reason="Invalid token."))
 
     assert (after.failure, after.queue) == (failure, (updates(1, 2), updates(8)))
     assert run.decide(after, now=LATER)[1] == run.Stop(failure=failure)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "status", "reason"),
+    [
+        (ODD, 302, "(no body)"),
+        (NotFound(), 404, "unexpected answer to the update: NotFound"),
+        (UnknownUser(id=UserId(7)), 404, "names user 7, who was not sent"),
+    ],
+)
+def test_an_odd_answer_may_pass_or_be_about_one_row(
+    outcome: Outcome, status: int, reason: str
+) -> None:
+    """The halves are tried apart; what stays ends the run as what it is."""
+    state = replace(BEFORE, patience=PATIENCE)
+    after = recorded(state, updates(1, 2), outcome)
+    last = recorded(replace(state, patience=suspicious(*[ERROR] * 4)), updates(1, 2), outcome)
+
+    odd = ProtocolError(status=status, reason=reason)
+    assert after == replace(
+        state,
+        queue=(updates(1, tries=1), updates(2, tries=1), updates(8)),
+        patience=suspicious(odd),
+        waiting=Wait(until=LATER + SECOND, reason=reason),
+    )
+    assert run.decide(last, now=LATER)[1] == run.Stop(
+        failure=Failure(kind=FailureKind.PROTOCOL, reason=reason, status=status)
+    )
+
+
+def test_a_firewalls_page_may_be_about_one_row() -> None:
+    """The halves are tried apart, as large as they are: nothing is slow."""
+    state = replace(BEFORE, patience=PATIENCE)
+
+    after = recorded(state, updates(1, 2, 3), BLOCKED)
+
+    assert after == replace(
+        state,
+        queue=(updates(1, 2, tries=3), updates(3, tries=3), updates(8)),
+        patience=suspicious(BLOCKED),
+        waiting=Wait(until=LATER + SECOND, reason="(a page)"),
+    )
+
+
 # -- a row on which the site fails ----------------------------------------------------------------
 
-ALONE_ONCE: Final = updates(1, tries=2, alone=1)
-ACCUSED: Final = updates(1, tries=3, alone=2)
+TWICE: Final = updates(1, tries=2, alone=2)
+NEAR: Final = updates(1, tries=3, alone=2)
+ACCUSED: Final = updates(1, tries=3, alone=2, accused=BLAMED)
 
 
 @pytest.mark.parametrize(
     ("batch", "outcome", "queue"),
     [
-        # Cut down to one row it is suspected, not yet accused.
-        (updates(1, tries=1), ERROR, (updates(1, tries=2, alone=1), updates(8))),
-        # Three failures of which two are its own accuse it: the witness is called before it.
-        (ALONE_ONCE, ERROR, (witness(9), ACCUSED, updates(8))),
-        (ALONE_ONCE, LOST, (witness(9), ACCUSED, updates(8))),
-        # Many failures of what it was cut from don't.
+        # The first failing answer to a row by itself says nothing yet.
+        (updates(1), ERROR, (updates(1, tries=1, alone=1), updates(8))),
+        # Cut down to one row, or failing again, it is near blame: its witness goes before it.
+        (updates(1, tries=1), ERROR, (witness(9), updates(1, tries=2, alone=1), updates(8))),
+        (updates(1, tries=1, alone=1), ERROR, (witness(9), TWICE, updates(8))),
+        (TWICE, LOST, (witness(9), updates(1, tries=3, alone=3), updates(8))),
+        # Many failures of what it was cut from are none of its own.
         (updates(1, 2, tries=7), ERROR, (updates(1, tries=8), updates(2, tries=8), updates(8))),
-        (updates(1, tries=7), ERROR, (updates(1, tries=8, alone=1), updates(8))),
-        # Overload and a dead connection accuse nobody.
-        (ALONE_ONCE, BUSY, (ALONE_ONCE, updates(8))),
-        (ALONE_ONCE, UNREACHABLE, (ALONE_ONCE, updates(8))),
+        # A firewall's page speaks for itself.
+        (updates(1), BLOCKED, (witness(9), updates(1, tries=3, alone=1), updates(8))),
+        # Overload and a dead connection are about no row.
+        (TWICE, BUSY, (TWICE, updates(8))),
+        (TWICE, UNREACHABLE, (TWICE, updates(8))),
     ],
 )
-def test_a_row_is_accused_by_its_own_failures(
+def test_before_a_row_can_be_blamed_its_witness_is_sent(
     batch: Batch, outcome: Outcome, queue: tuple[Batch, ...]
 ) -> None:
-    """Three failures, two of them alone: one lost answer is never enough."""
+    """While nobody else has passed right before it, its failing may be the site's."""
     state = delivery(updates(8), witness=UserId(9))
 
     assert recorded(state, batch, outcome).queue == queue
 
 
-def test_an_accused_row_stands_right_behind_its_witness() -> None:
+@pytest.mark.parametrize(
+    ("batch", "outcome", "accused"),
+    [
+        (TWICE, ERROR, BLAMED),
+        (TWICE, LOST, BLAMED),
+        (TWICE, ODD, BLAMED),
+        (
+            updates(1, tries=1, alone=1),
+            BLOCKED,
+            "something before the site does not let this row through (HTTP 403)",
+        ),
+        (updates(1, tries=1, alone=1), ERROR, None),
+        (updates(1, tries=2), ERROR, None),
+        (updates(1), BLOCKED, None),
+        (TWICE, BUSY, None),
+        (TWICE, UNREACHABLE, None),
+    ],
+)
+def test_a_row_is_accused_that_fails_right_after_another_passed(
+    batch: Batch, outcome: Outcome, accused: str | None
+) -> None:
+    """Three failures, two of them alone: one lost answer is never enough."""
+    state = delivery(updates(8), witness=UserId(9), well=True)
+
+    after = recorded(state, batch, outcome)
+
+    (row,) = [waits for waits in after.queue if waits.ids == batch.ids]
+    assert (row.accused, after.well) == (accused, False)
+
+
+def test_a_row_near_blame_stands_right_behind_its_witness() -> None:
     """The witness speaks for whoever comes after it, and others must not come between."""
     state = delivery(updates(5, tries=1), updates(8), witness=UserId(9))
 
-    assert recorded(state, ALONE_ONCE, ERROR).queue == (
+    assert recorded(state, updates(1, tries=1, alone=1), ERROR).queue == (
         witness(9),
-        ACCUSED,
+        TWICE,
         updates(5, tries=1),
         updates(8),
     )
 
 
-def test_without_a_witness_an_accused_row_lets_all_others_go_first() -> None:
-    """Whatever is applied before it can be its witness."""
+def test_without_a_witness_a_row_near_blame_lets_all_others_go_first() -> None:
+    """Whatever is applied before it, or behind it, can be its witness."""
     state = delivery(updates(5, tries=1), updates(8))
 
-    assert recorded(state, ALONE_ONCE, ERROR).queue == (
+    assert recorded(state, updates(1, tries=1, alone=1), ERROR).queue == (
         updates(5, tries=1),
         updates(8),
-        ACCUSED,
+        TWICE,
     )
 
 
 def test_what_heals_keeps_its_place_before_its_update() -> None:
-    """An accused create is not put behind the update that waits for it."""
+    """A create near blame is not put behind the update that waits for it."""
     create, update = creates(1, heals=True, tries=2, alone=1), updates(1, created=True)
 
     assert recorded(delivery(update), create, ERROR).queue == (
@@ -599,33 +660,64 @@ def test_what_heals_keeps_its_place_before_its_update() -> None:
     ("queue", "after"),
     [
         ((ACCUSED, updates(8)), {"queue": (updates(8),), "parked": parked(BLAMED, 1)}),
-        ((updates(1, tries=3, alone=1), updates(8)), {}),
+        ((updates(8), ACCUSED), {"queue": (updates(8),), "parked": parked(BLAMED, 1)}),
+        ((NEAR, updates(8)), {}),
         ((updates(1, 2, tries=9), updates(8)), {}),
         ((updates(8),), {}),
         ((), {}),
     ],
-    ids=["accused", "alone once", "two rows", "not suspected", "nobody"],
+    ids=["accused", "accused last", "near blame", "two rows", "not suspected", "nobody"],
 )
 def test_a_witness_that_passes(queue: tuple[Batch, ...], after: dict[str, Any]) -> None:
     """It shows that the site is well: only a row that stands accused then is parked."""
     state = delivery(*queue, witness=UserId(9), patience=suspicious(ERROR))
 
-    assert recorded(state, witness(9), Applied()) == replace(state, patience=PROGRESSED, **after)
+    assert recorded(state, witness(9), Applied()) == replace(
+        state, patience=PROGRESSED, well=True, **after
+    )
+
+
+def test_any_other_row_that_passes_is_a_witness() -> None:
+    """Where none is known, what is to be sent anyhow speaks; nobody speaks against themselves."""
+    state = delivery(ACCUSED, witness=None)
+
+    others, itself = (recorded(state, batch, Applied()) for batch in (updates(8), creates(1)))
+
+    assert (others.parked, others.queue) == (parked(BLAMED, 1), ())
+    assert (itself.parked, itself.queue) == ((), (ACCUSED,))
 
 
 @pytest.mark.parametrize(
-    ("outcome", "probing"), [(ERROR, False), (LOST, True), (BUSY, False), (UNREACHABLE, False)]
+    ("outcome", "doubtful"),
+    [(ERROR, False), (LOST, True), (BUSY, False), (UNREACHABLE, False), (BLOCKED, False)],
 )
-def test_a_witness_that_fails_blames_the_site(outcome: Outcome, *, probing: bool) -> None:
-    """No row is parked, and the witness waits for its next turn."""
-    state = delivery(ACCUSED, witness=UserId(9))
+def test_a_witness_that_fails_blames_the_site(outcome: Outcome, *, doubtful: bool) -> None:
+    """No row is parked or accused any more, and the next try begins with a witness again."""
+    state = delivery(ACCUSED, witness=UserId(9), well=True)
 
     after = recorded(state, witness(9), outcome)
 
-    assert (after.parked, after.probing) == ((), probing)
-    assert [batch for batch in after.queue if not batch.witness] == [ACCUSED]
-    assert after.queue[0] == witness(9)
+    assert (after.parked, after.probing, after.well) == ((), doubtful, False)
+    assert after.queue == (witness(9), NEAR)
     assert after.patience.failing == 1
+
+
+def test_a_site_that_fails_for_a_while_blames_nobody() -> None:
+    """Three failing answers to one row while the whole site is ill, and then it is well again."""
+    state = delivery(updates(1), witness=UserId(9))
+    for outcome in (ERROR, ERROR, ERROR, ERROR):
+        state, step = run.decide(replace(state, waiting=None), now=LATER)
+        assert isinstance(step, run.Send)
+        state = recorded(state, step.batch, outcome)
+    sent = []
+    while True:
+        state, step = run.decide(replace(state, waiting=None), now=LATER)
+        if not isinstance(step, run.Send):
+            break
+        sent.append(step.batch.ids)
+        state = recorded(state, step.batch, Applied())
+
+    assert (step, sent, state.parked) == (run.Done(), [user_ids(9), user_ids(1)], ())
 
 
 @pytest.mark.parametrize(
@@ -643,7 +735,7 @@ def test_a_witness_that_the_site_rejects_is_none(outcome: Outcome) -> None:
 
     after = recorded(state, witness(9), outcome)
 
-    assert (after.witness, after.queue, after.parked) == (None, (ACCUSED,), ())
+    assert (after.witness, after.queue, after.parked) == (None, (NEAR,), ())
 
 
 def test_a_witness_who_left_is_none() -> None:

@@ -114,7 +114,10 @@ def test_each_planned_change_ends_once(  # noqa: PLR0917 - hypothesis draws them
 @given(count=st.integers(1, 300), data=st.data(), first_items=st.integers(1, 300))
 @pytest.mark.parametrize(
     "kind",
-    ["breaking", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("nameless", "named"))],
+    [
+        "breaking",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("blocked", "nameless", "named")),
+    ],
 )
 def test_bad_rows_alone_are_parked(
     kind: str, count: int, data: st.DataObject, first_items: int

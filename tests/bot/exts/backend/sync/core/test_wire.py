@@ -1,6 +1,7 @@
 """The site's JSON, read and written: recorded bodies, and whatever else a site may say."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -130,6 +131,7 @@ def recorded(number: int, *roles_held: int) -> Member:
                     ),
                 ),
                 next=2,
+                count=80_000,
             ),
         ),
         (
@@ -140,6 +142,7 @@ def recorded(number: int, *roles_held: int) -> Member:
                     recorded(79999, 270988689449665499, 270988689474665574),
                 ),
                 next=None,
+                count=80_000,
             ),
         ),
     ],
@@ -155,6 +158,13 @@ def test_a_page_by_id_is_read() -> None:
 
     assert wire.read_page_by_id(value) == Page(rows=(member(5),), next=5)
     assert wire.read_page_by_id(value | {"next_after": None}).next is None
+    assert [wire.read_page_by_id(value | {"count": n}).count for n in (7, 0, -1, "7", True)] == [
+        7,
+        0,
+        None,
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -168,6 +178,7 @@ def test_a_page_by_id_is_read() -> None:
         ({"next_page_no": None}, "results are missing, not a list"),
         ({"next_page_no": None, "results": {"5": ROW}}, "results are dict, not a list"),
         ({"next_page_no": None, "results": [5]}, "a user is int, not an object"),
+        ({"next_page_no": 3, "results": []}, "a page without rows says that 3 comes next"),
     ],
 )
 def test_what_is_no_page_is_named(value: object, fault: str) -> None:
@@ -541,3 +552,18 @@ def test_one_row_is_sent_however_large() -> None:
     rows = [wire.role_row(role(1)), wire.role_row(role(2))]
 
     assert wire.encode_rows(rows, max_bytes=1) == (wire.encode(rows[:1]), 1)
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b"0,", b"[[[[[[[[]]]]]]]],"])
+def test_little_text_never_becomes_much_in_memory(value: bytes) -> None:
+    """An empty list takes twenty times its two bytes: so many values are none of the contract's."""
+    body = b"[" + value * (16 * 2**20 // len(value)) + b"0]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(wire.WireError, match="more than 2,000,000 values"):
+            wire.decode(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2**20

@@ -7,6 +7,7 @@ import pytest
 from bot.exts.backend.sync._core import report
 from bot.exts.backend.sync._core.breaker import AttemptEnding
 from bot.exts.backend.sync._core.buttons import Action, Button
+from bot.exts.backend.sync._core.marks import Mark, mark_of
 from bot.exts.backend.sync._core.pace import Tuning
 from bot.exts.backend.sync._core.report import Notice, Tone, ended_late
 from bot.exts.backend.sync._core.status import history, past
@@ -73,14 +74,10 @@ class TestTheMessageOfAnInterruptedRun:
         """Also over restarts: its own text tells."""
         linked = report.followed(self.NOTICE, run_id="r2", url=URL)
 
-        assert report.wants_link(self.NOTICE.title, self.NOTICE.description)
+        assert mark_of(self.NOTICE) is Mark.INTERRUPTED
         assert linked.description.endswith(f"\nFollowed by run `r2`: {URL}")
-        assert not report.wants_link(linked.title, linked.description)
-
-    @pytest.mark.parametrize("title", ["Sync was interrupted", "Sync of users finished"])
-    def test_is_no_other_message(self, title: str) -> None:
-        """Alerts, and runs that ended by themselves, are left as they are."""
-        assert not report.wants_link(title, "")
+        assert mark_of(linked) is None
+        assert linked.footer == "run r1"
 
 
 def test_a_message_that_is_followed_by_a_newer_one_links_to_it() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core import withheld as w
+from bot.exts.backend.sync._core.plan import DepartureLimits
 from bot.exts.backend.sync._core.report import carried_out, withheld_because
 from bot.exts.backend.sync._core.withheld import Decision, What, WithheldList
 from tests.bot.exts.backend.sync.core.examples import NOW
@@ -74,7 +75,7 @@ def test_the_digest_tells_lists_apart(ids: frozenset[int], others: frozenset[int
 )
 def test_what_is_too_many(what: What, count: int, total: int, *, too_many: bool) -> None:
     """More than 500 and 5 % of the members, or than 5 and 20 % of the roles."""
-    assert w.too_many(what, count, total) is too_many
+    assert w.too_many(what, count, total, limits=DepartureLimits()) is too_many
 
 
 @pytest.mark.parametrize(
@@ -114,14 +115,18 @@ def test_what_may_be_written(list_: WithheldList | None, after: timedelta, ids: 
     assert w.approved(list_, now=NOW + after) == ids
 
 
-def test_only_a_list_that_waits_can_be_decided_about() -> None:
-    """Who comes second changes nothing, whatever they want."""
+def test_a_decision_can_be_changed_until_it_is_being_written() -> None:
+    """By whoever comes second, then it is theirs; the same decision again changes nothing."""
     assert [APPROVED.decision, APPROVED.by, APPROVED.decided_at] == [
         Decision.APPROVED,
         "<@1>",
         NOW + DAY / 2,
     ]
-    assert w.decided(APPROVED, Decision.REJECTED, by="<@2>", now=NOW + DAY) == APPROVED
+    again = w.decided(APPROVED, Decision.REJECTED, by="<@2>", now=NOW + DAY)
+    assert (again.decision, again.by, again.decided_at) == (Decision.REJECTED, "<@2>", NOW + DAY)
+    begun = replace(APPROVED, begun=True)
+    assert w.decided(begun, Decision.REJECTED, by="<@2>", now=NOW + DAY) == begun
+    assert w.decided(APPROVED, Decision.APPROVED, by="<@2>", now=NOW + DAY) == APPROVED
 
 
 @pytest.mark.parametrize("list_", [ASKED, APPROVED, REJECTED])

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 import pytest
+import structlog
 
 from bot.exts.backend.sync._errors import StoreUnreachableError
 from tests.bot.exts.backend.sync.orchestration.conftest import Stage
@@ -94,6 +95,13 @@ async def live(stage: Stage, place: str, call: int, fault: Fault, *, when: When)
         met.append(faults)
 
     process = await stage.start(0, prepare=prepare)
+    await go_on(stage)
+    assert met[0].met[place, when] >= call, f"it makes only {met[0].calls[place]} calls"
+    return process
+
+
+async def go_on(stage: Stage) -> None:
+    """Let things change, and let all of it come to an end."""
     await stage.clock.advance(200)
     stage.discord.join(20, roles=[5])
     stage.discord.leave(11)
@@ -102,8 +110,6 @@ async def live(stage: Stage, place: str, call: int, fault: Fault, *, when: When)
     await stage.clock.advance(30)
     stage.discord.delete_role(5)
     await stage.clock.advance(900)
-    assert met[0].met[place, when] >= call, f"it makes only {met[0].calls[place]} calls"
-    return process
 
 
 def holds(stage: Stage, process: Process) -> None:
@@ -174,3 +180,65 @@ async def test_an_error_in_mod_log(stage: Stage, place: str, call: int, when: Wh
 
 async def _nothing() -> None:
     """Let this call pass."""
+
+
+UNPARSED = TypeError("'NoneType' object is not subscriptable")
+
+
+@pytest.mark.parametrize("when", list(When))
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.slow), 50])
+@pytest.mark.parametrize("place", ["recent", "post", "replace", "finish"])
+@pytest.mark.parametrize("fresh", [True, pytest.param(False, marks=pytest.mark.slow)])
+async def test_mod_log_is_a_side_channel(
+    stage: Stage, place: str, times: int, when: When, *, fresh: bool
+) -> None:
+    """What discord.py can't parse there costs no lease, no run and no count of the breaker."""
+    stage.guild(10, stored=False)
+    if not fresh:
+        await stage.kill(await stage.start(0.05))
+    stage.kept.reachable = False  # so that it meets the fault from its first call on
+    process = await stage.start(0, sync_edit_interval_s=0.5)
+    stage.kept.reachable = True
+    process.mod_log.faults.plan(f"mod_log.{place}", raising(UNPARSED), when=when, times=times)
+    with structlog.testing.capture_logs() as logs:
+        await go_on(stage)
+
+    assert stage.in_step()
+    assert process.telemetry.told.count(("leads", True)) == 1
+    assert process.control.is_leading
+    assert process.control.ledger.state.breaker.failures == 0
+    assert {log.get("task") for log in logs if log["log_level"] == "error"} <= {
+        f"mod-log's {place}"
+    }
+
+
+class Broken:
+    """A call that breaks at its second time."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.met = error, 0
+
+    def __call__(self, *_args: object, **_values: object) -> None:
+        self.met += 1
+        if self.met == 2:
+            raise self.error
+
+
+@pytest.mark.parametrize(("task", "call"), [("metrics", "kept"), ("live changes", "waiting")])
+async def test_a_fault_in_a_task_leaves_lease_and_run_alone(
+    stage: Stage, task: str, call: str
+) -> None:
+    """It is told once, by the name of the task, which begins anew; a run that is on goes on."""
+    stage.guild(10, 11, 12, stored=False)
+    process = await stage.start(0)
+    broken = Broken(UNPARSED)
+    setattr(process.telemetry, call, broken)
+    with structlog.testing.capture_logs() as logs:
+        await go_on(stage)
+
+    assert stage.in_step()
+    assert process.control.is_leading
+    assert process.telemetry.told.count(("leads", True)) == 1
+    told = [log for log in logs if log["event"] == "sync.task.broke"]
+    assert [(log["task"], log["log_level"]) for log in told] == [(task, "error")]
+    assert broken.met > 2

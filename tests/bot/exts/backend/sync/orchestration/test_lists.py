@@ -9,8 +9,9 @@ from bot.exts.backend.sync._core.buttons import Action, Button
 from bot.exts.backend.sync._core.report import Ending
 from bot.exts.backend.sync._core.withheld import Decision, What
 from bot.exts.backend.sync._sync import Scope
-from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage, text
+from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, text
 from tests.fakes.process import Process
+from tests.fakes.site import Fate
 
 GONE = range(1000, 1600)
 DAY_S = timedelta(days=1).total_seconds()
@@ -151,7 +152,7 @@ async def test_of_two_lists_one_has_to_be_named(stage: Stage) -> None:
     assert all(digest in text(asked) for digest in digests)
     assert shown.file is not None
     assert rejected.done
-    assert process.orders.list_ids() == digests[1:]
+    assert process.orders.list_ids() == digests  # for what was rejected can still be approved
 
 
 async def test_nobody_is_marked_while_discord_does_not_answer_who_left(stage: Stage) -> None:
@@ -172,3 +173,71 @@ async def test_nobody_is_marked_while_discord_does_not_answer_who_left(stage: St
 
     assert left(stage) == {9}
     assert "ask Discord again" in stage.runs()[-1].trigger
+
+
+async def test_a_rejection_can_be_taken_back(stage: Stage) -> None:
+    """Pressed by mistake, it holds until somebody approves; then the list is written."""
+    process = await withholding(stage)
+    await process.orders.decide(None, Decision.REJECTED, BY)
+    stage_left = left(stage)
+    taken_back = await process.orders.decide(None, Decision.APPROVED, BY)
+    await stage.clock.advance(120)
+
+    assert stage_left == set()
+    assert taken_back.done
+    assert left(stage) == {*GONE}
+
+
+async def test_what_is_being_written_can_not_be_taken_back(stage: Stage) -> None:
+    """A sync has begun on it; the answer says so, and the list ends with it."""
+    process = await withholding(stage)
+    process.site.fate = lambda request: Fate(answers_s=1.0) if request.writes else Fate()
+    await process.orders.decide(None, Decision.APPROVED, BY)
+    await stage.clock.advance(1.5)
+    digest = next(iter(process.control.ledger.withheld.values())).digest
+    late = await process.orders.decide(digest, Decision.REJECTED, BY)
+    await stage.clock.advance(120)
+
+    assert (late.done, "has begun to write it" in text(late)) == (False, True)
+    assert left(stage) == {*GONE}
+
+
+async def test_a_list_of_whom_everybody_is_back_ends_and_the_next_is_asked_about(
+    stage: Stage,
+) -> None:
+    """Others left meanwhile: they are news, and not what somebody approved."""
+    process = await withholding(stage)
+    process.site.fate = lambda _: DOWN  # so that nothing is written before they are back
+    first = process.orders.list_ids()
+    await process.orders.decide(None, Decision.APPROVED, BY)
+    for id_ in GONE:
+        stage.discord.join(id_, name=f"gone{id_}")
+    others = range(2000, 2600)
+    for id_ in others:
+        stage.rows.users[id_] = {**stage.rows.users[10], "id": id_, "name": f"gone{id_}"}
+    process.site.fate = lambda _: Fate()
+    await stage.clock.advance(3600)
+    process.orders.start(Scope.ALL, BY, forced=True)
+    await stage.clock.advance(120)
+    second = process.orders.list_ids()
+
+    assert left(stage) == set()
+    assert (len(first), len(second)) == (1, 1)
+    assert first != second
+    assert stage.channel.titles.count("Departures withheld") == 2
+
+
+@pytest.mark.parametrize(("missing", "asked"), [(10, 0), (13, 1)])
+async def test_a_small_guild_asks_too(stage: Stage, missing: int, asked: int) -> None:
+    """Below 500 rows more than ten, or a fifth, wait for a moderator; seen leaves do not."""
+    stage.guild(*range(10, 60))
+    gone = range(100, 100 + missing)
+    for id_ in gone:
+        stage.rows.users[id_] = {**stage.rows.users[10], "id": id_, "name": f"gone{id_}"}
+    process = await stage.start(60)
+    for id_ in range(10, 40):
+        stage.discord.leave(id_)
+    await stage.clock.advance(60)
+
+    assert len(process.orders.list_ids()) == asked
+    assert left(stage) == {*range(10, 40), *(() if asked else gone)}

@@ -7,6 +7,7 @@ import pytest
 from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.report import Ending
 from bot.exts.backend.sync._core.requests import Request
+from bot.exts.backend.sync._core.withheld import Decision, What, withheld
 from tests.bot.exts.backend.sync.orchestration.conftest import (
     BY,
     DOWN,
@@ -14,6 +15,7 @@ from tests.bot.exts.backend.sync.orchestration.conftest import (
     Stage,
     failing_writes,
 )
+from tests.fakes.guild import FakeGuild
 from tests.fakes.site import Fate
 
 VERIFIED, FAILED = Ending.VERIFIED, Ending.FAILED
@@ -175,6 +177,58 @@ async def test_a_lost_store_counts_as_an_open_breaker(stage: Stage) -> None:
     assert "State store lost" in stage.channel.titles
 
 
+async def test_a_pause_outlives_a_lost_store(stage: Stage) -> None:
+    """Mod-log's last word is that it holds, also after a restart: nothing is written until then."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    await process.orders.pause(BY)
+    await stage.clock.advance(10)
+    await stage.kill(process)
+    stage.kept.lose()
+    stage.discord.change(10, name="renamed")
+    process = await stage.start(6 * 3600)
+    written, pause = [*process.site.writes], process.control.ledger.state.pause
+    breaker = process.control.ledger.state.breaker.state
+    await process.orders.reset_breaker(BY)
+    await process.orders.resume(BY)
+    await stage.clock.advance(600)
+
+    assert written == []
+    assert breaker is BreakerState.OPEN
+    assert pause is not None
+    assert stage.in_step()
+
+
+async def test_a_breaker_opened_by_hand_outlives_a_lost_store(stage: Stage) -> None:
+    """It is probed by nobody, as before."""
+    stage.guild(10)
+    process = await stage.start()
+    await process.orders.open_breaker(BY, "a move")
+    await stage.clock.advance(10)
+    await stage.kill(process)
+    stage.kept.lose()
+    process = await stage.start(3 * 86400)
+
+    assert process.site.calls == []
+    assert process.control.ledger.state.breaker.opened_by is not None
+    assert "State store lost" in stage.channel.titles
+
+
+async def test_a_rejection_outlives_a_lost_store(stage: Stage) -> None:
+    """Nobody knows what else was known: the breaker counts as open."""
+    stage.guild(10)
+    process = await stage.start()
+    list_ = withheld(What.DEPARTURES, [7], total=9, run_id="r1", names={}, now=stage.clock.now())
+    await process.control.ledger.withhold(list_)
+    await process.orders.decide(None, Decision.REJECTED, BY)
+    await stage.clock.advance(10)
+    await stage.kill(process)
+    stage.kept.lose()
+    process = await stage.start()
+
+    assert process.control.ledger.state.breaker.state is BreakerState.OPEN
+
+
 async def test_a_check_for_drift_repairs_what_no_event_told_of(stage: Stage) -> None:
     """It counts it as drift, and shows a run only because it found something."""
     stage.guild(10, 11)
@@ -264,3 +318,111 @@ async def test_alerts_are_told_in_their_order_once_discord_is_back(stage: Stage)
     later = stage.channel.messages[told:]
     assert [BY in message.notice.description for message in later] == [True, True]
     assert process.control.ledger.alerts == {}
+
+
+@pytest.mark.parametrize("offers", [None, {"pages_by_id": True}])
+async def test_rows_of_those_who_left_stand_among_the_others(
+    stage: Stage, offers: dict[str, object] | None
+) -> None:
+    """They are no reason to read too little again: each row is written once, and verified."""
+    stage.guild(*range(10, 210))
+    stage.rows.offers = offers
+    stage.discord.page_items = 30
+    for id_ in (12, 27, 28, 41):
+        stage.discord.leave(id_)
+        stage.rows.users[id_]["in_guild"] = False
+    for id_ in stage.discord.members:
+        stage.rows.users[id_]["roles"] = [1, 5]
+    process = await stage.start(120, sync_page_items=30, sync_max_items=30)
+
+    assert stage.endings() == [VERIFIED]
+    assert stage.in_step()
+    written = [id_ for call in process.site.writes for id_ in call.ids]
+    assert sorted(written) == sorted(stage.discord.members)
+
+
+async def test_what_discord_keeps_a_run_waiting_for_is_shown(stage: Stage) -> None:
+    """Within ten seconds the live message names it, and no longer once it has come."""
+    stage.guild(*range(10, 20), stored=False)
+    process = await stage.start(0)
+    process.site.fate = lambda request: Fate(answers_s=2.0) if request.writes else Fate()
+    await stage.clock.advance(3)
+    process.guild.receive(FakeGuild.hear_outage)
+    await stage.clock.advance(10)
+    during = stage.channel.messages[-1].notice
+    process.guild.receive(FakeGuild.hear_guild)
+    await stage.clock.advance(10)
+    after = stage.channel.messages[-1].notice
+    await stage.clock.advance(120)
+
+    line = "**Waiting for Discord:** Discord says that this server is unavailable"
+    assert (during.title, line in during.description) == ("Syncing roles and users", True)
+    assert (after.title, line in after.description) == ("Syncing roles and users", False)
+    assert stage.endings()[0] is VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("fate", "line"),
+    [
+        (Fate(answers_s=25.0), "no answer yet to GET bot\\/users"),
+        (Fate(commits_s=None, status=503, retry_after="60"), "the site is overloaded"),
+    ],
+)
+async def test_what_the_site_keeps_a_reading_waiting_for_is_shown(
+    stage: Stage, fate: Fate, line: str
+) -> None:
+    """As long as a single request takes, or the site asks to be left alone."""
+    stage.guild(10)
+    process = await stage.start(0)
+    process.site.fate = lambda request: fate if request.path == "bot/users" else Fate()
+    await stage.clock.advance(10)
+
+    live = stage.channel.messages[-1].notice.description
+    assert f"**Waiting for the site:** {line}" in live
+
+
+DAY = 24 * 3600
+
+
+@pytest.mark.unmeasured
+async def test_what_was_lost_without_a_word_is_found_within_a_day(stage: Stage) -> None:
+    """No new session, no drift that the cache could show: all members are read anew."""
+    stage.guild(10, 11, 12)
+    process = await stage.start()
+    behind, stage.discord.connected = stage.discord.connected, []
+    stage.discord.join(13)
+    stage.discord.leave(11)
+    stage.discord.change(12, name="renamed")
+    stage.discord.connected = behind
+    await stage.clock.advance(DAY - 60)
+    before = stage.in_step()
+    await stage.clock.advance(120)
+
+    assert (before, stage.in_step()) == (False, stage.cached)
+    told = stage.channel.titles.count("Member list corrected")
+    assert told == stage.cached
+    assert stage.endings() == [VERIFIED]
+    assert len(process.control.dirty) == 0
+
+
+@pytest.mark.unmeasured
+async def test_members_are_not_read_anew_while_a_sync_is_on(stage: Stage) -> None:
+    """It waits for its end; where Discord gives no answer it is tried again within the hour."""
+    stage.guild(10)
+    process = await stage.start()
+    asked = process.guild.faults.calls
+    await stage.clock.advance(DAY - 60)
+    process.control.want("to be on")
+    process.site.fate = lambda _: Fate(answers_s=25.0)
+    await stage.clock.advance(65)
+    during = asked["guild.read_anew"]
+    process.site.fate = lambda _: Fate()
+    stage.discord.loses_requests = True
+    await stage.clock.advance(300)
+    stage.discord.loses_requests = False
+    after = asked["guild.read_anew"]
+    await stage.clock.advance(3700)
+
+    if stage.cached:
+        assert (during, after, asked["guild.read_anew"]) == (0, 1, 2)
+    assert stage.endings() == [VERIFIED, VERIFIED]

@@ -132,7 +132,7 @@ def test_a_failed_probe_is_told_with_its_run() -> None:
     )
 
     assert [(notice.title, notice.footer) for notice in notices] == [
-        ("Sync probe failed", "run r1")
+        ("Sync probe failed", "run r1 · breaker open")
     ]
 
 
@@ -160,7 +160,7 @@ def test_an_open_attempt_at_the_start_was_interrupted() -> None:
         CrashMemory(ceiling=400),
     ]
     assert notice.title == "Sync was interrupted"
-    assert "at **10** of **80** changes" in notice.description
+    assert "after at least **10** of **80** changes" in notice.description
     assert notice.footer == "run r1"
 
 

@@ -106,6 +106,8 @@ def all_notices(text: str) -> list[Notice]:
         *(draft.notice for draft in all_drafts(text)),
         alert.store_unreachable(text),
         alert.store_back(lasted=timedelta(1)),
+        alert.cache_corrected(1),
+        alert.cache_corrected(1234),
         alert.waiting_for(text),
         alert.waiting_for(None),
         parked_list([record(n, text) for n in range(1, 30)]),
@@ -128,26 +130,6 @@ def test_every_alert_that_pings_says_what_comes_next() -> None:
 
     assert pinging
     assert [title for title, n in pinging.items() if "**Next:**" not in n.description] == []
-
-
-@pytest.mark.parametrize(
-    ("titles", "lost"),
-    [
-        ([], False),
-        (["Sync of users finished"], False),
-        (["Syncing users"], True),
-        (["Sync of users finished", "Syncing users"], True),
-        (["Sync breaker opened"], True),
-        (["Start-up sync withheld", "Sync probe failed", "Sync breaker opened"], True),
-        (["Sync recovered", "Sync breaker opened"], False),
-        (["Sync breaker reset", "Sync breaker opened by hand"], False),
-        (["Sync breaker opened", "Sync recovered"], True),
-        (["Sync recovered", "Sync breaker opened", "Syncing users"], True),
-    ],
-)
-def test_mod_log_betrays_a_lost_store(titles: list[str], *, lost: bool) -> None:
-    """An unfinished run, or an opened breaker that never recovered, newest first."""
-    assert alert.tells_of_a_lost_store(titles) is lost
 
 
 CLOSED_RETRY: Final = Breaker(failures=1, retry_at=NOW + timedelta(minutes=1), reason="500")
@@ -202,14 +184,16 @@ class TestTheMessageThatAKillLeftOpen:
     def test_of_a_known_attempt(self) -> None:
         """How far it was known to be."""
         assert self.text(ATTEMPT) == (
-            "Sync of users interrupted | Interrupted at **1** of **2** changes: the bot ended in "
-            "the middle of it.\nWhat was written stays; the next sync finds the rest. | run r1"
+            "Sync of users interrupted | Interrupted after at least **1** of **2** changes: "
+            "the bot ended in the middle of it.\n"
+            "What was written stays; the next sync finds the rest. | run r1 · interrupted"
         )
 
     def test_of_an_unknown_one(self) -> None:
         """No figures are made up."""
         assert "| Interrupted: the bot ended" in self.text(None)
-        assert "| Interrupted: the bot ended" in self.text(replace(ATTEMPT, planned=0))
+        unknown = "| Interrupted before it was noted how much it had written: the bot ended"
+        assert unknown in self.text(replace(ATTEMPT, planned=0))
 
     def test_of_one_that_had_ended(self) -> None:
         """Only its last message was missing."""
@@ -227,7 +211,12 @@ class TestStatus:
 
     @staticmethod
     def fields(
-        state: State, view: RunView | None = VIEW, *, trouble: str | None = None, figure: int = 0
+        state: State,
+        view: RunView | None = VIEW,
+        *,
+        trouble: str | None = None,
+        mod_log: str | None = None,
+        figure: int = 0,
     ) -> dict[str, str]:
         notice = status(
             state,
@@ -237,6 +226,7 @@ class TestStatus:
             max_items=1000,
             trouble=trouble,
             drift=Drift(at=NOW, rows=figure) if figure else None,
+            mod_log=mod_log,
         )
         shown = {"Users", "Parked: 2 the site does not take", "Departures withheld: 6"}
         return {name: text for name, text in notice.fields if name not in shown}
@@ -256,8 +246,10 @@ class TestStatus:
         """Each line has its reason."""
         state = State(breaker=OPEN, pause=Pause(by="<@1>", at=NOW), memory=CrashMemory(ceiling=250))
 
-        assert self.fields(state, trouble="its lease", figure=1234) == {
+        assert self.fields(state, trouble="its lease", mod_log="404_", figure=1234) == {
             "This bot": "may not write now: its lease",
+            "Mod-log": "nothing can be shown there: 404\\_. Let the bot write to the channel "
+            "`MOD_LOG_CHANNEL_ID`; what it had to tell is kept and follows.",
             "Paused": "by <@1> <t:1610452800:R>",
             "Breaker": "open: 500; the site is tried <t:1610453700:R>",
             "Most rows a request": "250, since a sync was cut off",

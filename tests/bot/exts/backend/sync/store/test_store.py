@@ -27,7 +27,7 @@ from bot.exts.backend.sync._errors import (
     StoreError,
     StoreUnreachableError,
 )
-from bot.exts.backend.sync._ports import Json, Store
+from bot.exts.backend.sync._ports import Json, Store, Unreadable
 from bot.exts.backend.sync._store import open_store
 from bot.exts.backend.sync._store._redis import RedisStore
 from bot.exts.backend.sync._store._sqlite import SqliteStore
@@ -150,6 +150,19 @@ class Place:
     def path(self) -> Path:
         return Path(self.url.removeprefix("sqlite:///"))
 
+    def spoil(self, key: bytes, value: bytes) -> None:
+        """Let something else than a store of ours write an entry here."""
+        if not self.is_file:
+            port = int(self.url.rpartition(":")[2].partition("/")[0])
+            with contextlib.closing(Redis(port=port)) as client:
+                client.hset(f"guild-sync:{self.guild_id}", b"=" + key, value)
+            return
+        with contextlib.closing(sqlite3.connect(self.path)) as db, db:
+            db.execute(
+                "INSERT OR REPLACE INTO entries VALUES (?, CAST(? AS TEXT), CAST(? AS TEXT))",
+                (self.guild_id, key, value),
+            )
+
     async def store(self, *, lease_s: float = LONG_S, guild_id: int | None = None) -> Store:
         """Open a store here."""
         return await self.opened.enter_async_context(
@@ -239,6 +252,30 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert ended.returncode == -signal.SIGKILL
 
 
+FOREIGN = {
+    "no JSON": (
+        b"{not json",
+        Unreadable(
+            text="{not json",
+            fault="not JSON: Expecting property name enclosed in double quotes: "
+            "line 1 column 2 (char 1)",
+        ),
+    ),
+    "empty": (
+        b"",
+        Unreadable(text="", fault="not JSON: Expecting value: line 1 column 1 (char 0)"),
+    ),
+    "no UTF-8": (b'"caf\xe9"', Unreadable(text='"caf\\xe9"', fault="not UTF-8")),
+    "null": (b"null", Unreadable(text="null", fault="null")),
+    "no number": (b"[NaN]", Unreadable(text="[NaN]", fault="not JSON: NaN is no number")),
+    "infinite": (b"1e999", Unreadable(text="1e999", fault="not JSON: 1e999 is beyond all numbers")),
+    "deep": (
+        b"[" * 40 + b"]" * 40,
+        Unreadable(text="[" * 40 + "]" * 40, fault="nested too deep"),
+    ),
+}
+
+
 class TestEntries:
     async def test_values_come_back_as_they_were(self, place: Place) -> None:
         """Whatever JSON can say is read back equal, by the next store too."""
@@ -281,6 +318,25 @@ class TestEntries:
             [],
             sorted(keys),
         ]
+
+    @pytest.mark.parametrize("name", list(FOREIGN))
+    async def test_a_value_that_is_not_ours_is_handed_back_as_its_text(
+        self, place: Place, name: str
+    ) -> None:
+        """It is neither an error nor a value; the others are read, and it can be replaced."""
+        raw, due = FOREIGN[name]
+        store = await place.store()
+        await store.put({"good": 1, "bad": 2}, fenced=False)
+        place.spoil(b"bad", raw)
+        place.spoil(b"b\xffd", b"1")
+
+        found = await store.scan("")
+        one = await store.get("bad")
+        await store.put({"aside": due.text, "bad": 3}, fenced=False)
+        after = await store.scan("")
+
+        assert (found, one) == ({"good": 1, "bad": due}, due)
+        assert after == {"good": 1, "bad": 3, "aside": due.text}
 
     async def test_one_put_replaces_and_deletes(self, place: Place) -> None:
         """None deletes, also what was never there; the rest stays."""
@@ -766,6 +822,23 @@ class TestServer:
                         await store.renew()
                 server.process.send_signal(signal.SIGCONT)
                 assert store.lease_left_s() == 0
+
+
+@pytest.mark.parametrize("name", ["format", "fence", "write", "holder"])
+async def test_what_the_adapter_itself_keeps_is_put_right(hosted: Place, name: str) -> None:
+    """A field of its own that says nothing any more is written anew, and stops nobody."""
+    first = await hosted.store()
+    await acquired(first)
+    await first.put({"a": 1})
+    await first.close()
+    port = int(hosted.url.rpartition(":")[2].partition("/")[0])
+    with contextlib.closing(Redis(port=port)) as client:
+        client.hset(f"guild-sync:{hosted.guild_id}", name, b"\xff?")
+    second = await hosted.store()
+    await acquired(second)
+    await second.put({"b": 2})
+
+    assert await second.scan("") == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""What is said to people about the words of a command that it does not take."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from .report import code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_SHOWN: Final = 80
+# What other tools call it.
+_MEANT: Final = {
+    "abort": "cancel",
+    "check": "plan",
+    "compare": "plan",
+    "diff": "plan",
+    "dry": "plan",
+    "dryrun": "plan",
+    "dry-run": "plan",
+    "--dry-run": "plan",
+    "info": "status",
+    "log": "history",
+    "member": "user",
+    "preview": "plan",
+    "runs": "history",
+    "start": "all",
+    "stop": "cancel",
+    "unpause": "resume",
+}
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return which of the known words was probably meant."""
+    known = [*known]
+    word = word.lower()
+    meant = _MEANT.get(word)
+    if meant in known:
+        return meant
+    return next(iter(get_close_matches(word, known, n=1)), None)
+
+
+def no_command(word: str, *, group: str, known: Sequence[str]) -> str:
+    """Say that a group, like `sync breaker`, has no such command."""
+    text = f"There is no {_typed(f'!{group} {word}')}."
+    near = nearest(word, known)
+    if near is not None:
+        return f"{text} Did you mean `!{group} {near}`?"
+    return f"{text} There are: {', '.join(f'`{name}`' for name in known)}."
+
+
+def surplus(word: str, *, command: str, usage: str, beside: Sequence[str]) -> str:
+    """Say that a command takes no such word; `beside` are the commands that stand beside it."""
+    text = f"`!{command}` does not take {_typed(word)}."
+    group, _, own = command.rpartition(" ")
+    near = nearest(word, (name for name in beside if name != own))
+    if near is not None:
+        text += f" Did you mean `!{group} {near}`?"
+    return f"{text} {_usage(usage)}"
+
+
+def missing(name: str, *, usage: str) -> str:
+    """Say that an argument is missing."""
+    return f"`{name}` is missing. {_usage(usage)}"
+
+
+def wrong(name: str, given: str | None, *, due: str, usage: str) -> str:
+    """Say that an argument can't be what was given for it; `due` says what it must be."""
+    what = "that" if given is None else _typed(given)
+    return f"`{name}` can't be {what}: it must be {due}. {_usage(usage)}"
+
+
+def unpaired(*, usage: str) -> str:
+    """Say that a quotation mark has no counterpart."""
+    return f"The quotation marks don't match up. {_usage(usage)}"
+
+
+def fault(reference: str) -> str:
+    """Say that it was a fault of ours, under which reference it was logged."""
+    return (
+        f"That failed because of an error in the bot, not in what you typed. It was logged and "
+        f"reported; its reference is `{reference}`."
+    )
+
+
+def one_of(words: Iterable[str]) -> str:
+    """Say what an argument that is one of some words must be."""
+    *others, last = (f"`{word}`" for word in words)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _usage(usage: str) -> str:
+    return f"Usage: {code(f'!{usage}')}"
+
+
+def _typed(text: str) -> str:
+    return code(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")

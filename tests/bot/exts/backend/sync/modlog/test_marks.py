@@ -1,0 +1,129 @@
+"""What messages in mod-log say to the next start, whatever their titles say to people."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+import pytest
+
+from bot.exts.backend.sync._core import alert, marks
+from bot.exts.backend.sync._core.breaker import ForcedOpen, Opened, ProbeFailed, Recovered, Reset
+from bot.exts.backend.sync._core.marks import Mark
+from bot.exts.backend.sync._core.report import Ending, Notice, Phase, RunView, Tone, render
+from bot.exts.backend.sync._core.withheld import Decision, What, decided, withheld
+from tests.bot.exts.backend.sync.core.examples import NOW
+
+LIST: Final = withheld(What.DEPARTURES, [7], total=9, run_id="r1", names={}, now=NOW)
+VIEW: Final = RunView(
+    run_id="r1", what="users", trigger="by hand", phase=Phase.USERS, started_at=NOW, now=NOW
+)
+LAST: Final = timedelta(hours=1)
+OPENED: Final = Opened(until=NOW, failures=3, reason="500")
+
+
+def of_list(what: What, decision: Decision) -> Notice:
+    """Return what is said of a decision."""
+    list_ = withheld(what, [7], total=9, run_id="r1", names={}, now=NOW)
+    return alert.decided(decided(list_, decision, by="<@1>", now=NOW)).notice
+
+
+@pytest.mark.parametrize(
+    ("notice", "mark"),
+    [
+        (render(VIEW), Mark.LIVE),
+        (render(replace(VIEW, ending=Ending.VERIFIED)), None),
+        (render(replace(VIEW, ending=Ending.FAILED)), None),
+        (alert.paused("<@1>", since=NOW).notice, Mark.PAUSED),
+        (alert.resumed("<@1>", lasted=LAST).notice, Mark.RESUMED),
+        (alert.withheld(LIST).notice, None),
+        (of_list(What.DEPARTURES, Decision.REJECTED), Mark.DEPARTURES_REJECTED),
+        (of_list(What.DEPARTURES, Decision.APPROVED), Mark.DEPARTURES_APPROVED),
+        (of_list(What.ROLE_DELETIONS, Decision.REJECTED), Mark.ROLE_DELETIONS_REJECTED),
+        (of_list(What.ROLE_DELETIONS, Decision.APPROVED), Mark.ROLE_DELETIONS_APPROVED),
+        (alert.opened(OPENED, kind="k", refused=False).notice, Mark.BREAKER_OPEN),
+        (alert.opened(OPENED, kind="k", refused=True).notice, Mark.BREAKER_OPEN),
+        (
+            alert.probe_failed(ProbeFailed(until=NOW, reason="500", failures=4), kind="k").notice,
+            Mark.BREAKER_OPEN,
+        ),
+        (alert.forced_open(ForcedOpen(by="<@1>", reason="")).notice, Mark.BREAKER_HELD),
+        (alert.recovered(Recovered(opened_at=NOW, lasted=LAST)).notice, Mark.BREAKER_CLOSED),
+        (alert.reset(Reset(by="<@1>")).notice, Mark.BREAKER_CLOSED),
+    ],
+)
+def test_each_message_that_matters_bears_its_mark(notice: Notice, mark: Mark | None) -> None:
+    """In its footer, also beside the ids of a run and of an alert, and with any title."""
+    about = replace(notice, title="Something else", footer=f"{notice.footer} · alert 1a2b3c")
+
+    assert marks.mark_of(replace(notice, title="Something else")) is mark
+    assert marks.mark_of(about) is mark
+
+
+def test_a_mark_stays_where_a_run_is_named_later() -> None:
+    """The draft of a breaker's opening does not know which run it was."""
+    draft = alert.about_run(alert.reset(Reset(by="<@1>")), "r7")
+
+    assert draft.notice.footer == "run r7 · breaker closed"
+    assert marks.run_of(draft.notice.footer) == "r7"
+
+
+@pytest.mark.parametrize(
+    ("title", "mark"),
+    [
+        ("Syncing users", Mark.LIVE),
+        ("Sync breaker opened by hand", Mark.BREAKER_HELD),
+        ("Sync is paused", Mark.PAUSED),
+        ("Sync of users finished", None),
+        ("", None),
+    ],
+)
+def test_the_messages_of_version_0_1_0_are_known_by_their_titles(
+    title: str, mark: Mark | None
+) -> None:
+    """They bear no marks."""
+    assert marks.mark_of(message(title, "run r1 · alert 1a2b3c")) is mark
+
+
+def message(title: str, footer: str) -> Notice:
+    """Return a message as far as it is looked at."""
+    return Notice(title=title, description="", tone=Tone.RUNNING, footer=footer)
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "held"),
+    [
+        ([], []),
+        ([None], []),
+        ([Mark.LIVE], [Mark.LIVE]),
+        ([None, Mark.LIVE], [Mark.LIVE]),
+        ([Mark.INTERRUPTED], []),
+        ([Mark.BREAKER_OPEN], [Mark.BREAKER_OPEN]),
+        ([Mark.BREAKER_HELD, Mark.BREAKER_OPEN], [Mark.BREAKER_HELD]),
+        ([Mark.BREAKER_CLOSED, Mark.BREAKER_OPEN], []),
+        ([Mark.BREAKER_OPEN, Mark.BREAKER_CLOSED], [Mark.BREAKER_OPEN]),
+        ([Mark.BREAKER_CLOSED, Mark.BREAKER_OPEN, Mark.LIVE], [Mark.LIVE]),
+        ([Mark.PAUSED], [Mark.PAUSED]),
+        ([Mark.RESUMED, Mark.PAUSED], []),
+        ([Mark.BREAKER_CLOSED, Mark.PAUSED], [Mark.PAUSED]),
+        ([Mark.DEPARTURES_REJECTED], [Mark.DEPARTURES_REJECTED]),
+        ([Mark.DEPARTURES_APPROVED, Mark.DEPARTURES_REJECTED], []),
+        (
+            [Mark.DEPARTURES_APPROVED, Mark.ROLE_DELETIONS_REJECTED],
+            [Mark.ROLE_DELETIONS_REJECTED],
+        ),
+    ],
+)
+def test_mod_log_shows_what_a_store_would_have_to_know(
+    newest_first: list[Mark | None], held: list[Mark]
+) -> None:
+    """Of each thing its newest message says whether it holds."""
+    told = [message("", "alert 1" if one is None else f"{one} · alert 1") for one in newest_first]
+
+    assert marks.holding(told) == frozenset(held)
+
+
+def test_what_people_and_the_site_write_is_no_mark() -> None:
+    """Only a whole part of a footer counts, and footers hold nothing of theirs."""
+    assert marks.mark_of(message("live", "run r1live")) is None
+    assert marks.run_of("alert 1") == ""
+    assert marks.without_mark("run r1 · interrupted · alert 1") == "run r1 · alert 1"
