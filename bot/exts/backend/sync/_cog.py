@@ -140,6 +140,7 @@ class Sync(commands.Cog):
         self._button = hearing(self._press)
         # Not a listener: discord.py tells of no update of somebody whom it has not cached.
         self._guild.changed = self._mark
+        self._guild.passed_over = lambda _event: self._control.passed_over()
         self._reporting: asyncio.Task[None] | None = None
 
     # -- lifetime ---------------------------------------------------------------------------------

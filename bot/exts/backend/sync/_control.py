@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sentry_sdk
 import structlog
 
-from ._clock import SteadyClock, deadline, wait_first
+from ._clock import SteadyClock, deadline, happens, wait_first
 from ._core import alert
 from ._core.alert import Draft, Topic
 from ._core.attempt import Attempt, ending_of_stop
@@ -75,6 +75,7 @@ _REMIND_S: Final = 600.0
 # costs nothing, and no row stays wrong for longer.
 _ANEW_S: Final = 24 * 3600.0
 _ANEW_AGAIN_S: Final = 3600.0
+_ANEW_GAP_S: Final = 600.0
 _LOOK_BACK: Final = 50
 _HAND_OVER_S: Final = 1.0
 _SOURCE_RETRY: Final = timedelta(minutes=1)
@@ -167,6 +168,7 @@ class Control:
             give_up=self._until_verified,
             want=self.want,
         )
+        self._anew = asyncio.Event()
         self._sync: FullSync | None = None
         self._task: asyncio.Task[None] | None = None
         self._wish: _Wish | None = None
@@ -228,6 +230,10 @@ class Control:
         if refusal is not None:
             return refusal
         return self._launch(scope, trigger, how).view
+
+    def passed_over(self) -> None:
+        """Look at all members anew: an event was lost that may have been about one of them."""
+        self._anew.set()
 
     def want(self, trigger: str, *, at: datetime | None = None) -> None:
         """Let a full sync start by itself as soon as one may."""
@@ -683,12 +689,17 @@ class Control:
         """
         wait_s = _ANEW_S
         while True:
-            await self.clock.sleep(wait_s)
+            was_due = await happens(self._anew, clock=self.clock, within_s=wait_s)
+            self._anew.clear()
             await self._free.wait()
             wrong = await self._parts.guild.read_anew()
             wait_s = _ANEW_S if wrong is not None else _ANEW_AGAIN_S
             if wrong:
                 self._spool.say(alert.cache_corrected(wrong))
+            if was_due:
+                self.want("because Discord sent something that could not be read")
+                # However many such events come, they are looked after together.
+                await self.clock.sleep(_ANEW_GAP_S)
 
     async def _remind(self) -> None:
         while True:

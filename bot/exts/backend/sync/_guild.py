@@ -29,6 +29,7 @@ from ._core.models import Member, Role, RoleId, UserId
 from ._core.patience import Failure, FailureKind
 from ._errors import RunStoppedError
 from ._ports import Proof
+from ._supervision import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -97,6 +98,8 @@ class DiscordGuild:
         self._idle_s = idle_s
         self._renewed = renewed
         self.changed: Callable[[UserId], None] = _ignore
+        self.passed_over: Callable[[str], None] = _ignore_event
+        self._faults = Faults()
         self._epoch = 0
         self._proof: Proof | None = None
         self._proof_until = float("inf")
@@ -120,6 +123,7 @@ class DiscordGuild:
             self._bot.add_listener(self._on_disconnect, "on_disconnect")
         if self._bot.is_ready():  # loaded late: the READY came before
             self._linked.set()
+        self._parsers = dict(parsers)
         for event, hear in (
             ("READY", self._on_ready),
             ("RESUMED", self._on_resumed),
@@ -135,11 +139,10 @@ class DiscordGuild:
             ("RATE_LIMITED", self._on_rate_limited),
             *((event, self._on_sign) for event in _SIGNS),
         ):
-            inner = parsers.get(event)
-            if inner is not None:
-                self._parsers[event] = inner
             after = self._after_join if event == "GUILD_MEMBER_ADD" else None
-            parsers[event] = _hearing(hear, inner, after)
+            parsers[event] = _hearing(hear, parsers.get(event), after)
+        for event, parse in parsers.items():
+            parsers[event] = self._guarding(event, parse)
 
     def detach(self) -> None:
         """Give discord.py its own parsers back, and let nobody wait for answers any more."""
@@ -150,6 +153,22 @@ class DiscordGuild:
             parsers.pop("RATE_LIMITED", None)
         parsers.update(self._parsers)
         self._begin_epoch()
+
+    def _guarding(self, event: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return a parser that passes over what it can't read.
+
+        discord.py lets such an exception end the connection and the bot with it, though Discord
+        sends what it has not documented now and then.
+        """
+
+        def guarded(payload: Any) -> None:
+            try:
+                parse(payload)
+            except Exception as exc:  # noqa: BLE001 - the boundary to what comes from outside; it is told
+                self._faults.tell("sync.event.passed_over", exc, task=f"event {event}")
+                self.passed_over(event)
+
+        return guarded
 
     # -- what the guild is ------------------------------------------------------------------------
 
@@ -636,6 +655,10 @@ def _acting(payload: Any, guild_id: int) -> UserId | None:
 
 
 def _ignore(_id: UserId) -> None:
+    return
+
+
+def _ignore_event(_event: str) -> None:
     return
 
 

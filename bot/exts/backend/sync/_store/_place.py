@@ -19,10 +19,6 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-import structlog
-
-log = structlog.get_logger(__name__)
-
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _ID: Final = "id"
@@ -43,11 +39,8 @@ class Place:
         for base in (
             [Path("var"), Path(tempfile.gettempdir())] if directory is None else [directory]
         ):
-            try:
+            with contextlib.suppress(OSError):
                 self._settle(base)
-            except OSError as exc:
-                log.debug("sync.place.unusable", directory=str(base), error=str(exc))
-            else:
                 atexit.register(self.close)
                 break
 

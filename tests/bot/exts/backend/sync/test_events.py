@@ -5,11 +5,12 @@ from typing import Any
 
 import discord
 import pytest
+import structlog
 from discord.ext import commands
 
 from bot.exts.backend.sync._guild import DiscordGuild
 from bot.exts.backend.sync._ports import Proof
-from bot.exts.backend.sync._stream import StreamedGuild
+from bot.exts.backend.sync._stream import StreamedGuild, open_guild
 from tests.bot.exts.backend.sync.gateway import (
     CACHING,
     GUILD,
@@ -102,7 +103,7 @@ async def test_who_acts_as_a_member_and_is_not_cached_is_marked(
     }
     if "user" in payload.get("member", {}):
         known["member"] = {"user": {"id": "5"}}
-    assert cached.bot._connection.parsers[event].__qualname__.startswith("_hearing")
+    assert cached.bot._connection.parsers[event].__qualname__.endswith("guarded")
     for one in (
         known | guild,
         payload | {"guild_id": ELSEWHERE},
@@ -249,3 +250,27 @@ async def test_an_answer_of_a_session_that_ended_corrects_nobody(cached: Told) -
 
     assert await reading is None
     assert (await cached.guild.read_anew(), cached.marked) == (None, [])
+
+
+@pytest.mark.parametrize("event", ["MESSAGE_UPDATE", "CHANNEL_UPDATE", "GUILD_MEMBER_UPDATE"])
+async def test_what_discord_py_can_not_parse_is_passed_over(event: str) -> None:
+    """It would end the connection and the bot; it is told of, and the next event is heard."""
+    heard: list[str] = []
+    bot = await with_guild(build(CACHING))
+    guild = open_guild(bot, GUILD, cached=True, clock=HandClock(), idle_s=1.0, renewed=lambda: None)
+    guild.passed_over = heard.append
+    before = dict(bot._connection.parsers)
+    guild.attach()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            send(bot, event, {"guild_id": str(GUILD), "id": {}, "channel_id": "x", "user": []})
+    send(bot, "GUILD_MEMBER_ADD", member(7))
+    guild.detach()
+
+    assert heard == [event, event]
+    told = [(log["event"], log["task"], log["log_level"]) for log in logs]
+    assert told == [
+        ("sync.event.passed_over", f"event {event}", "error"),
+        ("sync.event.passed_over", f"event {event}", "warning"),
+    ]
+    assert bot._connection.parsers == before

@@ -28,7 +28,7 @@ from bot.exts.backend.sync._errors import (
     StoreUnreachableError,
 )
 from bot.exts.backend.sync._ports import Json, Store, Unreadable
-from bot.exts.backend.sync._store import open_store
+from bot.exts.backend.sync._store import _place, open_store
 from bot.exts.backend.sync._store._redis import RedisStore
 from bot.exts.backend.sync._store._sqlite import SqliteStore
 
@@ -163,10 +163,17 @@ class Place:
                 (self.guild_id, key, value),
             )
 
-    async def store(self, *, lease_s: float = LONG_S, guild_id: int | None = None) -> Store:
+    async def store(
+        self,
+        *,
+        lease_s: float = LONG_S,
+        guild_id: int | None = None,
+        place: _place.Place | None = None,
+    ) -> Store:
         """Open a store here."""
+        guild_id = guild_id or self.guild_id
         return await self.opened.enter_async_context(
-            open_store(self.url, guild_id=guild_id or self.guild_id, lease_s=lease_s)
+            open_store(self.url, guild_id=guild_id, lease_s=lease_s, place=place)
         )
 
     def other(self, *, lease_s: float = LONG_S) -> Other:
@@ -469,10 +476,10 @@ class TestLease:
         assert store.lease_left_s() == math.inf
 
     async def test_a_server_s_lease_ends_some_time_after_a_killed_holder(
-        self, hosted: Place
+        self, hosted: Place, tmp_path: Path
     ) -> None:
         """The lease of a dead process expires by itself, and ours shows what is left of it."""
-        store = await hosted.store()
+        store = await hosted.store(place=_place.Place(tmp_path))
         other = hosted.other(lease_s=SHORT_S)
         assert other.ask("acquire") is True
         other.kill()
@@ -480,6 +487,18 @@ class TestLease:
         await acquired(store)
 
         assert 0 < store.lease_left_s() <= LONG_S
+
+    async def test_a_server_s_holder_that_was_killed_here_is_followed_at_once(
+        self, hosted: Place
+    ) -> None:
+        """The kernel has taken its lock back: nothing needs to expire."""
+        store = await hosted.store()
+        other = hosted.other(lease_s=LONG_S)
+        assert other.ask("acquire") is True
+        alive = await store.acquire()
+        other.kill()
+
+        assert (alive, await store.acquire()) == (False, True)
 
     async def test_a_server_s_old_holder_can_t_write(self, hosted: Place) -> None:
         """Once another acquired, the old holder is refused, even when that one is gone again."""
