@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from bot.heap import HeapKeeper
 from bot.loop_watch import LoopWatch
+from bot.session_limit import SessionLimit
 from bot.settings import ConfigurationError, describe
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Bot(commands.Bot):
         self._token = settings.bot_token.get_secret_value()
         self._api_url = settings.discord_api_url
         self._heap = HeapKeeper()
+        self._session_limit = SessionLimit()
         self._caches_members = settings.sync_member_cache
         self._synced_commands: str | None = None
         self._sync_task: asyncio.Task[None] | None = None
@@ -100,6 +102,12 @@ class Bot(commands.Bot):
             if exc.code == _AUTHENTICATION_FAILED:
                 raise _wrong_token() from exc
             raise
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Begin another session only where Discord allows some more."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        if not initial:
+            await self._session_limit.wait(self.http)
 
     async def close(self) -> None:
         """Unload the extensions and leave Discord, within 14 s; callers share one closing."""
@@ -164,6 +172,7 @@ class Bot(commands.Bot):
         backoff = ExponentialBackoff(base=1)
         while not self.is_closed():
             try:
+                await self._session_limit.wait(self.http)
                 await self.connect()
             except AttributeError as exc:
                 # discord.py 2.7 reconnects by itself, except after a first connection that failed:
@@ -193,10 +202,13 @@ class Bot(commands.Bot):
             for scope, payload in tree.items():
                 if payload or scope is None:
                     await self.tree.sync(guild=scope)
-        except (discord.DiscordException, aiohttp.ClientError, OSError) as exc:
+        # The outermost boundary of this task: discord.py also raises what a page of a proxy's or an
+        # odd answer leads to.
+        except Exception as exc:  # noqa: BLE001 - see above; it is told
             # Text commands still work; the next READY tries again.
-            _log.warning("bot.commands.sync_failed", error=str(exc))
+            _log.error("bot.commands.sync_failed", error=repr(exc))
             sentry_sdk.capture_exception(exc)
+            self.dispatch("commands_sync_failed", exc)
             return
         self._synced_commands = digest
         _log.info("bot.commands.synced", count=sum(map(len, tree.values())))

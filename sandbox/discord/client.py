@@ -292,9 +292,11 @@ class DiscordControl:
     async def fault(self, name: str, value: float = 1) -> None:
         """Set a fault.
 
-        Switches and values that stay: refuse_connections, member_interval_s, max_edit_age_s, and
-        hold_after_chunks (for as long as it isn't 0, no more of a full request come). How
-        often it is still to happen: refuse_resume, ignore_user_requests, ignore_member_requests,
+        Switches and values that stay: refuse_connections, member_interval_s, max_edit_age_s,
+        hold_after_chunks (for as long as it isn't 0, no more of a full request come),
+        session_starts and session_reset_s (how many sessions may begin yet, and when it is as many
+        again). How often it is still to happen: refuse_resume, ignore_user_requests,
+        ignore_member_requests,
         rate_limit_members, rate_limit_repeats (only requests after a guild's first). Once, after so
         many chunks of a full request: chunks_only (the rest never comes), drop_after_chunks (the
         connection and its session are lost).

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from .state import Change, Guild, Json, Message, State
 
 _SWITCHES: Final = frozenset(
-    {"refuse_connections", "member_interval_s", "max_edit_age_s", "hold_after_chunks"}
+    {
+        "refuse_connections",
+        "member_interval_s",
+        "max_edit_age_s",
+        "hold_after_chunks",
+        "session_starts",
+        "session_reset_s",
+    }
 )
 _COUNTED: Final = frozenset(
     {

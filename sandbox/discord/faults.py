@@ -38,6 +38,8 @@ class Faults:
     member_interval_s: float = 30.0
     max_edit_age_s: float = 3600.0
     hold_after_chunks: int = 0
+    session_starts: int = 1000
+    session_reset_s: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     rest: list[RestFault] = field(default_factory=list)
 

@@ -113,7 +113,12 @@ class Rest:
     # -- who and where ----------------------------------------------------------------------------
 
     async def get_gateway(self, _request: web.Request) -> web.Response:
-        limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
+        limit = {
+            "total": 1000,
+            "remaining": int(self._faults.session_starts),
+            "reset_after": int(self._faults.session_reset_s * 1000),
+            "max_concurrency": 1,
+        }
         return _json({"url": self._gateway.url, "shards": 1, "session_start_limit": limit})
 
     async def get_me(self, _request: web.Request) -> web.Response:

@@ -21,9 +21,15 @@ _MAX_BODY = 32 * 1024 * 1024
 
 
 class DiscordServer:
-    """A Discord on a port of this machine; port 0 takes a free one, known once it is entered."""
+    """A Discord on a port of this machine; port 0 takes a free one, known once it is entered.
 
-    def __init__(self, *, token: str, port: int = 0, seed: int = 0) -> None:
+    Whoever is let in by another `host` finds the gateway at the name by which they reached it.
+    """
+
+    def __init__(
+        self, *, token: str, host: str = "127.0.0.1", port: int = 0, seed: int = 0
+    ) -> None:
+        self._host = host
         self.state = State(token=token, seed=seed)
         self.faults = Faults()
         self.gateway = Gateway(self.state, self.faults)
@@ -69,7 +75,7 @@ class DiscordServer:
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, self._host, self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.gateway.url = self.gateway_url

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
+import structlog
 
 from sandbox.discord.client import DiscordControl
 from tests.e2e.trouble.harness import GUILD, Stage
@@ -153,3 +154,33 @@ async def test_an_unknown_guild_stops_the_run_with_one_clear_line(stage: Stage) 
         r"\(GUILD\_ID\)"
     )
     assert stage.site.calls == []
+
+
+async def test_the_last_sessions_of_a_day_are_kept_for_people(stage: Stage) -> None:
+    """Discord resets the token of a bot that begins too many: it waits, and says so."""
+    await stage.guild(20)
+    await stage.control.fault("session_starts", 49)
+    await stage.control.fault("session_reset_s", -0.9)
+    with structlog.testing.capture_logs() as logs:
+        async with stage.bot():
+            await stage.until(lambda: "bot.sessions.few" in [log["event"] for log in logs])
+            begun = (await stage.control.counters()).get("identify", 0)
+            await stage.control.fault("session_starts", 50)
+            await stage.run_end()
+
+    assert begun == 0
+    assert [log["remaining"] for log in logs if log["event"] == "bot.sessions.few"] == [49]
+
+
+async def test_commands_that_discord_was_not_told_of_are_told_of_themselves(stage: Stage) -> None:
+    """By an odd answer, of which discord.py makes a TypeError: mod-log tells it."""
+    await stage.guild(20)
+    await stage.control.rest_fault("PUT /applications/*/commands", status=200)
+    with structlog.testing.capture_logs() as logs:
+        async with stage.bot():
+            await stage.run_end()
+            await stage.until(
+                lambda: "Slash commands are missing" in [a["title"] for a in stage.alerts()]
+            )
+
+    assert "bot.commands.sync_failed" in [log["event"] for log in logs]

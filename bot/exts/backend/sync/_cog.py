@@ -17,6 +17,7 @@ from ._answers import Answers, NotAllowedError, StandbyError
 from ._buttons import hearing
 from ._clock import SystemClock
 from ._control import Control
+from ._core import alert
 from ._core.marks import Mark, mark_of
 from ._core.models import RoleId, UserId
 from ._core.report import MAX_DESCRIPTION, Notice, Tone, pressed_by
@@ -209,6 +210,11 @@ class Sync(commands.Cog):
         """Start a sync: the members who held the role get no events of their own."""
         if role.guild.id == self._settings.guild_id:
             self._control.want("because a role was deleted")
+
+    @commands.Cog.listener()
+    async def on_commands_sync_failed(self, error: Exception) -> None:
+        """Tell people that `/sync` is missing; a bot that tells of it does so by this event."""
+        self._control.say(alert.commands_missing(shown(str(error)) or type(error).__name__))
 
     # -- who may ----------------------------------------------------------------------------------
 

@@ -231,6 +231,10 @@ class Control:
             return refusal
         return self._launch(scope, trigger, how).view
 
+    def say(self, notice: Notice) -> None:
+        """Let mod-log tell something that concerns no run."""
+        self._spool.say(notice)
+
     def passed_over(self) -> None:
         """Look at all members anew: an event was lost that may have been about one of them."""
         self._anew.set()

@@ -555,6 +555,17 @@ def cache_corrected(members: int) -> Notice:
     )
 
 
+def commands_missing(reason: str) -> Notice:
+    """Say that slash commands could not be told to Discord."""
+    return _notice(
+        "Slash commands are missing",
+        f"Discord was not told of the bot's slash commands: {quote(reason)}",
+        "Syncs go on as ever, and text commands work.",
+        "**Next:** it is tried again when the bot connects anew.",
+        tone=Tone.WARNING,
+    )
+
+
 def waiting_for(holder: str | None) -> Notice:
     """Say that another process syncs this guild, and this one waits for it to end."""
     who = f"another process ({quote(holder)})" if holder else "another process"

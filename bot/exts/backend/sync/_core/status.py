@@ -76,10 +76,9 @@ def breaker(state: State, *, trouble: str | None) -> Notice:
     stands, now = state.breaker, _breaker(state)
     is_closed = stands.state is BreakerState.CLOSED
     lines = [
-        f"It is {now}."
+        f"It {'is' if stands.opened_by is None else 'was'} {now}."
         if now is not None
-        else "It is closed: writes flow, and no sync has failed "
-        "since the last one that was verified.",
+        else "It is closed: writes flow. No sync has failed since the last verified one.",
         "`!sync breaker open <reason>` stops all writes until `!sync breaker reset`."
         if is_closed
         else "`!sync breaker reset` closes it and forgets the failures that were counted.",
@@ -198,8 +197,8 @@ def _breaker(state: State) -> str | None:
     if breaker.state is BreakerState.OPEN:
         return f"open: {quote(breaker.reason)}; the site is tried {when(breaker.retry_at)}"
     return (
-        f"closed after {breaker.failures} failures in a row ({quote(breaker.reason)}); "
-        f"tried again {when(breaker.retry_at)}"
+        f"closed after {breaker.failures} failure{'' if breaker.failures == 1 else 's in a row'} "
+        f"({quote(breaker.reason)}); tried again {when(breaker.retry_at)}"
     )
 
 

@@ -85,12 +85,6 @@ def fault(reference: str) -> str:
     )
 
 
-def one_of(words: Iterable[str]) -> str:
-    """Say what an argument that is one of some words must be."""
-    *others, last = (f"`{word}`" for word in words)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
 def _usage(usage: str) -> str:
     return f"Usage: {code(f'!{usage}')}"
 

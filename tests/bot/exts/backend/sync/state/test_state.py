@@ -198,6 +198,15 @@ def test_a_lost_store_counts_as_an_open_breaker() -> None:
     assert [notice.title, notice.ping] == ["State store lost", True]
 
 
+def test_a_lost_store_leaves_a_breaker_alone_that_was_opened_by_hand() -> None:
+    """Mod-log has shown that it was, and nobody probes what a person has closed."""
+    held, _ = s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW)
+    state, (notice,) = s.lost(held, where="x.db", why="it is empty", now=NOW, limits=LIMITS)
+
+    assert state.breaker == held.breaker
+    assert "**Next:** nothing by itself: the breaker was opened by hand." in notice.description
+
+
 def test_refused_credentials_of_a_live_write_open_the_breaker() -> None:
     """No attempt is needed to learn that the site does not know us any more."""
     state, (notice,) = s.refused_live(

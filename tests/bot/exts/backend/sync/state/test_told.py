@@ -13,6 +13,7 @@ from bot.exts.backend.sync._core.alert import Draft, Told
 from bot.exts.backend.sync._core.attempt import Attempt
 from bot.exts.backend.sync._core.breaker import (
     Breaker,
+    BreakerState,
     ForcedOpen,
     Opened,
     ProbeFailed,
@@ -25,6 +26,7 @@ from bot.exts.backend.sync._core.models import UserId
 from bot.exts.backend.sync._core.report import Notice, RunView, ended_late
 from bot.exts.backend.sync._core.schedule import next_start
 from bot.exts.backend.sync._core.state import Pause, State
+from bot.exts.backend.sync._core.status import breaker as breaker_status
 from bot.exts.backend.sync._core.status import parked_list, status
 from bot.exts.backend.sync._core.withheld import (
     Decision,
@@ -265,7 +267,7 @@ class TestStatus:
             (BY_HAND, "opened by Ada, until a reset. a move"),
             (
                 CLOSED_RETRY,
-                "closed after 1 failures in a row (500); tried again <t:1610452860:R>",
+                "closed after 1 failure (500); tried again <t:1610452860:R>",
             ),
         ],
     )
@@ -291,3 +293,64 @@ def test_an_empty_list_of_parked_rows_says_so() -> None:
         "No row is parked",
         "Parked rows",
     ]
+
+
+class TestTheBreaker:
+    """What `!sync breaker` says of it."""
+
+    @pytest.mark.parametrize(
+        ("state", "trouble", "said", "pressable", "fields"),
+        [
+            (
+                State(),
+                None,
+                (
+                    "closed",
+                    "It is closed: writes flow. No sync has failed since the last verified one.",
+                ),
+                [],
+                [],
+            ),
+            (
+                State(breaker=CLOSED_RETRY),
+                "the store is away",
+                ("closed", "It is closed after 1 failure (500); tried again <t:1610452860:R>."),
+                [],
+                ["This bot"],
+            ),
+            (
+                State(
+                    breaker=Breaker(
+                        state=BreakerState.OPEN, failures=3, retry_at=NOW, reason="500"
+                    ),
+                    pause=Pause(by="<@1>", at=NOW),
+                ),
+                None,
+                ("open", "It is open: 500; the site is tried <t:1610452800:R>."),
+                ["Probe now", "Reset"],
+                ["Paused"],
+            ),
+            (
+                State(breaker=Breaker(state=BreakerState.OPEN, opened_by="<@1>", reason="a move")),
+                None,
+                ("open", "It was opened by <@1>, until a reset. a move."),
+                ["Reset"],
+                [],
+            ),
+        ],
+    )
+    def test_in_each_state(
+        self,
+        state: State,
+        trouble: str | None,
+        said: tuple[str, str],
+        pressable: list[str],
+        fields: list[str],
+    ) -> None:
+        """Whether writes flow, why not, and what can be done about it."""
+        notice = breaker_status(state, trouble=trouble)
+
+        first = notice.description.splitlines()[0]
+        assert (notice.title.removeprefix("Sync breaker: "), first) == said
+        assert [button.label for button in notice.buttons] == pressable
+        assert [name for name, _ in notice.fields] == fields
