@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # One file, two images:
 #   docker build --target bot     -t guild-sync-bot .
 #   docker build --target website -t guild-sync-website .
@@ -43,7 +42,7 @@ CMD ["python", "-m", "website"]
 FROM base AS bot
 COPY --from=bot-packages /venv /venv
 COPY bot ./bot
-COPY deploy/bot_healthcheck.py ./deploy/
+COPY deploy/bot_healthcheck.py deploy/bot.py ./deploy/
 RUN python -m compileall -q bot
 USER app
 ENV METRICS_HOST=0.0.0.0 METRICS_PORT=9100
@@ -52,4 +51,5 @@ VOLUME /app/var
 # Not ready is not healthy: the first start may wait for Discord.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "deploy/bot_healthcheck.py"]
-CMD ["python", "-m", "bot"]
+# Holds where the bot ends with 78: what only an operator can change is no better after a restart.
+CMD ["python", "deploy/bot.py"]

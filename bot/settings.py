@@ -1,12 +1,15 @@
 """What the operator decides, read once from the environment and from `.env`."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sentry_sdk.utils import BadDsn, Dsn
+
+_SECRETS = ("bot_token", "sentry_dsn", "site_api_token", "sync_state_url")
 
 
 class ConfigurationError(ValueError):
@@ -46,8 +49,36 @@ class BotSettings(BaseSettings):
     site_api_token: SecretStr | None = None
     sync_state_url: SecretStr | None = None
 
+    bot_token_file: str | None = None
+    sentry_dsn_file: str | None = None
+    site_api_token_file: str | None = None
+    sync_state_url_file: str | None = None
+
     # The extension's, read here too because it decides how the client is built.
     sync_member_cache: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, values: dict[str, object]) -> dict[str, object]:
+        """Take secrets from files, where those are named instead."""
+        for name in _SECRETS:
+            variable, path = f"{name.upper()}_FILE", values.get(f"{name}_file")
+            if not path:
+                continue
+            if values.get(name):
+                raise ValueError(f"{name.upper()} and {variable} are both set: which one counts?")
+            try:
+                values[name] = Path(str(path)).read_text("utf-8")
+            except (OSError, ValueError) as exc:
+                reason = getattr(exc, "strerror", None) or "not a text file"
+                raise ValueError(f"{variable} {path} cannot be read: {reason}") from exc
+        return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        # A file that holds a secret ends in a newline more often than not.
+        return value.strip() if isinstance(value, str) else value
 
     @field_validator("bot_token")
     @classmethod
@@ -68,6 +99,10 @@ class BotSettings(BaseSettings):
         for name in names:
             if not all(part.isidentifier() for part in name.split(".")):
                 raise ValueError(f"must be module names separated by commas, not {name!r}")
+            if names.count(name) > 1:
+                raise ValueError(f"names {name} twice")
+        if not names:
+            raise ValueError("names no module, so the bot would do nothing")
         return names
 
     @field_validator("log_level", mode="before")
@@ -131,6 +166,8 @@ def describe(error: ValidationError) -> str:
 def _sentence(
     location: Sequence[int | str], kind: str, message: str, context: Mapping[str, Any]
 ) -> str:
+    if kind == "value_error" and not location:
+        return str(context["error"])  # of several settings, which it names
     name = str(location[0]).upper() if location else "settings"
     if kind == "missing":
         return f"{name} is missing: set it in the environment or in .env"

@@ -13,6 +13,7 @@ from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 
 from bot import __version__
+from bot.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Breadcrumb, BreadcrumbHint, Event, Hint
@@ -163,23 +164,33 @@ def configure_sentry(settings: "BotSettings", redactor: Redactor) -> None:
             crumb["data"] = event
         return crumb
 
-    sentry_sdk.init(
-        dsn=settings.sentry_dsn.get_secret_value(),
-        release=f"guild-sync@{__version__}",
-        environment=settings.sentry_environment,
-        before_send=before_send,
-        before_breadcrumb=before_breadcrumb,
-        # No personal data is sent unless asked for; naming the option is deprecated in 2.75, and
-        # naming its successor would switch off the SDK's own scrubber of well-known keys.
-        include_local_variables=False,  # they hold members' names
-        # Else the HTTP clients' integrations would add tracing headers to every request.
-        auto_enabling_integrations=False,
-        integrations=[
-            LoggingIntegration(level=logging.INFO, event_level=None, sentry_logs_level=None),
-            # The default one writes to standard error while it flushes.
-            AtexitIntegration(callback=lambda _pending, _timeout: None),
-        ],
-    )
+    try:
+        sentry_sdk.init(
+            dsn=settings.sentry_dsn.get_secret_value(),
+            release=f"guild-sync@{__version__}",
+            environment=settings.sentry_environment,
+            before_send=before_send,
+            before_breadcrumb=before_breadcrumb,
+            # No personal data is sent unless asked for; naming the option is deprecated in 2.75,
+            # and naming its successor would switch off the SDK's own scrubber of well-known keys.
+            include_local_variables=False,  # they hold members' names
+            # Else the HTTP clients' integrations would add tracing headers to every request.
+            auto_enabling_integrations=False,
+            # Else these, too, would be read from the environment.
+            debug=False,
+            spotlight=False,
+            integrations=[
+                LoggingIntegration(level=logging.INFO, event_level=None, sentry_logs_level=None),
+                # The default one writes to standard error while it flushes.
+                AtexitIntegration(callback=lambda _pending, _timeout: None),
+            ],
+        )
+    except Exception as exc:
+        # Of whatever the SDK and its HTTP client read of the environment.
+        raise ConfigurationError(
+            "SENTRY_DSN can't be used with what HTTP_PROXY, HTTPS_PROXY, NO_PROXY and "
+            f"SSL_CERT_FILE say: {exc}"
+        ) from exc
 
 
 _CRUMB_HAS_ALREADY = frozenset({"timestamp", "level", "logger", "exc_info", "_logger", "_name"})

@@ -12,6 +12,8 @@
 | `ADMIN`                | `on`                             | `off` leaves the admin out      |
 | `EXTRA_MIDDLEWARE`     | none                             | dotted names, comma-separated   |
 
+`SECRET_KEY_FILE` and `DATABASE_URL_FILE` name files that hold those instead.
+
 `EXTRA_MIDDLEWARE` names Django middleware of the deployment's own, such as for access rules or
 metrics. It comes innermost, so the request's log line tells of what it answers too.
 """
@@ -52,7 +54,7 @@ def read(environ: Mapping[str, str]) -> Environment:
         host=environ.get("HOST") or "127.0.0.1",
         port=_whole_number(environ, "PORT", default=8000, least=0, most=65_535),
         database_url=_database_url(environ),
-        secret_key=environ.get("SECRET_KEY") or _kept_secret_key(),
+        secret_key=_secret(environ, "SECRET_KEY") or _kept_secret_key(),
         allowed_hosts=_names(environ, "ALLOWED_HOSTS") or ("localhost", "127.0.0.1", "[::1]"),
         csrf_trusted_origins=_origins(environ, "CSRF_TRUSTED_ORIGINS"),
         max_request_bytes=_whole_number(
@@ -64,6 +66,20 @@ def read(environ: Mapping[str, str]) -> Environment:
         admin=_switch(environ, "ADMIN", default=True),
         extra_middleware=_dotted_names(environ, "EXTRA_MIDDLEWARE"),
     )
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str:
+    """Return a secret, from the file that `<name>_FILE` names if that is given instead."""
+    value, path = environ.get(name, "").strip(), environ.get(f"{name}_FILE", "").strip()
+    if not path:
+        return value
+    if value:
+        raise SettingError(f"{name}: is set, and {name}_FILE too")
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or "not a text file"
+        raise SettingError(f"{name}_FILE: {path} cannot be read ({reason})") from exc
 
 
 def _whole_number(
@@ -107,7 +123,7 @@ def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _database_url(environ: Mapping[str, str]) -> str:
-    url = environ.get("DATABASE_URL") or f"sqlite:///{STATE_DIRECTORY}/website.sqlite3"
+    url = _secret(environ, "DATABASE_URL") or f"sqlite:///{STATE_DIRECTORY}/website.sqlite3"
     try:
         parts = urlsplit(url)
         _ = parts.port  # read here because it is only checked when it is read

@@ -59,6 +59,22 @@ def run_bot(directory: Path, **settings: str) -> subprocess.CompletedProcess[str
             {"BOT_TOKEN": TOKEN, "BOT_EXTENSIONS": "a-b"},
             "BOT_EXTENSIONS must be module names separated by commas, not 'a-b'",
         ),
+        (
+            {"BOT_TOKEN": TOKEN, "BOT_EXTENSIONS": "a.b,a.c,a.b"},
+            "BOT_EXTENSIONS names a.b twice",
+        ),
+        (
+            {"BOT_TOKEN": TOKEN, "BOT_EXTENSIONS": " ,,"},
+            "BOT_EXTENSIONS names no module, so the bot would do nothing",
+        ),
+        (
+            {"BOT_TOKEN": TOKEN, "BOT_TOKEN_FILE": "/x"},
+            "BOT_TOKEN and BOT_TOKEN_FILE are both set: which one counts?",
+        ),
+        (
+            {"BOT_TOKEN_FILE": "/missing"},
+            "BOT_TOKEN_FILE /missing cannot be read: No such file or directory",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_on_one_line(
@@ -104,7 +120,11 @@ def test_the_example_names_every_setting(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     settings = load_settings()
 
-    missing = [name for name in BotSettings.model_fields if f"\n{name.upper()}=" not in example]
+    missing = [
+        name
+        for name in map(str.upper, BotSettings.model_fields)
+        if f"\n{name}=" not in example and not (name.endswith("_FILE") and name in example)
+    ]
     assert (missing, settings.bot_token.get_secret_value(), settings.metrics_port) == (
         [],
         TOKEN,

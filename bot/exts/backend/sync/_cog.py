@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
@@ -23,6 +24,7 @@ from ._core.models import RoleId, UserId
 from ._core.report import MAX_DESCRIPTION, Notice, Tone, pressed_by
 from ._core.wire import shown
 from ._core.withheld import Decision
+from ._environment import way_to
 from ._message import mentions, prefix_of, to_embed
 from ._orders import MAX_ITEMS, TARGET, Orders, Reply, said
 from ._reporter import DiscordModLog
@@ -103,6 +105,7 @@ class Sync(commands.Cog):
             max_answer_bytes=settings.sync_max_answer_bytes,
             redaction=settings.redaction(bot.http.token or ""),
             clock=clock,
+            way=way_to(settings.api_url, os.environ),
         )
         self._mod_log = DiscordModLog(
             bot,
@@ -148,6 +151,8 @@ class Sync(commands.Cog):
 
     async def cog_load(self) -> None:
         """Start the work in tasks of their own: waiting for Discord in here would deadlock."""
+        if self._settings.shows_token:
+            log.warning("sync.site.token_in_the_clear", url=self._settings.api_url)
         self._telemetry.register()
         self._guild.attach()
         self._bot.add_dynamic_items(self._button)

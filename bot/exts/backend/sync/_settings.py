@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
-from typing import Annotated, Self
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -36,6 +38,9 @@ def _is_header_value(secret: SecretStr) -> SecretStr:
 
 _Snowflake = Annotated[int, Field(gt=0, lt=2**63)]
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
+_Items = Annotated[int, Field(gt=0, le=100_000)]
+_LOCAL: Final = (".local", ".internal", ".localhost", ".lan", ".home.arpa")
+_SECRETS: Final = ("site_api_token", "sync_state_url")
 
 
 class SyncSettings(BaseSettings):
@@ -57,35 +62,70 @@ class SyncSettings(BaseSettings):
 
     sync_at_start: bool = True
     sync_target_s: _Seconds = 0.5
-    sync_first_items: Annotated[int, Field(gt=0)] = 100
-    sync_floor_items: Annotated[int, Field(gt=0)] = 10
-    sync_max_items: Annotated[int, Field(gt=0, le=100_000)] = 1000
-    sync_max_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
+    sync_first_items: _Items = 100
+    sync_floor_items: _Items = 10
+    sync_max_items: _Items = 1000
+    sync_max_bytes: Annotated[int, Field(ge=1024, le=100 * 1024 * 1024)] = 256 * 1024
     sync_page_items: Annotated[int, Field(gt=0, le=10_000)] = 1000
     sync_deadline_s: _Seconds = 30
-    sync_max_answer_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
-    sync_max_failing: Annotated[int, Field(gt=0)] = 5
+    sync_max_answer_bytes: Annotated[int, Field(ge=1024, le=1024**3)] = 16 * 1024 * 1024
+    sync_max_failing: Annotated[int, Field(gt=0, le=1000)] = 5
     sync_stall_s: _Seconds = 600
     sync_backoff_s: _Seconds = 1
     sync_edit_interval_s: _Seconds = 5
     sync_member_cache: bool = True
     sync_member_timeout_s: _Seconds = 20
-    sync_parked_min: Annotated[int, Field(ge=0)] = 20
+    sync_parked_min: Annotated[int, Field(ge=0, le=1_000_000)] = 20
     sync_parked_part: Annotated[float, Field(ge=0, le=1)] = 0.1
     sync_doubtful_recheck_s: _Seconds = 120
     sync_departures_min: Annotated[int, Field(ge=0, le=1_000_000)] = 500
     sync_departures_part: Annotated[float, Field(ge=0, le=1)] = 0.05
 
-    sync_max_waiting: Annotated[int, Field(gt=0)] = 100_000
-    sync_drift_every_s: Annotated[float, Field(ge=0)] = 6 * 3600
+    sync_max_waiting: Annotated[int, Field(gt=0, le=10_000_000)] = 100_000
+    sync_drift_every_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 6 * 3600
 
     sync_state_url: SecretStr = SecretStr("sqlite:///var/sync.db")
     sync_lease_s: _Seconds = 90
-    sync_breaker_threshold: Annotated[int, Field(gt=0)] = 3
+    sync_breaker_threshold: Annotated[int, Field(gt=0, le=100)] = 3
     sync_first_retry_s: _Seconds = 60
     sync_second_retry_s: _Seconds = 300
     sync_breaker_open_s: _Seconds = 900
     sync_breaker_max_open_s: _Seconds = 86400
+
+    site_api_token_file: str | None = None
+    sync_state_url_file: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, values: dict[str, object]) -> dict[str, object]:
+        """Take secrets from files, where those are named instead."""
+        for name in _SECRETS:
+            variable, path = f"{name.upper()}_FILE", values.get(f"{name}_file")
+            if not path:
+                continue
+            if values.get(name):
+                raise ValueError(f"{name.upper()} and {variable} are both set")
+            try:
+                values[name] = Path(str(path)).read_text("utf-8")
+            except (OSError, ValueError) as exc:
+                reason = getattr(exc, "strerror", None) or "not a text file"
+                raise ValueError(f"{variable} {path} can't be read: {reason}") from exc
+        return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        # A file that holds a secret ends in a newline more often than not.
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("site_api_url")
+    @classmethod
+    def _is_bare(cls, url: HttpUrl) -> HttpUrl:
+        if url.username or url.password:
+            raise ValueError("must hold no user or password: SITE_API_TOKEN opens the site")
+        if url.query is not None or url.fragment is not None:
+            raise ValueError("must end with its path, like https://host/api/")
+        return url
 
     @model_validator(mode="after")
     def _lease_outlives_a_request(self) -> Self:
@@ -106,6 +146,8 @@ class SyncSettings(BaseSettings):
         """Read the settings, or raise one `SettingsError` that names each that is wrong."""
         try:
             return cls()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(f".env can't be read: {exc}") from exc
         except ValidationError as exc:
             wrong: dict[str, str] = {}
             for error in exc.errors(include_input=False, include_url=False):
@@ -118,6 +160,16 @@ class SyncSettings(BaseSettings):
     def api_url(self) -> str:
         """The base of the site's API, ending in a slash."""
         return str(self.site_api_url).rstrip("/") + "/"
+
+    @property
+    def shows_token(self) -> bool:
+        """Whether the token goes over a network in the clear that others may listen to."""
+        host = (self.site_api_url.host or "").strip("[]")
+        try:
+            is_local = not ip_address(host).is_global
+        except ValueError:
+            is_local = "." not in host or host.endswith(_LOCAL)
+        return self.site_api_url.scheme == "http" and not is_local
 
     def redaction(self, *others: str) -> Redaction:
         """Return what takes these settings' secrets, and others, out of what comes from outside."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ._core.redaction import Redaction
     from ._core.requests import Request
+    from ._environment import Way
     from ._ports import Clock
 
 _CONNECT_S: Final = 5.0
@@ -42,8 +43,10 @@ class HttpSite:
         max_answer_bytes: int,
         redaction: Redaction,
         clock: Clock,
+        way: Way,
     ) -> None:
         self._clock = clock
+        self._through = way.through
         self._deadline_s = deadline_s
         self._max_answer_bytes = max_answer_bytes
         self._redaction = redaction
@@ -60,6 +63,9 @@ class HttpSite:
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=0),
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
+            trust_env=False,
+            proxy=way.proxy,
+            verify=way.certificates,
             event_hooks={"response": [_forget_location]},
         )
 
@@ -89,6 +95,8 @@ class HttpSite:
 
         def lost(cause: Lost, exc: BaseException | None = None) -> NoAnswer:
             detail = "" if exc is None else type(exc).__name__
+            if cause is Lost.UNREACHABLE and self._through:
+                detail = f"{detail}, through {self._through}"
             return NoAnswer(cause=cause, detail=detail, seconds=self._clock.monotonic() - started)
 
         try:
@@ -114,7 +122,12 @@ class HttpSite:
                 )
         except TimeoutError:
             return lost(Lost.DEADLINE)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.ProxyError,
+        ) as exc:
             return lost(Lost.UNREACHABLE, exc)
         except httpx.TimeoutException as exc:
             return lost(Lost.DEADLINE, exc)

@@ -10,7 +10,7 @@ from .._clock import SystemClock
 from .._errors import SettingsError
 from ._place import Place
 from ._redis import RedisStore
-from ._sqlite import SqliteStore
+from ._sqlite import SqliteStore, what_is_wrong
 
 if TYPE_CHECKING:
     from .._ports import Clock, Store
@@ -38,7 +38,10 @@ def open_store(
         path = url.removeprefix(_FILE)
         if not path or path.endswith("/"):
             raise SettingsError("SYNC_STATE_URL names no file after sqlite:///")
-        return SqliteStore(Path(path).absolute(), guild_id=guild_id, clock=clock)
+        where = Path(path).absolute()
+        if (fault := what_is_wrong(where)) is not None:
+            raise SettingsError(f"SYNC_STATE_URL names {where}: {fault}")
+        return SqliteStore(where, guild_id=guild_id, clock=clock)
     try:
         scheme = urlsplit(url).scheme
         if scheme in {"redis", "rediss"}:

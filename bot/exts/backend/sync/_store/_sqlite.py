@@ -18,6 +18,7 @@ import math
 import os
 import socket
 import sqlite3
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -159,12 +160,17 @@ class SqliteStore:
     def _open(self) -> bool:
         """Open the file, unless another process is at it; return whether it is open."""
         self.is_new, self.kept_aside = False, None
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (fault := what_is_wrong(self._path)) is not None:
+            raise StoreError(f"the state store {self.where} can't be used: {fault}")
         with _locked_directory(self._path.parent) as directory:
             if directory is None:
                 return False
             if self._path.exists() and (fault := self._fault()) is not None:
                 self._keep_aside(fault)
+            # Made here for our own user alone; what SQLite makes beside it has the same mode.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self._connect()
             os.fsync(directory)
         self._inode = _inode(self._path)
@@ -305,9 +311,34 @@ def _text(path: Path) -> str | None:
     return None
 
 
+def what_is_wrong(path: Path) -> str | None:
+    """Say why a path can't be a store's file; None if it can, or nothing is there yet.
+
+    A FIFO would block whoever opens it, for ever; a link may lead to anything.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    kinds = (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISLNK, "a symbolic link, which is not followed"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    kind = next((name for is_kind, name in kinds if is_kind(mode)), "a device")
+    return f"it is {kind}, and no file"
+
+
 def _try_lock(path: Path) -> int | None:
     """Return a descriptor that holds the lock on the file of this name, or None."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(
+        path,
+        os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
+        0o600,
+    )
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         status = os.fstat(fd)

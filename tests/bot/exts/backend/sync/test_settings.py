@@ -71,6 +71,30 @@ def test_the_needed_ones_are_enough(environment: pytest.MonkeyPatch) -> None:
         ({"SYNC_AT_START": "maybe"}, ["SYNC_AT_START should be a valid boolean"]),
         ({"SYNC_DEADLINE_S": "0"}, ["SYNC_DEADLINE_S should be greater than 0"]),
         ({"SYNC_MAX_ITEMS": "1000000"}, ["SYNC_MAX_ITEMS should be less than or equal to 100000"]),
+        ({"SYNC_MAX_FAILING": "1" * 30}, ["SYNC_MAX_FAILING should be less than or equal to 1000"]),
+        *(
+            ({name: value}, [f"{name} should be "])
+            for name in ("SYNC_DRIFT_EVERY_S", "SYNC_DEADLINE_S", "SYNC_PARKED_PART")
+            for value in ("inf", "1e12", "nan", "-1")
+        ),
+        (
+            {"SITE_API_URL": "https://user:s3cret@site.example/api"},
+            ["SITE_API_URL must hold no user or password: SITE_API_TOKEN opens the site"],
+        ),
+        ({"SITE_API_URL": "https://token@site.example/api"}, ["SITE_API_URL must hold no user or"]),
+        (
+            {"SITE_API_URL": "https://site.example/api?key=1"},
+            ["SITE_API_URL must end with its path, like https://host/api/"],
+        ),
+        ({"SITE_API_URL": "https://site.example/api#x"}, ["SITE_API_URL must end with its path"]),
+        (
+            {"SITE_API_TOKEN_FILE": "/x"},
+            ["SITE_API_TOKEN and SITE_API_TOKEN_FILE are both set"],
+        ),
+        (
+            {"SITE_API_TOKEN": "", "SITE_API_TOKEN_FILE": "/x"},
+            ["SITE_API_TOKEN_FILE /x can't be read: No such file or directory"],
+        ),
         (
             {"SYNC_DEADLINE_S": "61"},
             ["SYNC_LEASE_S must be at least 1.5 times SYNC_DEADLINE_S"],
@@ -94,6 +118,66 @@ def test_each_that_is_wrong_is_named_on_one_line(
     faults = told.removeprefix("settings: ").split("; ")
     assert [fault[: len(due)] for fault, due in zip(faults, line, strict=True)] == line
     assert not [value for value in given.values() if len(value) > 3 and value in told.split()]
+
+
+@pytest.mark.parametrize("name", sorted(SyncSettings.model_fields))
+def test_no_number_is_without_bounds(environment: pytest.MonkeyPatch, name: str) -> None:
+    """Neither to infinity nor beyond what its use can bear: it is named, and no traceback."""
+    if SyncSettings.model_fields[name].annotation not in {int, float}:
+        pytest.skip("no number")
+    for value in ("1e400", "9" * 40, "-1e400", "nan"):
+        environment.setenv(name.upper(), value)
+        with pytest.raises(SettingsError, match=f"settings: {name.upper()} should be"):
+            SyncSettings.load()
+
+
+def test_secrets_may_stand_in_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As container platforms hand them out, with the newline that an editor leaves."""
+    token, store = tmp_path / "token", tmp_path / "store"
+    token.write_text(f"{NEEDED['SITE_API_TOKEN']}\n")
+    store.write_text("redis://:word@host/0\r\n")
+    environment.delenv("SITE_API_TOKEN")
+    environment.setenv("SITE_API_TOKEN_FILE", str(token))
+    environment.setenv("SYNC_STATE_URL_FILE", str(store))
+
+    settings = SyncSettings.load()
+
+    assert settings.site_api_token.get_secret_value() == NEEDED["SITE_API_TOKEN"]
+    assert settings.sync_state_url.get_secret_value() == "redis://:word@host/0"
+
+
+def test_a_newline_behind_a_value_is_none_of_it(environment: pytest.MonkeyPatch) -> None:
+    """Of secrets as of everything else."""
+    for name, value in NEEDED.items():
+        environment.setenv(name, f" {value}\n")
+    environment.setenv("SYNC_STATE_URL", "redis://:word@host/0\n")
+
+    settings = SyncSettings.load()
+
+    assert settings.site_api_token.get_secret_value() == NEEDED["SITE_API_TOKEN"]
+    assert settings.sync_state_url.get_secret_value() == "redis://:word@host/0"
+
+
+@pytest.mark.parametrize(
+    ("url", "shows"),
+    [
+        ("http://site.example/api", True),
+        ("http://93.184.215.14/api", True),
+        ("https://site.example/api", False),
+        ("http://website:8000/api", False),
+        ("http://localhost/api", False),
+        ("http://site.internal/api", False),
+        ("http://192.168.1.4/api", False),
+        ("http://[::1]:8000/api", False),
+    ],
+)
+def test_a_token_in_the_clear_is_known(
+    environment: pytest.MonkeyPatch, url: str, *, shows: bool
+) -> None:
+    """Where others may listen; not within a machine, a compose file or a private network."""
+    environment.setenv("SITE_API_URL", url)
+
+    assert SyncSettings.load().shows_token is shows
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
+from bot.exts.backend.sync import _environment as environment
 from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core import requests
 from bot.exts.backend.sync._core.models import UserId
@@ -67,7 +68,9 @@ async def server() -> AsyncIterator[Server]:
     await running.close()
 
 
-def way_to(url: str, *, deadline_s: float = 10.0) -> HttpSite:
+def way_to(
+    url: str, *, deadline_s: float = 10.0, environ: dict[str, str] | None = None
+) -> HttpSite:
     """Return the way to a site."""
     return HttpSite(
         base_url=url,
@@ -76,6 +79,7 @@ def way_to(url: str, *, deadline_s: float = 10.0) -> HttpSite:
         max_answer_bytes=LIMIT,
         redaction=Redaction((TOKEN,)),
         clock=SystemClock(),
+        way=environment.way_to(url, environ or {}),
     )
 
 

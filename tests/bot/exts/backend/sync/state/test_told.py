@@ -111,6 +111,7 @@ def all_notices(text: str) -> list[Notice]:
         alert.cache_corrected(1),
         alert.cache_corrected(1234),
         alert.waiting_for(text),
+        alert.commands_missing(text),
         alert.waiting_for(None),
         parked_list([record(n, text) for n in range(1, 30)]),
     ]

@@ -21,6 +21,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._errors import (
     LeaseLostError,
     SettingsError,
@@ -890,3 +891,55 @@ async def test_a_relative_file_is_below_the_working_directory(
     async with open_store("sqlite:///var/deep/state.db", guild_id=1) as store:
         assert store.where == str(tmp_path / "var/deep/state.db")
         assert (tmp_path / "var/deep/state.db").exists()
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "directory", "symbolic link"])
+async def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A FIFO made whoever opened it hang, and a link may lead to anything."""
+    path = tmp_path / "sync.db"
+    with contextlib.ExitStack() as stack:
+        match kind:
+            case "FIFO":
+                os.mkfifo(path)
+            case "socket":
+                stack.enter_context(socket.socket(socket.AF_UNIX)).bind(str(path))
+            case "directory":
+                path.mkdir()
+            case _:
+                path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(SettingsError, match=f"SYNC_STATE_URL names {path}: it is a {kind}"):
+            open_store(f"sqlite:///{path}", guild_id=1)
+        path_then = SqliteStore(path, guild_id=1, clock=SystemClock())
+        with pytest.raises(StoreError, match=f"it is a {kind}"):
+            await path_then.open()
+
+    assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_store_is_made_for_its_own_user_alone(tmp_path: Path) -> None:
+    """The file, what SQLite keeps beside it, the lease and the directory; whatever the umask is."""
+    before = os.umask(0)
+    try:
+        path = tmp_path / "var" / "sync.db"
+        async with open_store(f"sqlite:///{path}", guild_id=1) as store:
+            assert await store.acquire()
+            await store.put({"a": 1})
+            modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+            directory = path.parent.stat().st_mode & 0o777
+    finally:
+        os.umask(before)
+
+    assert {*modes.values()} == {0o600}
+    assert len(modes) >= 3
+    assert directory == 0o700
+
+
+async def test_a_lease_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Nothing is made or locked where it leads."""
+    path, elsewhere = tmp_path / "sync.db", tmp_path / "elsewhere"
+    (tmp_path / "sync.db.lease-1").symlink_to(elsewhere)
+    async with open_store(f"sqlite:///{path}", guild_id=1) as store:
+        with pytest.raises(StoreError):
+            await store.acquire()
+
+    assert not elsewhere.exists()
