@@ -103,6 +103,13 @@ class Bot(commands.Bot):
                 raise _wrong_token() from exc
             raise
 
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Tell listeners of an event, unless the bot has closed by then."""
+        # discord.py 2.7 lets go of its loop when it closes; what was still being read of the
+        # gateway would have nothing to run on.
+        if self.loop is not discord.utils.MISSING:
+            super().dispatch(event, *args, **kwargs)
+
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Begin another session only where Discord allows some more."""
         await super().before_identify_hook(shard_id, initial=initial)
