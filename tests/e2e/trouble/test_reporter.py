@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import gc
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import discord
 import pytest
@@ -16,7 +16,9 @@ from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.report import Ending, Phase, RunView
 from bot.exts.backend.sync._reporter import DiscordModLog
 from tests.e2e.trouble.harness import BOT, GUILD, Stage
+from tests.fakes.mod_log_contract import ModLogContract
 
+_T = TypeVar("_T")
 NOW = datetime(2021, 1, 12, 12, tzinfo=UTC)
 START = RunView(
     run_id="r1",
@@ -195,3 +197,39 @@ async def test_a_deleted_channel_holds_nothing_up(stage: Stage) -> None:
         waiting = len(mod_log._newest)
 
     assert waiting == 20
+
+
+class OnDiscord:
+    """The channel on the local Discord."""
+
+    def __init__(self, stage: Stage, mod_log: DiscordModLog) -> None:
+        self.stage = stage
+        self.mod_log = mod_log
+
+    async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return await work
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        await self.stage.until(condition)
+
+    async def away(self, *, begin: bool) -> None:
+        if begin:
+            await self.stage.control.rest_fault("* /channels/*", count=1000, status=403)
+        else:
+            await self.stage.control.clear_faults()
+
+    def told(self) -> list[str]:
+        return [f"{embed['title']} | {embed['footer']['text']}" for embed in self.stage.embeds()]
+
+    def described(self) -> list[str]:
+        return shown(self.stage)
+
+
+class TestOnDiscord(ModLogContract):
+    """What is promised of mod-log, kept by the real client in the local Discord's channel."""
+
+    @pytest.fixture
+    async def room(self, stage: Stage) -> AsyncIterator[OnDiscord]:
+        """Open the channel."""
+        async with reporting(stage, interval_s=0.2) as mod_log:
+            yield OnDiscord(stage, mod_log)

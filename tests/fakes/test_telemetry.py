@@ -1,0 +1,103 @@
+"""What is told to machines: the fake takes what the real one takes, and the real one keeps it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sentry_sdk
+from prometheus_client import REGISTRY
+
+from bot.exts.backend.sync._core import requests
+from bot.exts.backend.sync._core.breaker import Breaker, BreakerState
+from bot.exts.backend.sync._core.drift import Drift
+from bot.exts.backend.sync._core.figures import RunFigures
+from bot.exts.backend.sync._core.outcome import Applied, Failing
+from bot.exts.backend.sync._core.plan import Cause, Reason
+from bot.exts.backend.sync._core.report import Ending, Phase, RunView
+from bot.exts.backend.sync._core.run import Tally
+from bot.exts.backend.sync._core.state import Pause, State
+from bot.exts.backend.sync._ports import Telemetry
+from bot.exts.backend.sync._telemetry import SystemTelemetry
+from tests.bot.exts.backend.sync.sentry import Kept
+from tests.fakes.telemetry import FakeTelemetry
+
+NOW = datetime(2021, 1, 12, 12, tzinfo=UTC)
+VIEW = RunView(
+    run_id="r1",
+    what="users",
+    trigger="at start-up",
+    phase=Phase.ENDED,
+    started_at=NOW,
+    now=NOW,
+    ending=Ending.VERIFIED,
+    tally=Tally(updated=3),
+)
+CAUSE = Cause(reason=Reason.NAME, role_id=None, count=2)
+OPEN = State(
+    breaker=Breaker(state=BreakerState.OPEN, failures=3, retry_at=NOW, reason="500"),
+    pause=Pause(by="<@1>", at=NOW),
+)
+
+
+def tell(telemetry: Telemetry) -> None:
+    """Tell everything that there is to tell, once or twice."""
+    telemetry.leads(leading=True)
+    telemetry.run_started(VIEW, probe=True)
+    answer = Applied()
+    telemetry.asked(requests.healthcheck(), "r1-1", answer, 0.1)
+    failing = Failing(status=500, reason="500", lost=True)
+    telemetry.asked(requests.healthcheck(), "r1-2", failing, 0.2)
+    telemetry.run_finished(VIEW, RunFigures(requests=2))
+    telemetry.kept(OPEN, parked=4, untold=5)
+    telemetry.waiting(6)
+    telemetry.drifted(Drift(at=NOW, rows=2, causes=(CAUSE,)))
+    telemetry.drifted(Drift(at=NOW, rows=0))
+    for ok in (None, True, False):
+        telemetry.check_in("r1", ok=ok, every_s=60.0)
+    telemetry.leads(leading=False)
+
+
+@pytest.mark.parametrize("make", [FakeTelemetry, SystemTelemetry])
+def test_everything_can_be_told_whether_somebody_listens_or_not(make: Any) -> None:
+    """Nothing is raised to whoever tells it, without Sentry as with it."""
+    tell(make())
+    with sentry_sdk.isolation_scope() as scope:
+        scope.set_client(sentry_sdk.Client(dsn="http://k@sentry.invalid/1", transport=Kept()))
+        tell(make())
+
+
+def test_what_was_told_can_be_read_where_machines_look() -> None:
+    """Under the names that the dashboards have, while the extension is loaded."""
+    telemetry = SystemTelemetry()
+    telemetry.register()
+    try:
+        tell(telemetry)
+        values = {
+            name: REGISTRY.get_sample_value(name)
+            for name in (
+                "sync_breaker_open",
+                "sync_failures_in_a_row",
+                "sync_parked_rows",
+                "sync_paused",
+                "sync_alerts_waiting",
+                "sync_dirty_ids",
+                "sync_leading",
+                "sync_run_in_progress",
+            )
+        }
+        ended = REGISTRY.get_sample_value("sync_runs_total", {"ending": "verified"})
+    finally:
+        telemetry.unregister()
+
+    assert values == {
+        "sync_breaker_open": 1.0,
+        "sync_failures_in_a_row": 3.0,
+        "sync_parked_rows": 4.0,
+        "sync_paused": 1.0,
+        "sync_alerts_waiting": 5.0,
+        "sync_dirty_ids": 6.0,
+        "sync_leading": 0.0,
+        "sync_run_in_progress": 0.0,
+    }
+    assert ended == 1.0
+    assert REGISTRY.get_sample_value("sync_leading") is None
