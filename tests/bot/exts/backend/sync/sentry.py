@@ -16,6 +16,8 @@ class Kept(Transport):
     def capture_envelope(self, envelope: Any) -> None:
         """Keep what was told."""
         event = envelope.get_event()
+        if event is None:
+            return  # a check-in
         self.events.append(event)
         if "message" in event:
             self.messages.append(event["message"])
