@@ -86,7 +86,7 @@ class SyncSettings(BaseSettings):
 
     sync_state_url: SecretStr = SecretStr("sqlite:///var/sync.db")
     sync_lease_s: _Seconds = 90
-    sync_breaker_threshold: Annotated[int, Field(gt=0, le=1_000_000)] = 3
+    sync_breaker_threshold: Annotated[int, Field(gt=0, le=10**12)] = 3
     sync_first_retry_s: _Seconds = 60
     sync_second_retry_s: _Seconds = 300
     sync_breaker_open_s: _Seconds = 900
