@@ -209,9 +209,7 @@ class Bot(commands.Bot):
             for scope, payload in tree.items():
                 if payload or scope is None:
                     await self.tree.sync(guild=scope)
-        # The outermost boundary of this task: discord.py also raises what a page of a proxy's or an
-        # odd answer leads to.
-        except Exception as exc:  # noqa: BLE001 - see above; it is told
+        except Exception as exc:  # noqa: BLE001 - an odd answer makes discord.py raise anything
             # Text commands still work; the next READY tries again.
             _log.error("bot.commands.sync_failed", error=repr(exc))
             sentry_sdk.capture_exception(exc)

@@ -1,27 +1,27 @@
 """What the operator decides, read once from the environment and from `.env`."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 from sentry_sdk.utils import BadDsn, Dsn
 
-_SECRETS = ("bot_token", "sentry_dsn", "site_api_token", "sync_state_url")
+from bot.exts.backend.sync._secret_files import SecretFileSettings
 
 
 class ConfigurationError(ValueError):
     """The operator has to change something; the message is one line that names it."""
 
 
-class BotSettings(BaseSettings):
+class BotSettings(SecretFileSettings):
     """The bot's own settings; each extension reads its own.
 
     The environment wins over `.env`, and an empty value counts as none.
     """
 
+    secrets_in_files = ("bot_token", "sentry_dsn", "site_api_token", "sync_state_url")
     model_config = SettingsConfigDict(
         env_file=".env",
         env_ignore_empty=True,
@@ -57,38 +57,15 @@ class BotSettings(BaseSettings):
     # The extension's, read here too because it decides how the client is built.
     sync_member_cache: bool = True
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read_files(cls, values: dict[str, object]) -> dict[str, object]:
-        """Take secrets from files, where those are named instead."""
-        for name in _SECRETS:
-            variable, path = f"{name.upper()}_FILE", values.get(f"{name}_file")
-            if not path:
-                continue
-            if values.get(name):
-                raise ValueError(f"{name.upper()} and {variable} are both set: which one counts?")
-            try:
-                values[name] = Path(str(path)).read_text("utf-8")
-            except (OSError, ValueError) as exc:
-                reason = getattr(exc, "strerror", None) or "not a text file"
-                raise ValueError(f"{variable} {path} cannot be read: {reason}") from exc
-        return values
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _strip(cls, value: object) -> object:
-        # A file that holds a secret ends in a newline more often than not.
-        return value.strip() if isinstance(value, str) else value
-
     @field_validator("bot_token")
     @classmethod
     def _token_is_bare(cls, token: SecretStr) -> SecretStr:
-        value = token.get_secret_value().strip()
+        value = token.get_secret_value()
         if not value:
             raise ValueError("is empty")
         if not value.isascii() or not value.isprintable() or " " in value:
             raise ValueError('must be the bare token, without spaces or the word "Bot"')
-        return SecretStr(value)
+        return token
 
     @field_validator("bot_extensions", mode="before")
     @classmethod

@@ -185,8 +185,8 @@ def configure_sentry(settings: "BotSettings", redactor: Redactor) -> None:
                 AtexitIntegration(callback=lambda _pending, _timeout: None),
             ],
         )
-    except Exception as exc:
-        # Of whatever the SDK and its HTTP client read of the environment.
+    except (ValueError, OSError) as exc:
+        # Of what the SDK's HTTP client read of the environment.
         raise ConfigurationError(
             "SENTRY_DSN can't be used with what HTTP_PROXY, HTTPS_PROXY, NO_PROXY and "
             f"SSL_CERT_FILE say: {exc}"

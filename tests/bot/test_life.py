@@ -111,6 +111,8 @@ class Discord:
     def __init__(self) -> None:
         self.api_answers: list[int] = []  # statuses for the next requests, before all is well
         self.dropped_handshakes = 0
+        limit = {"total": 1000, "remaining": 1000, "reset_after": 0, "max_concurrency": 1}
+        self.sessions = {"url": "", "shards": 1, "session_start_limit": limit}
         self.close_code: int | None = None  # how the gateway answers IDENTIFY, if not with READY
         self.registered: list[list[str]] = []  # command names, a list per registration
         self.events: list[tuple[str, dict[str, Any]]] = []  # sent after READY
@@ -126,6 +128,7 @@ class Discord:
         app.router.add_put("/api/applications/8/commands", self._register)
         app.router.add_post("/api/channels/9/messages", self._hear)
         app.router.add_post("/api/interactions/{id}/{token}/callback", self._hear)
+        app.router.add_get("/api/gateway/bot", self._reply(self.sessions))
         app.router.add_get("/gateway", self._gateway)
         app.router.add_get("/page/users/@me", self._page)
         runner = web.AppRunner(app, shutdown_timeout=0.1)

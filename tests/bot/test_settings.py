@@ -69,11 +69,11 @@ def run_bot(directory: Path, **settings: str) -> subprocess.CompletedProcess[str
         ),
         (
             {"BOT_TOKEN": TOKEN, "BOT_TOKEN_FILE": "/x"},
-            "BOT_TOKEN and BOT_TOKEN_FILE are both set: which one counts?",
+            "BOT_TOKEN and BOT_TOKEN_FILE are both set",
         ),
         (
             {"BOT_TOKEN_FILE": "/missing"},
-            "BOT_TOKEN_FILE /missing cannot be read: No such file or directory",
+            "BOT_TOKEN_FILE /missing can't be read: No such file or directory",
         ),
     ],
 )

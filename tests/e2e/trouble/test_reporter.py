@@ -30,7 +30,7 @@ START = RunView(
     planned=1_000_000,
 )
 END = replace(START, ending=Ending.VERIFIED, phase=Phase.ENDED, now=NOW + timedelta(seconds=7))
-DONE = "**Verified** in 7.0 s."
+DONE = "**0** of **1,000,000** changes written.\n**Verified** in 7.0 s."
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
 import discord
 import sentry_sdk
 import structlog
@@ -33,6 +34,9 @@ log = structlog.get_logger(__name__)
 
 _Context = commands.Context[Any]
 
+ELSEWHERE: Final = "This works only in the server that is synced."
+# aiohttp's own errors pass through discord.py as they are.
+_TROUBLE: Final = (discord.HTTPException, aiohttp.ClientError, OSError)
 _DEFER_AFTER_S: Final = 1.0  # of the three that Discord gives
 _TOKEN_S: Final = 14 * 60.0  # of the fifteen minutes
 _REFUSALS: Final = 40
@@ -84,26 +88,24 @@ class Answers:
             **({} if file is None else {"file": to_file(file)}),
         }
 
-    async def carry_out(
-        self, ctx: _Context, work: Awaitable[Reply], *, private: bool = False
-    ) -> None:
+    async def carry_out(self, ctx: _Context, work: Awaitable[Reply]) -> None:
         """Do what a command asks for, and answer it, in time also where that takes longer."""
         task = asyncio.ensure_future(work)
         try:
             if ctx.interaction is not None and not await wait_first(
                 {task}, clock=self._clock, within_s=_DEFER_AFTER_S
             ):
-                await self.defer(ctx, private=private)
+                await self.defer(ctx, private=False)
             reply = await task
         finally:
             task.cancel()
-        await self.give(ctx, reply, private=private)
+        await self.give(ctx, reply)
 
     async def defer(self, ctx: _Context, *, private: bool) -> None:
         """Tell Discord that an answer follows."""
         try:
             await ctx.defer(ephemeral=private)
-        except discord.HTTPException as exc:
+        except _TROUBLE as exc:
             # Too late for Discord: the answer goes another way then.
             log.warning("sync.command.not_deferred", error=shown(str(exc)))
 
@@ -119,8 +121,8 @@ class Answers:
                 try:
                     # An order that was carried out is for everybody to see.
                     return await ctx.send(**self.saying(reply), ephemeral=private or not reply.done)
-                except discord.HTTPException as exc:
-                    log.warning("sync.command.too_late", error=shown(str(exc)))
+                except _TROUBLE as exc:
+                    log.warning("sync.command.unanswered", error=shown(str(exc)))
             if not private:
                 return await ctx.channel.send(ctx.author.mention, **self.saying(reply))
         elif not private or ctx.channel.id == self._mod_log_id:
@@ -172,7 +174,7 @@ class Answers:
             case NotAllowedError() | commands.NoPrivateMessage():
                 if not self.may_refuse(ctx.author.id, private=ctx.interaction is not None):
                     return
-                text = str(error) if isinstance(error, NotAllowedError) else _ELSEWHERE
+                text = str(error) if isinstance(error, NotAllowedError) else ELSEWHERE
             case commands.UserInputError():
                 text = _about_input(ctx, error)
             case commands.DisabledCommand():
@@ -186,7 +188,7 @@ class Answers:
         text = named(text, prefix=prefix_of(self._bot))
         try:
             await ctx.send(text, ephemeral=True, allowed_mentions=mentions())
-        except (discord.HTTPException, OSError) as exc:
+        except _TROUBLE as exc:
             log.warning("sync.command.unanswered", command=_name(ctx), error=shown(str(exc)))
 
     def fault(self, exc: BaseException, *, name: str, person_id: int) -> str:
@@ -204,9 +206,6 @@ class Answers:
             scope.set_tag("command", name)
             sentry_sdk.capture_exception(exc)
         return usage.fault(reference)
-
-
-_ELSEWHERE: Final = "This works only in the server that is synced."
 
 
 def _cause(error: BaseException) -> BaseException:

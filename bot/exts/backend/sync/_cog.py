@@ -14,14 +14,14 @@ import structlog
 from discord import app_commands
 from discord.ext import commands
 
-from ._answers import Answers, NotAllowedError, StandbyError
+from ._answers import ELSEWHERE, Answers, NotAllowedError, StandbyError
 from ._buttons import hearing
 from ._clock import SystemClock
 from ._control import Control
 from ._core import alert
 from ._core.marks import Mark, mark_of
 from ._core.models import RoleId, UserId
-from ._core.report import MAX_DESCRIPTION, Notice, Tone, pressed_by
+from ._core.report import MAX_DESCRIPTION, pressed_by
 from ._core.wire import shown
 from ._core.withheld import Decision
 from ._environment import way_to
@@ -234,7 +234,7 @@ class Sync(commands.Cog):
         An interaction brings Discord's own word on what its person may do.
         """
         if guild_id != self._settings.guild_id:
-            return "This works only in the server that is synced."
+            return ELSEWHERE
         if isinstance(person, discord.Member):
             known = person.guild_permissions if interaction is None else interaction.permissions
             roles = self._settings.sync_command_role_ids
@@ -283,7 +283,7 @@ class Sync(commands.Cog):
                 await self._answer_press(interaction, button)
             except (discord.HTTPException, OSError):
                 raise
-            except Exception as exc:  # noqa: BLE001 - the outermost boundary of a press; it is told
+            except Exception as exc:  # noqa: BLE001 - a press ends here; whatever it met is told
                 name = "button" if button is None else f"button {button.action.value}"
                 reply = said(self._answers.fault(exc, name=name, person_id=person.id))
                 await interaction.followup.send(**self._answers.saying(reply), ephemeral=True)
@@ -317,15 +317,7 @@ class Sync(commands.Cog):
         """
         message = interaction.message
         embed = message.embeds[0] if message is not None and message.embeds else None
-        if embed is None:
-            return
-        shown_now = Notice(
-            title=embed.title or "",
-            description="",
-            tone=Tone.RUNNING,
-            footer=embed.footer.text or "",
-        )
-        if mark_of(shown_now) is Mark.LIVE:
+        if embed is None or mark_of(embed.title or "", embed.footer.text or "") is Mark.LIVE:
             return
         line = pressed_by(f"<@{interaction.user.id}>", button, reply.notice.description)
         embed.description = f"{embed.description}\n{line}"[:MAX_DESCRIPTION]

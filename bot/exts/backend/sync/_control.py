@@ -717,7 +717,7 @@ class Control:
         past = {run.run_id: run for run in self.ledger.past_runs()}
         unlinked: dict[int, Notice] = {}
         for message in seen or ():
-            run_id, mark = run_of(message.footer), mark_of(message)
+            run_id, mark = run_of(message.footer), mark_of(message.title, message.footer)
             here = self._sync is not None and self._sync.view.run_id == run_id
             if mark is Mark.LIVE and not here:
                 attempt = died if died is not None and died.run_id == run_id else None
@@ -728,7 +728,7 @@ class Control:
                     attempt=attempt,
                     past=past.get(run_id),
                 )
-                mark = mark_of(notice)
+                mark = mark_of(notice.title, notice.footer)
                 await self._mod_log.replace(message.id, notice)
             else:
                 notice = Notice(

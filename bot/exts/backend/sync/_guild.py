@@ -142,7 +142,8 @@ class DiscordGuild:
             after = self._after_join if event == "GUILD_MEMBER_ADD" else None
             parsers[event] = _hearing(hear, parsers.get(event), after)
         for event, parse in parsers.items():
-            parsers[event] = self._guarding(event, parse)
+            if event != "READY":  # without which the session is none
+                parsers[event] = self._guarding(event, parse)
 
     def detach(self) -> None:
         """Give discord.py its own parsers back, and let nobody wait for answers any more."""
@@ -164,7 +165,7 @@ class DiscordGuild:
         def guarded(payload: Any) -> None:
             try:
                 parse(payload)
-            except Exception as exc:  # noqa: BLE001 - the boundary to what comes from outside; it is told
+            except Exception as exc:  # noqa: BLE001 - Discord can send anything; it is told
                 self._faults.tell("sync.event.passed_over", exc, task=f"event {event}")
                 self.passed_over(event)
 

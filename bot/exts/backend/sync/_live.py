@@ -29,14 +29,13 @@ if TYPE_CHECKING:
 
     from ._core.models import RoleId, UserId
     from ._core.pace import PaceLimits
+    from ._core.plan import DepartureLimits
     from ._core.waiting import Taken
     from ._parking import Parking
     from ._ports import Clock, Guild
     from ._runner import Parts
 
 log = structlog.get_logger(__name__)
-
-_MAX_UNKNOWN: Final = 500
 
 RUN_ABOVE: Final = 1000  # ids in one drain: more are a run, with an attempt and a live message
 _PAUSE_S: Final = 0.27  # from one write to the next: fewer than four a second
@@ -266,7 +265,11 @@ class LiveUpdates:
         if delivery.left_out:
             await runner.prove()
             await look_after(
-                delivery.left_out, kind=taken.kind, guild=self._parts.guild, dirty=self._dirty
+                delivery.left_out,
+                kind=taken.kind,
+                guild=self._parts.guild,
+                dirty=self._dirty,
+                limits=self._parts.departures,
             )
         log.info(
             "sync.drain.finished",
@@ -283,7 +286,9 @@ class LiveUpdates:
             self._pace = pace
 
 
-async def look_after(ids: Collection[UserId], *, kind: Kind, guild: Guild, dirty: Dirty) -> None:
+async def look_after(
+    ids: Collection[UserId], *, kind: Kind, guild: Guild, dirty: Dirty, limits: DepartureLimits
+) -> None:
     """Mark anew whoever was left out of a request, for the guild said otherwise by then.
 
     Raises `RunStoppedError` if Discord does not say who of them has left. Too many are not asked
@@ -294,7 +299,7 @@ async def look_after(ids: Collection[UserId], *, kind: Kind, guild: Guild, dirty
     unknown = dirty.waiting.unknown(ids, kind=kind, present=present)
     if not unknown:
         return
-    if len(unknown) > _MAX_UNKNOWN:
+    if len(unknown) > limits.minimum:
         log.warning("sync.members.unknown", ids=len(unknown))
         dirty.overflow()
         return

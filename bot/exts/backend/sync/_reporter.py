@@ -161,8 +161,7 @@ class DiscordModLog:
             view = self._next()
             try:
                 written = await self._write(view)
-            # The outermost boundary: whatever is wrong in our own code must not end the reporting.
-            except Exception as exc:  # noqa: BLE001 - see above; it is told
+            except Exception as exc:  # noqa: BLE001 - told; the same back-off holds for alerts
                 self._faults.tell("sync.mod_log.broke", exc, task="mod-log")
                 self._back_off()
                 written = False
@@ -417,7 +416,9 @@ class DiscordModLog:
         if not isinstance(channel, discord.abc.Messageable):
             raise _UnusableError(f"it is no channel for messages, but a {type(channel).__name__}")
         guild = getattr(channel, "guild", None)
-        if guild is None or guild.id != self._guild_id:
+        # Where the bot is not in that server at all, this is where people learn of it.
+        is_there = self._bot.get_guild(self._guild_id) is not None
+        if guild is None or (is_there and guild.id != self._guild_id):
             raise _UnusableError(f"it is not a channel of the server {self._guild_id} (GUILD_ID)")
         return channel
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Final, Self
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from ._core.breaker import BreakerLimits
 from ._core.pace import PaceLimits
@@ -27,6 +26,7 @@ from ._core.plan import DepartureLimits
 from ._core.redaction import Redaction
 from ._core.state import StateLimits
 from ._errors import SettingsError
+from ._secret_files import SecretFileSettings
 
 
 def _is_header_value(secret: SecretStr) -> SecretStr:
@@ -40,15 +40,15 @@ _Snowflake = Annotated[int, Field(gt=0, lt=2**63)]
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 _Items = Annotated[int, Field(gt=0, le=100_000)]
 _LOCAL: Final = (".local", ".internal", ".localhost", ".lan", ".home.arpa")
-_SECRETS: Final = ("site_api_token", "sync_state_url")
 
 
-class SyncSettings(BaseSettings):
+class SyncSettings(SecretFileSettings):
     """What the extension needs to know; each is the environment variable of its name in capitals.
 
     Times are in seconds, sizes in rows or bytes.
     """
 
+    secrets_in_files = ("site_api_token", "sync_state_url")
     model_config = SettingsConfigDict(
         env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
     )
@@ -94,29 +94,6 @@ class SyncSettings(BaseSettings):
 
     site_api_token_file: str | None = None
     sync_state_url_file: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_files(cls, values: dict[str, object]) -> dict[str, object]:
-        """Take secrets from files, where those are named instead."""
-        for name in _SECRETS:
-            variable, path = f"{name.upper()}_FILE", values.get(f"{name}_file")
-            if not path:
-                continue
-            if values.get(name):
-                raise ValueError(f"{name.upper()} and {variable} are both set")
-            try:
-                values[name] = Path(str(path)).read_text("utf-8")
-            except (OSError, ValueError) as exc:
-                reason = getattr(exc, "strerror", None) or "not a text file"
-                raise ValueError(f"{variable} {path} can't be read: {reason}") from exc
-        return values
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _strip(cls, value: object) -> object:
-        # A file that holds a secret ends in a newline more often than not.
-        return value.strip() if isinstance(value, str) else value
 
     @field_validator("site_api_url")
     @classmethod

@@ -30,7 +30,7 @@ class SideChannel:
         """Show the newest state of a run, as soon as the edit interval allows."""
         try:
             self._mod_log.show(view)
-        except Exception as exc:  # noqa: BLE001 - the boundary of the side channel; it is told
+        except Exception as exc:  # noqa: BLE001 - told; no caller is disturbed
             self._tell("show", exc)
 
     async def finish(self, view: RunView) -> None:
@@ -50,7 +50,7 @@ class SideChannel:
         """Why nothing can be shown now, as far as is known; None if all is well."""
         try:
             return self._mod_log.trouble
-        except Exception as exc:  # noqa: BLE001 - as above
+        except Exception as exc:  # noqa: BLE001 - told; no caller is disturbed
             self._tell("trouble", exc)
             return repr(exc)
 
@@ -58,7 +58,7 @@ class SideChannel:
         """Return where people find a message of the channel."""
         try:
             return self._mod_log.url(message_id)
-        except Exception as exc:  # noqa: BLE001 - as above
+        except Exception as exc:  # noqa: BLE001 - told; no caller is disturbed
             self._tell("url", exc)
             return ""
 
@@ -69,7 +69,7 @@ class SideChannel:
     async def _or_else(self, otherwise: _T, call: str, answer: Awaitable[_T]) -> _T:
         try:
             return await answer
-        except Exception as exc:  # noqa: BLE001 - as above
+        except Exception as exc:  # noqa: BLE001 - told; no caller is disturbed
             self._tell(call, exc)
             return otherwise
 

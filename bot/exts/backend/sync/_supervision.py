@@ -60,9 +60,7 @@ async def keep_going(
             await work()
         except but:
             raise
-        # The outermost boundary of a background task: whatever is wrong in our own code, or in what
-        # Discord has sent, ends this task's turn only.
-        except Exception as exc:  # noqa: BLE001 - see above; it is told
+        except Exception as exc:  # noqa: BLE001 - told; whatever it is ends this task's turn only
             if clock.monotonic() - began_s > _WELL_S:
                 wait_s = _FIRST_S
             faults.tell("sync.task.broke", exc, task=task, again_in_s=wait_s)

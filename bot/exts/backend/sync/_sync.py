@@ -674,7 +674,13 @@ class FullSync:
         }
         try:
             for kind, ids in by_kind.items():
-                await look_after(ids, kind=kind, guild=self._guild, dirty=self._dirty)
+                await look_after(
+                    ids,
+                    kind=kind,
+                    guild=self._guild,
+                    dirty=self._dirty,
+                    limits=self._parts.departures,
+                )
         except RunStoppedError as exc:
             log.warning("sync.members.unasked", ids=len(left_out), error=str(exc))
             self._dirty.mark(left_out)

@@ -431,7 +431,8 @@ def decided(list_: WithheldList) -> Draft:
         else f"if as many are still missing {when(list_.until)}, you are asked again."
     )
     opposite = "reject" if approved else "approve"
-    following += f" Until then `!sync {opposite} {list_.digest}` takes it back."
+    until = "Until a sync begins on it, " if approved else ""
+    following += f" {until}`!sync {opposite} {list_.digest}` takes that back."
     word = list_.decision.value
     return Draft(
         topic=topic_of(list_.what),
@@ -579,7 +580,7 @@ def waiting_for(holder: str | None) -> Notice:
 
 def about_run(draft: Draft, run_id: str) -> Draft:
     """Say which run it was that a draft speaks of."""
-    told = footer(run_id=run_id, mark=mark_of(draft.notice))
+    told = footer(run_id=run_id, mark=mark_of(draft.notice.title, draft.notice.footer))
     return replace(draft, notice=replace(draft.notice, footer=told))
 
 

@@ -75,25 +75,25 @@ def footer(*, run_id: str | None = None, mark: Mark | None = None) -> str:
     return _BETWEEN.join((*parts, *(() if mark is None else (mark.value,))))
 
 
-def mark_of(message: _Message) -> Mark | None:
-    """Return what a message tells of, or None."""
-    for part in message.footer.split(_BETWEEN):
+def mark_of(title: str, text: str) -> Mark | None:
+    """Return what a message of this title and this text in its footer tells of, or None."""
+    for part in text.split(_BETWEEN):
         if part in _BY_VALUE:
             return _BY_VALUE[part]
-    if message.title.startswith(_LIVE_BEFORE_MARKS):
+    if title.startswith(_LIVE_BEFORE_MARKS):
         return Mark.LIVE
-    return _BEFORE_MARKS.get(message.title)
+    return _BEFORE_MARKS.get(title)
 
 
-def run_of(footer_: str) -> str:
-    """Return the id of the run that a message is about, or nothing."""
-    runs = (part for part in footer_.split(_BETWEEN) if part.startswith(_RUN))
+def run_of(text: str) -> str:
+    """Return the id of the run that a footer names, or nothing."""
+    runs = (part for part in text.split(_BETWEEN) if part.startswith(_RUN))
     return next(runs, "").removeprefix(_RUN)
 
 
-def without_mark(footer_: str) -> str:
-    """Return the footer of a message that no start need look at again."""
-    return _BETWEEN.join(part for part in footer_.split(_BETWEEN) if part not in _BY_VALUE)
+def without_mark(text: str) -> str:
+    """Return a footer as that of a message that no start need look at again."""
+    return _BETWEEN.join(part for part in text.split(_BETWEEN) if part not in _BY_VALUE)
 
 
 def holding(messages: Iterable[_Message]) -> frozenset[Mark]:
@@ -105,7 +105,7 @@ def holding(messages: Iterable[_Message]) -> frozenset[Mark]:
     known: set[str] = set()
     found: set[Mark] = set()
     for message in messages:
-        mark = mark_of(message)
+        mark = mark_of(message.title, message.footer)
         if mark is Mark.LIVE:
             found.add(mark)
         elif mark in _HOLDS:

@@ -74,9 +74,9 @@ class TestTheMessageOfAnInterruptedRun:
         """Also over restarts: its own text tells."""
         linked = report.followed(self.NOTICE, run_id="r2", url=URL)
 
-        assert mark_of(self.NOTICE) is Mark.INTERRUPTED
+        assert mark_of(self.NOTICE.title, self.NOTICE.footer) is Mark.INTERRUPTED
         assert linked.description.endswith(f"\nFollowed by run `r2`: {URL}")
-        assert mark_of(linked) is None
+        assert mark_of(linked.title, linked.footer) is None
         assert linked.footer == "run r1"
 
 
