@@ -102,6 +102,12 @@ async def well(call: Call, forward: Forward) -> Answer:
     return await forward(call)
 
 
+async def at_leisure(call: Call, forward: Forward) -> Answer:
+    """Answer as the site does, slowly enough that each state of a run is shown."""
+    await asyncio.sleep(0.15)
+    return await forward(call)
+
+
 def program(stage: Stage, directory: Path, **settings: object) -> Bot:
     """Return the bot's program, which keeps its state in `directory`."""
     given = variables(stage.discord, stage.website, site_url=stage.site.api_url, **settings)
@@ -132,10 +138,6 @@ async def normal(camera: Camera, _directory: Path) -> None:
     """Fill the site; look at a plan and a member; find the site in step."""
     ids = await guild(camera)
     stage = camera.stage
-
-    async def at_leisure(call: Call, forward: Forward) -> Answer:
-        await asyncio.sleep(0.15)
-        return await forward(call)
 
     stage.site.fault = at_leisure
     async with stage.bot(**SMALL):
@@ -178,6 +180,7 @@ async def role_deleted(camera: Camera, _directory: Path) -> None:
     made = await stage.control.create_guild(GUILD, members=3000, everyone_holds="Developers")
     await stage.fill_site()
     await stage.control.delete_role(GUILD, made["everyone_holds_role_id"], silent=True)
+    stage.site.fault = at_leisure
     async with stage.bot(**SMALL):
         await stage.run_end()
         await camera.take("role-deleted-live", "Syncing", "**1,000** of")
@@ -396,6 +399,15 @@ async def store_away(camera: Camera, directory: Path) -> None:
         await camera.take("store-warning", "State store needs a look")
 
 
+async def commands_missing(camera: Camera, _directory: Path) -> None:
+    """Let Discord answer oddly when it is told of the slash commands."""
+    stage = camera.stage
+    await guild(camera, 60)
+    await stage.control.rest_fault("PUT /applications/*/commands", status=200)
+    async with stage.bot(**QUICK):
+        await camera.take("commands-missing", "Slash commands are missing")
+
+
 async def by_hand(camera: Camera, _directory: Path) -> None:
     """Let people pause, tune, cancel, open and reset."""
     stage = camera.stage
@@ -441,6 +453,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     unproven,
     store_lost,
     store_away,
+    commands_missing,
     by_hand,
 )
 

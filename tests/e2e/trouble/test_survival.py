@@ -221,7 +221,7 @@ async def test_a_parked_row_is_not_asked_again_until_it_changes(stage: Stage) ->
         due = await stage.rows_due()
         await stage.until(lambda: stage.database.stored() == due)
         async with asyncio.timeout(10):  # the row is there a moment before it is struck off
-            while not (await room.say(owner, "sync parked")).startswith("No row is parked"):
+            while "No row is parked" not in await room.say(owner, "sync parked"):
                 pass
 
     assert [str(poison) in listed, r"name\: No." in listed] == [True, True]
