@@ -44,7 +44,7 @@ test: .venv ## Run every test that CI runs, with coverage of the pure core
 FAST := tests/bot/exts tests/fakes tests/baseline tests/simulator $(addprefix \
   tests/e2e/trouble/test_,commands.py buttons.py control_room.py reporter.py mod_log.py \
   guild_port.py gateway_faults.py)
-test-fast: .venv ## Run every test that starts no process, in under a minute, with its coverage
+test-fast: .venv ## Run every test that starts no process, with its coverage
 	@rm -f .coverage-fast*
 	@FAST_TESTS=1 $(BIN)/python -m coverage run --rcfile=tests/fast.coveragerc \
 	  -m pytest -q -n 2 --dist worksteal -m "not slow" $(FAST) $(ARGS)

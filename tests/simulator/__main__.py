@@ -28,6 +28,7 @@ def quiet() -> Iterator[None]:
 
     What a dead process left is taken apart when it is collected, which nobody wants to hear of.
     """
+    config = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     gc.disable()
@@ -39,6 +40,7 @@ def quiet() -> Iterator[None]:
     finally:
         gc.enable()
         sys.unraisablehook = hook
+        structlog.configure(**config)
 
 
 def main() -> int:

@@ -5,7 +5,6 @@ import random
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from tests.simulator.__main__ import quiet
 from tests.simulator.story import tell
@@ -17,10 +16,8 @@ pytestmark = pytest.mark.unmeasured
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     """Let no world log or meet the garbage of another, and leave the other tests as they are."""
-    config = structlog.get_config()
     with quiet():
         yield
-    structlog.configure(**config)
 
 
 def play(seeds: range) -> dict[int, str]:

@@ -178,7 +178,7 @@ async def test_parked_rows_after_a_restart(stage: Stage, people: People) -> None
     assert after == []
 
 
-@pytest.mark.parametrize("label", ["Probe now", "Reset"])
+@pytest.mark.parametrize("label", ["Probe now", pytest.param("Reset", marks=pytest.mark.slow)])
 async def test_the_breaker_after_a_restart(stage: Stage, people: People, label: str) -> None:
     """Either button lets a sync begin at once; pressed when all is well again, it says so."""
     stage.site.fault = refuse_writes

@@ -86,7 +86,7 @@ async def set_scene(stage: Stage) -> AsyncIterator[OnDiscord]:
         yield OnDiscord(stage, bot, sorted(set(ids) - {BOT}))
 
 
-@pytest.mark.cached_or_not
+@pytest.mark.cached_or_not(fast="on")
 class TestOnDiscord(GuildContract):
     """With the real client and its gateway, on the local Discord."""
 
@@ -97,6 +97,7 @@ class TestOnDiscord(GuildContract):
             yield scene
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("member_cache", ["off"], indirect=True)
 class TestPagesOnDiscord(PagedContract):
     """Without a cache of members."""
@@ -108,7 +109,7 @@ class TestPagesOnDiscord(PagedContract):
             yield scene
 
 
-@pytest.mark.cached_or_not
+@pytest.mark.cached_or_not(fast="on")
 async def test_a_member_is_looked_up_in_requests_of_a_hundred(stage: Stage) -> None:
     """As many as Discord takes."""
     ids = await stage.guild(130)
@@ -123,7 +124,7 @@ async def test_a_member_is_looked_up_in_requests_of_a_hundred(stage: Stage) -> N
     assert requests == 3
 
 
-@pytest.mark.cached_or_not
+@pytest.mark.cached_or_not(fast="on")
 async def test_names_nicks_and_discriminators_are_those_of_now(stage: Stage) -> None:
     """As the site's rows are due to have them."""
     ids = await stage.guild(20)

@@ -394,6 +394,7 @@ async def test_a_surplus_answer_is_nobodys() -> None:
     ],
     ids=range(19),
 )
+@pytest.mark.slow
 async def test_whatever_is_said_is_an_answer_or_none(said: bytes) -> None:
     """Nothing that a server may send is an error of ours."""
     async with speaking(said) as url, way_to(url, deadline_s=0.3) as way:

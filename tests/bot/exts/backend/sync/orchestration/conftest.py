@@ -153,6 +153,16 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the full tests what is the same with a member cache and without one."""
+    for item in items:
+        if item.get_closest_marker("either_mode") and isinstance(item, pytest.Function):
+            params = getattr(item, "callspec", None)
+            if params is not None and params.params.get("stage") is False:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=[True, False], ids=["cached", "uncached"])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """Set the stage, once with a member cache and once without."""

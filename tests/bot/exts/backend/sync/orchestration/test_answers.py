@@ -14,6 +14,8 @@ from tests.bot.exts.backend.sync.orchestration.conftest import Stage
 from tests.fakes.process import Process
 from tests.fakes.site import Fate
 
+pytestmark = pytest.mark.either_mode
+
 VERIFIED, FAILED = Ending.VERIFIED, Ending.FAILED
 PAGE = b"<html><body>Request blocked</body></html>"
 BLOCKED = Fate(commits_s=None, status=403, body=PAGE)

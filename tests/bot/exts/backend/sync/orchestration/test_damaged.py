@@ -8,6 +8,8 @@ from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.report import Ending
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage
 
+pytestmark = pytest.mark.either_mode
+
 KEYS = ["attempt", "born", "breaker", "handed-over", "salt", "told", "parked/7", "alert/x", "else"]
 
 

@@ -10,6 +10,8 @@ from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage
 from tests.fakes.faults import When, hanging
 from tests.fakes.site import Fate
 
+pytestmark = pytest.mark.either_mode
+
 
 async def test_a_second_process_waits_and_says_so_once(stage: Stage) -> None:
     """It marks, answers and writes nothing; it takes over when the first one stops.

@@ -22,6 +22,8 @@ from tests.bot.exts.backend.sync.orchestration.conftest import (
 from tests.fakes.process import Process
 from tests.fakes.site import Fate
 
+pytestmark = pytest.mark.either_mode
+
 
 async def slow_run(stage: Stage, *, answers_s: float = 2.0) -> Process:
     """Start a process whose first sync writes slowly, and come into the middle of it."""

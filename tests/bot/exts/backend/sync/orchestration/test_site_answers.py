@@ -15,6 +15,8 @@ from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage,
 from tests.fakes.process import Process
 from tests.fakes.site import WELL, Call, Fate
 
+pytestmark = pytest.mark.either_mode
+
 MANY = range(10, 50)
 
 

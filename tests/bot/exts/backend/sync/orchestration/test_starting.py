@@ -207,7 +207,7 @@ async def test_a_breaker_opened_by_hand_outlives_a_lost_store(stage: Stage) -> N
     await stage.clock.advance(10)
     await stage.kill(process)
     stage.kept.lose()
-    process = await stage.start(3 * 86400)
+    process = await stage.start(6 * 3600)
 
     assert process.site.calls == []
     assert process.control.ledger.state.breaker.opened_by is not None

@@ -14,6 +14,8 @@ from tests.fakes.faults import When, raising
 from tests.fakes.guild import FakeGuild
 from tests.fakes.site import Fate
 
+pytestmark = pytest.mark.either_mode
+
 AWAY = StoreUnreachableError("the state store memory can't be used: as planned")
 
 
