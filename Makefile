@@ -9,7 +9,7 @@ SCENARIOS := role-deleted-live burst partial-chunk ready-mid-chunk ready-mid-run
 .PHONY: help demo test test-fast simulate prove lint types format requirements clean ci
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z.]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp holds the hash of the requirements, so a second call costs one comparison, and a
 # changed pin is never missed because of a file's date.
@@ -44,6 +44,7 @@ test: .venv ## Run every test that CI runs, with coverage of the pure core
 FAST := tests/bot/exts tests/fakes tests/baseline tests/simulator $(addprefix \
   tests/e2e/trouble/test_,commands.py buttons.py control_room.py reporter.py mod_log.py \
   guild_port.py gateway_faults.py)
+test-fast: export PYTHONDONTWRITEBYTECODE =
 test-fast: .venv ## Run every test that starts no process, with its coverage
 	@rm -f .coverage-fast*
 	@FAST_TESTS=1 $(BIN)/python -m coverage run --rcfile=tests/fast.coveragerc \

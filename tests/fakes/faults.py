@@ -69,7 +69,9 @@ def raising(error: BaseException) -> Callable[[], Awaitable[None]]:
     """Return the fault of a call that ends with an exception."""
 
     async def fault() -> None:
-        raise error
+        # One object that is raised again and again would carry the frames of each time.
+        error.__context__ = None
+        raise error.with_traceback(None)
 
     return fault
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tests.fakes.store import Kept
 
 
+@functools.cache  # reading them costs more than a process does in most tests
 def settings(**changes: Any) -> SyncSettings:
     """Return the settings of a small guild: chunks of a few rows, no check for drift."""
     values: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import math
 import random
 from asyncio import events
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 WHO: Final = "<@7>"
 _SETTLE_S: Final = 30 * 3600.0  # longer than the longest wait of the breaker
+_LONG_S: Final = 3600.0
 _LOOK_EVERY_S: Final = 10.0
 _MAX_LOOK_S: Final = 600.0
 _SETTLINGS: Final = 3
@@ -137,6 +139,7 @@ class World:
     def settle(self) -> None:
         """Let everything happen until some process says that all is in step."""
         end = self.loop.time() + _SETTLE_S
+        long_at = self.loop.time() + _LONG_S
         pause_s = _LOOK_EVERY_S
         while not self.rules.is_settled():
             if self.loop.time() >= end:
@@ -144,6 +147,21 @@ class World:
             self.run(self.loop.time() + pause_s)
             pause_s = min(pause_s * 1.5, _MAX_LOOK_S)
             self.undo_orders()
+            if self.loop.time() >= long_at:
+                long_at = math.inf
+                self.look_after()
+
+    def look_after(self) -> None:
+        """Let an operator look at what has been standing for an hour.
+
+        A process too many is ended, and in two worlds of three the breaker is reset: a world whose
+        breaker opens again by itself, after a day, takes as many steps as twenty others.
+        """
+        for life in self.alive():
+            if not life.process.control.is_leading:
+                self._in(life, life.tag.die)
+            elif self.story.schedule % 3:
+                self.order(life, life.process.orders.reset_breaker(WHO))
 
     def run(self, until: float) -> None:
         """Let everything happen up to a moment."""
