@@ -30,7 +30,8 @@ FAST: Final = (
     "tests/bot/exts", "tests/simulator", "tests/e2e/trouble/test_commands.py",
     "tests/e2e/trouble/test_buttons.py", "tests/e2e/trouble/test_control_room.py",
     "tests/e2e/trouble/test_reporter.py", "tests/e2e/trouble/test_mod_log.py",
-    "tests/e2e/trouble/test_guild_port.py", "tests/e2e/trouble/test_gateway_faults.py",
+    "tests/e2e/trouble/test_guild_port.py", "tests/e2e/trouble/test_calls.py",
+    "tests/e2e/trouble/test_gateway_faults.py",
 )  # fmt: skip
 
 
@@ -55,8 +56,10 @@ TRUTH: Final = (
     Mutant(
         "2: a proxy's 5xx leaves no doubt",
         "_core/outcome.py",
-        "return lost or status is not None",
-        "return lost",
+        "        case Failing(lost=lost):\n            return lost\n"
+        "        case Overloaded(status=status):\n            return status != 429",
+        "        case Failing(status=None, lost=lost):\n            return lost\n"
+        "        case Failing() | Overloaded():\n            return False",
     ),
     Mutant(
         "3: lost answers of roles leave no doubt",
@@ -223,7 +226,7 @@ SLIPS: Final = (
     Mutant(
         "a taken row stays parked",
         "_parking.py",
-        "no_longer = [id_ for id_ in taken if id_ in before]",
+        "no_longer = [id_ for id_ in taken if id_ in self._ledger.parked]",
         "no_longer = []",
     ),
     Mutant(
@@ -239,6 +242,8 @@ SLIPS: Final = (
         "return self._parts.gate.admits(self._as)",
     ),
 )
+
+ALL: Final = TRUTH + SLIPS
 
 
 def plant(mutant: Mutant, into: Path) -> None:

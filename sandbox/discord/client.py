@@ -295,11 +295,12 @@ class DiscordControl:
         Switches and values that stay: refuse_connections, member_interval_s, max_edit_age_s,
         hold_after_chunks (for as long as it isn't 0, no more of a full request come),
         session_starts and session_reset_s (how many sessions may begin yet, and when it is as many
-        again). How often it is still to happen: refuse_resume, ignore_user_requests,
-        ignore_member_requests,
-        rate_limit_members, rate_limit_repeats (only requests after a guild's first). Once, after so
-        many chunks of a full request: chunks_only (the rest never comes), drop_after_chunks (the
-        connection and its session are lost).
+        again), ahead_s (so much later it is for the three seconds and the fifteen minutes in which
+        an interaction may be answered). How often it is still to happen: refuse_resume,
+        ignore_user_requests, ignore_member_requests, rate_limit_members, rate_limit_repeats (only
+        requests after a guild's first). Once, after so many chunks of a full request:
+        chunks_only (the rest never comes), drop_after_chunks (the connection and its session are
+        lost).
         """
         await self._call("PATCH", "faults", **{name: value})
 

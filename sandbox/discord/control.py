@@ -35,6 +35,7 @@ _SWITCHES: Final = frozenset(
         "hold_after_chunks",
         "session_starts",
         "session_reset_s",
+        "ahead_s",
     }
 )
 _COUNTED: Final = frozenset(

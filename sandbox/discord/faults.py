@@ -40,6 +40,7 @@ class Faults:
     hold_after_chunks: int = 0
     session_starts: int = 1000
     session_reset_s: float = 0.0
+    ahead_s: float = 0.0  # how far the clock that ends interactions is ahead of the machine's
     counts: dict[str, int] = field(default_factory=dict)
     rest: list[RestFault] = field(default_factory=list)
 

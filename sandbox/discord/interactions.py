@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from .state import Edit, Message
 
 if TYPE_CHECKING:
+    from .faults import Faults
     from .state import Channel, Guild, Json, Member, State
 
 COMMAND, COMPONENT, AUTOCOMPLETE = 2, 3, 4
@@ -17,6 +19,8 @@ _EPHEMERAL, _LOADING = 1 << 6, 1 << 7
 _OPTION_TYPES: Final = {str: 3, int: 4, bool: 5, float: 10}
 _USER_OPTION, _ROLE_OPTION = 6, 8
 _SUBCOMMAND, _GROUP = 1, 2
+_RESPONSE_S: Final = 3.0
+_TOKEN_S: Final = 15 * 60.0
 
 
 @dataclass(slots=True)
@@ -28,6 +32,7 @@ class Interaction:
     guild: Guild
     channel: Channel
     member: Member
+    sent_s: float  # by the clock of `Interactions`
     message: Message | None = None
     original: Message | None = None
     acknowledged: bool = False
@@ -38,13 +43,28 @@ class Interaction:
 class Interactions:
     """All interactions of this Discord, by id and by token."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, faults: Faults) -> None:
         self._state = state
+        self._faults = faults
         self._by_id: dict[int, Interaction] = {}
         self._by_token: dict[str, Interaction] = {}
 
     def by_token(self, token: str) -> Interaction | None:
         return self._by_token.get(token)
+
+    def is_forgotten(self, interaction: Interaction) -> bool:
+        """Say whether the time is over in which the first response must come."""
+        return not interaction.acknowledged and self._age_s(interaction) > _RESPONSE_S
+
+    def is_expired(self, interaction: Interaction) -> bool:
+        """Say whether its token is no longer valid, whatever was answered."""
+        return self._age_s(interaction) > _TOKEN_S
+
+    def _now_s(self) -> float:
+        return time.monotonic() + self._faults.ahead_s
+
+    def _age_s(self, interaction: Interaction) -> float:
+        return self._now_s() - interaction.sent_s
 
     def get(self, id_: int) -> Interaction | None:
         return self._by_id.get(id_)
@@ -140,6 +160,7 @@ class Interactions:
             guild=guild,
             channel=channel,
             member=member,
+            sent_s=self._now_s(),
             message=message,
         )
         self._by_id[interaction.id] = interaction

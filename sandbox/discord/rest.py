@@ -284,6 +284,8 @@ class Rest:
         interaction = self._interactions.by_token(request.match_info["token"])
         if interaction is None or str(interaction.id) != request.match_info["interaction"]:
             raise DiscordError(404, 10062, "Unknown interaction")
+        if self._interactions.is_forgotten(interaction):
+            raise DiscordError(404, 10062, "Unknown interaction")
         if interaction.acknowledged:
             raise DiscordError(400, 40060, "Interaction has already been acknowledged.")
         body = await bodies.read(request, self._state)
@@ -388,6 +390,8 @@ class Rest:
         interaction = self._interactions.by_token(request.match_info["token"])
         if interaction is None:
             raise DiscordError(404, 10015, "Unknown Webhook")
+        if self._interactions.is_expired(interaction):
+            raise DiscordError(401, 50027, "Invalid Webhook Token")
         return interaction
 
     def _answer(self, request: web.Request, interaction: Interaction) -> Message:

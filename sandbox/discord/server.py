@@ -33,7 +33,7 @@ class DiscordServer:
         self.state = State(token=token, seed=seed)
         self.faults = Faults()
         self.gateway = Gateway(self.state, self.faults)
-        self.interactions = Interactions(self.state)
+        self.interactions = Interactions(self.state, self.faults)
         self.limiter = RateLimiter()
         self.rest = Rest(self.state, self.gateway, self.faults, self.interactions, self.limiter)
         self.port = port

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bot.exts.backend.sync._clock import deadline, happens
 from bot.exts.backend.sync._core.report import render
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bot.exts.backend.sync._core.alert import Alert
+    from bot.exts.backend.sync._core.reply import Reply
     from bot.exts.backend.sync._core.report import Notice, RunView
     from bot.exts.backend.sync._ports import Clock
     from bot.exts.backend.sync._reporter import Keeper
@@ -33,6 +34,7 @@ class Shown:
     alert_id: str | None = None
     edits: int = 0
     run_id: str | None = None
+    line: str = ""  # above it
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,11 +44,9 @@ class Channel:
     messages: list[Shown] = field(default_factory=list)
     away: bool = False
 
-    def add(
-        self, notice: Notice, *, alert_id: str | None = None, run_id: str | None = None
-    ) -> Shown:
+    def add(self, notice: Notice, **more: Any) -> Shown:
         """Post a message."""
-        shown = Shown(id=1000 + len(self.messages), notice=notice, alert_id=alert_id, run_id=run_id)
+        shown = Shown(id=1000 + len(self.messages), notice=notice, **more)
         self.messages.append(shown)
         return shown
 
@@ -54,6 +54,19 @@ class Channel:
     def titles(self) -> list[str]:
         """The titles of all messages, oldest first."""
         return [message.notice.title for message in self.messages]
+
+
+class SentThere:
+    """An answer in the channel."""
+
+    def __init__(self, message: Shown) -> None:
+        self._message = message
+
+    async def edit(self, reply: Reply) -> None:
+        """Let it say something else."""
+        await asyncio.sleep(0)
+        self._message.notice = reply.notice
+        self._message.edits += 1
 
 
 class FakeModLog:
@@ -179,6 +192,17 @@ class FakeModLog:
             return not self.channel.away and self._edit(message_id, notice)
 
         return await self.faults.around("mod_log.replace", call)
+
+    async def say(self, text: str, reply: Reply) -> SentThere | None:
+        """Post an answer below a line."""
+
+        async def call() -> SentThere | None:
+            await self._turn()
+            if self.channel.away:
+                return None
+            return SentThere(self.channel.add(reply.notice, line=text))
+
+        return await self.faults.around("mod_log.say", call)
 
     @property
     def trouble(self) -> str | None:

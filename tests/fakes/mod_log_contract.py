@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from bot.exts.backend.sync._core.alert import Alert
+from bot.exts.backend.sync._core.reply import said
 from bot.exts.backend.sync._core.report import Ending, Notice, Phase, RunView, Tone
 
 if TYPE_CHECKING:
@@ -123,3 +124,13 @@ class ModLogContract:
 
         assert room.told() == ["Sync of users finished | run r1"]
         assert room.described()[0].endswith("**Verified** in 0.0 s.")
+
+    async def test_an_answer_can_be_given_there(self, room: Room) -> None:
+        """And become another; nobody is told it while the channel is away."""
+        sent = await room.run(room.mod_log.say("somebody asked:", said("an answer")))
+        assert sent is not None
+        assert room.described() == ["an answer"]
+        await room.run(sent.edit(said("another")))
+        assert room.described() == ["another"]
+        await room.away(begin=True)
+        assert await room.run(room.mod_log.say("somebody asked:", said("an answer"))) is None

@@ -140,7 +140,6 @@ class VirtualLoop(_Loop):  # type: ignore[misc] # see above
         """Let everything happen up to a moment, or until `stop` says so."""
         before = events._get_running_loop()
         events._set_running_loop(self)
-        self._tags = [tag for tag in self._tags if not tag.is_dead]
         try:
             while not stop() and self._step(until):
                 pass
@@ -149,24 +148,15 @@ class VirtualLoop(_Loop):  # type: ignore[misc] # see above
 
     def _step(self, until: float) -> bool:
         """Run one callback; return False once there is none up to that moment."""
-        # Most of a world's time goes by here: a generator or a list a step would cost a third of it.
-        busy = others = None
-        for tag in self._tags:
-            if tag.ready and not tag.is_dead:
-                if busy is None:
-                    busy = tag
-                elif others is None:
-                    others = [busy, tag]
-                else:
-                    others.append(tag)
-        if busy is None:
-            if self._fire(until):
+        busy = [tag for tag in self._tags if tag.ready and not tag.is_dead]
+        if not busy or self._chance.random() < self._hurry:
+            horizon = until if not busy else min(until, self._now + _HORIZON_S)
+            if not self._fire(horizon) and not busy:
+                self._now = until
+                return False
+            if not busy:
                 return True
-            self._now = until
-            return False
-        if self._chance.random() < self._hurry:
-            self._fire(min(until, self._now + _HORIZON_S))
-        tag = busy if others is None else self._chance.choice(others)
+        tag = busy[0] if len(busy) == 1 else self._chance.choice(busy)
         handle = tag.ready.popleft()
         if not handle.cancelled():
             self.steps += 1

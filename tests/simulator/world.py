@@ -27,8 +27,8 @@ from tests.simulator.story import LATEST_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
+    from bot.exts.backend.sync._core.reply import Reply
     from bot.exts.backend.sync._core.requests import Request
-    from bot.exts.backend.sync._orders import Reply
     from tests.simulator.story import Move, Story
 
 WHO: Final = "<@7>"

@@ -1,157 +1,158 @@
 """How a command is answered: in time, to who may read it, and also when it goes wrong.
 
-Discord forgets a slash command that heard nothing for three seconds, and lets nobody answer one
-after fifteen minutes. What names members is for mod-log, or for the caller alone.
+What names members is for mod-log, or for the caller alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
-import discord
 import sentry_sdk
 import structlog
-from discord import app_commands
-from discord.ext import commands
 
 from ._clock import wait_first
 from ._core import usage
-from ._core.wire import shown
-from ._message import mentions, named, prefix_of, to_embed, to_file, to_view
-from ._orders import Reply, said
+from ._core.reply import Reply, said
+from ._errors import UnansweredError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from ._ports import Clock
-    from ._reporter import DiscordModLog
+    from ._ports import Call, Clock, ModLog, Press, Sent
 
 log = structlog.get_logger(__name__)
 
-_Context = commands.Context[Any]
-
-ELSEWHERE: Final = "This works only in the server that is synced."
-# aiohttp's own errors pass through discord.py as they are.
-_TROUBLE: Final = (discord.HTTPException, aiohttp.ClientError, OSError)
 _DEFER_AFTER_S: Final = 1.0  # of the three that Discord gives
 _TOKEN_S: Final = 14 * 60.0  # of the fifteen minutes
 _REFUSALS: Final = 40
 _PRIVATE_REFUSALS: Final = 15
 _REFUSALS_PER_S: Final = 10.0
-_DUE: Final = {
-    "force": "`force`, or left out",
-    "member": "a member, by mention, name or id",
-    "name": "`target` or `max-items`",
-    "value": "a number",
-}
-
-
-class NotAllowedError(commands.CheckFailure):
-    """Somebody may not use the commands; the message says who may."""
-
-
-class StandbyError(commands.CheckFailure):
-    """Another process holds the lease, hears the same command, and answers it."""
 
 
 class Answers:
     """What is said to whoever typed a command or pressed a button; `mod_log_id` is a channel."""
 
     def __init__(
-        self,
-        bot: commands.Bot,
-        *,
-        mod_log: DiscordModLog,
-        mod_log_id: int,
-        clock: Clock,
-        chance: random.Random,
+        self, *, mod_log: ModLog, mod_log_id: int, clock: Clock, chance: random.Random
     ) -> None:
-        self._bot = bot
         self._mod_log = mod_log
         self._mod_log_id = mod_log_id
         self._clock = clock
         self._chance = chance
         self._refused: deque[tuple[float, int]] = deque(maxlen=_REFUSALS)
 
-    def saying(self, reply: Reply) -> dict[str, Any]:
-        """Return the arguments with which a message answers so."""
-        view, file = to_view(reply.notice.buttons), reply.file
-        return {
-            "embed": to_embed(reply.notice, prefix=prefix_of(self._bot)),
-            "allowed_mentions": mentions(),
-            "silent": True,
-            **({} if view is None else {"view": view}),
-            **({} if file is None else {"file": to_file(file)}),
-        }
-
-    async def carry_out(self, ctx: _Context, work: Awaitable[Reply]) -> None:
+    async def carry_out(self, call: Call, work: Awaitable[Reply]) -> None:
         """Do what a command asks for, and answer it, in time also where that takes longer."""
         task = asyncio.ensure_future(work)
         try:
-            if ctx.interaction is not None and not await wait_first(
+            if call.has_token and not await wait_first(
                 {task}, clock=self._clock, within_s=_DEFER_AFTER_S
             ):
-                await self.defer(ctx, private=False)
+                await self.defer(call, private=False)
             reply = await task
         finally:
             task.cancel()
-        await self.give(ctx, reply)
+        await self.give(call, reply)
 
-    async def defer(self, ctx: _Context, *, private: bool) -> None:
+    async def follow(self, call: Call, replies: AsyncIterator[Reply]) -> None:
+        """Give an answer that holds members' data, and let it become what follows."""
+        await self.defer(call, private=True)
+        sent: Sent | None = None
+        said_so = False
+        async for reply in replies:
+            if sent is not None:
+                try:
+                    await sent.edit(reply)
+                except UnansweredError as exc:
+                    self._log_unanswered(call, exc)
+                    sent = None
+                else:
+                    continue
+            elif said_so:
+                continue  # nobody can be shown it; once is enough
+            sent, said_so = await self.give(call, reply, private=True), True
+
+    async def defer(self, call: Call, *, private: bool) -> None:
         """Tell Discord that an answer follows."""
         try:
-            await ctx.defer(ephemeral=private)
-        except _TROUBLE as exc:
+            await call.defer(private=private)
+        except UnansweredError as exc:
             # Too late for Discord: the answer goes another way then.
-            log.warning("sync.command.not_deferred", error=shown(str(exc)))
+            log.warning("sync.command.not_deferred", command=call.name, error=str(exc))
 
-    async def give(
-        self, ctx: _Context, reply: Reply, *, private: bool = False
-    ) -> discord.Message | None:
-        """Answer a command; return the message. A `private` answer holds members' data.
+    async def give(self, call: Call, reply: Reply, *, private: bool = False) -> Sent | None:
+        """Answer a command; return what was sent. A `private` answer holds members' data.
 
         As a slash command's it is for its caller alone; as another's it goes to mod-log.
         """
-        if ctx.interaction is not None:
-            if self._has_token(ctx.interaction):
-                try:
-                    # An order that was carried out is for everybody to see.
-                    return await ctx.send(**self.saying(reply), ephemeral=private or not reply.done)
-                except _TROUBLE as exc:
-                    log.warning("sync.command.unanswered", error=shown(str(exc)))
-            if not private:
-                return await ctx.channel.send(ctx.author.mention, **self.saying(reply))
-        elif not private or ctx.channel.id == self._mod_log_id:
-            return await ctx.send(**self.saying(reply))
-        return await self._give_in_mod_log(ctx, reply)
+        try:
+            if call.has_token:
+                if self._has_time(call):
+                    try:
+                        # An order that was carried out is for everybody to see.
+                        return await call.answer(reply, private=private or not reply.done)
+                    except UnansweredError as exc:
+                        self._log_unanswered(call, exc)
+                if not private:
+                    return await call.post(reply)
+            elif not private or call.channel_id == self._mod_log_id:
+                return await call.answer(reply, private=False)
+            return await self._give_in_mod_log(call, reply)
+        except UnansweredError as exc:
+            self._log_unanswered(call, exc)
+            return None
 
-    async def _give_in_mod_log(self, ctx: _Context, reply: Reply) -> discord.Message | None:
-        message = await self._mod_log.say(
-            f"{ctx.author.mention} asked for this:", self.saying(reply)
-        )
-        if ctx.interaction is not None and not self._has_token(ctx.interaction):
-            return message
-        name = "sync" if ctx.command is None else ctx.command.qualified_name
+    async def _give_in_mod_log(self, call: Call, reply: Reply) -> Sent | None:
+        sent = await self._mod_log.say(f"<@{call.person_id}> asked for this:", reply)
+        if call.has_token:
+            return sent  # here nobody can be answered who alone would see it
         where = (
             f"The answer is in <#{self._mod_log_id}>, since it names members."
-            if message is not None
+            if sent is not None
             else "The answer names members, so it is not for this channel, and mod-log can't be "
             "used now."
         )
-        text = f"{where} As the slash command `/{name}` you alone see it."
-        await ctx.send(**self.saying(said(text)), ephemeral=True)
-        return message
+        text = f"{where} As the slash command `/{call.name}` you alone see it."
+        await call.answer(said(text), private=True)
+        return sent
 
-    def _has_token(self, interaction: discord.Interaction[Any]) -> bool:
-        age = self._clock.now() - interaction.created_at
-        return age.total_seconds() < _TOKEN_S
+    def _has_time(self, call: Call) -> bool:
+        return self._clock.monotonic() - call.since_s < _TOKEN_S
 
-    def may_refuse(self, person_id: int, *, private: bool) -> bool:
-        """Say whether to answer somebody who may not use this, so that nobody fills a channel.
+    # -- buttons ----------------------------------------------------------------------------------
+
+    async def press(self, press: Press, work: Callable[[], Awaitable[Reply]]) -> None:
+        """Do what a button is for, unless Discord has forgotten the press, and answer it."""
+        try:
+            await press.defer(private=True)
+            try:
+                reply = await work()
+            except Exception as exc:  # noqa: BLE001 - a press ends here; whatever it met is told
+                reply = said(self.fault(press, exc))
+            if reply.done:
+                await self._strike_off(press, reply)
+            await press.answer(reply, private=True)
+        except UnansweredError as exc:
+            self._log_unanswered(press, exc)
+
+    async def _strike_off(self, press: Press, reply: Reply) -> None:
+        try:
+            await press.strike_off(reply)
+        except UnansweredError as exc:
+            log.warning("sync.button.not_struck_off", button=press.name, error=str(exc))
+
+    # -- what goes wrong --------------------------------------------------------------------------
+
+    async def refuse(self, call: Call, text: str) -> None:
+        """Tell somebody who may not use this, unless that would fill a channel."""
+        if self._may_refuse(call.person_id, private=call.has_token):
+            await self.tell(call, text)
+
+    def _may_refuse(self, person_id: int, *, private: bool) -> bool:
+        """Say whether to answer somebody who may not use this.
 
         Whoever asks in private sees it alone, and sees an error of Discord's where no answer comes.
         """
@@ -164,90 +165,31 @@ class Answers:
         self._refused.append((now, person_id))
         return True
 
-    # -- what goes wrong --------------------------------------------------------------------------
-
-    async def of_error(self, ctx: _Context, error: Exception) -> None:
-        """Answer a command that ended with an error, whatever it is."""
-        match error:
-            case StandbyError():
-                return
-            case NotAllowedError() | commands.NoPrivateMessage():
-                if not self.may_refuse(ctx.author.id, private=ctx.interaction is not None):
-                    return
-                text = str(error) if isinstance(error, NotAllowedError) else ELSEWHERE
-            case commands.UserInputError():
-                text = _about_input(ctx, error)
-            case commands.DisabledCommand():
-                text = "This command is switched off in this bot."
-            case commands.CheckFailure():
-                text = "This bot does not let you use this command here."
-            case commands.HybridCommandError(original=app_commands.TransformerError()):
-                text = _about_input(ctx, commands.BadArgument())
-            case _:
-                text = self.fault(_cause(error), name=_name(ctx), person_id=ctx.author.id)
-        text = named(text, prefix=prefix_of(self._bot))
+    async def tell(self, call: Call, text: str) -> None:
+        """Answer with a plain sentence."""
         try:
-            await ctx.send(text, ephemeral=True, allowed_mentions=mentions())
-        except _TROUBLE as exc:
-            log.warning("sync.command.unanswered", command=_name(ctx), error=shown(str(exc)))
+            await call.tell(text)
+        except UnansweredError as exc:
+            self._log_unanswered(call, exc)
 
-    def fault(self, exc: BaseException, *, name: str, person_id: int) -> str:
+    def fault(self, call: Call, exc: BaseException) -> str:
         """Log and report what was nobody's doing but ours; return what to say to who met it."""
         reference = f"{self._chance.getrandbits(32):08x}"
         log.error(
             "sync.command.failed",
-            command=name,
+            command=call.name,
             reference=reference,
-            user_id=person_id,
+            user_id=call.person_id,
             exc_info=exc,
         )
         with sentry_sdk.new_scope() as scope:
             scope.set_tag("reference", reference)
-            scope.set_tag("command", name)
+            scope.set_tag("command", call.name)
             sentry_sdk.capture_exception(exc)
         return usage.fault(reference)
 
-
-def _cause(error: BaseException) -> BaseException:
-    """Return what was raised in a command, out of what discord.py wraps around it."""
-    while isinstance(
-        error,
-        commands.CommandInvokeError
-        | commands.ConversionError
-        | commands.HybridCommandError
-        | app_commands.CommandInvokeError,
-    ):
-        error = error.original
-    return error
-
-
-def _name(ctx: _Context) -> str:
-    return "sync" if ctx.command is None else ctx.command.qualified_name
-
-
-def _about_input(ctx: _Context, error: commands.UserInputError) -> str:
-    """Say in a sentence which word is wrong, and how the command is typed."""
-    command = ctx.command
-    if command is None:
-        return "That was not understood."
-    name = command.qualified_name
-    how = f"{name} {command.signature}".strip()
-    match error:
-        case commands.MissingRequiredArgument():
-            return usage.missing(error.param.name, usage=how)
-        case commands.TooManyArguments():
-            word = next(iter(ctx.view.buffer[ctx.view.index :].split()), "")
-            if isinstance(command, commands.Group):
-                return usage.no_command(word, group=name, known=_within(command))
-            return usage.surplus(word, command=name, usage=how, beside=_within(command.parent))
-        case commands.ArgumentParsingError():
-            return usage.unpaired(usage=how)
-        case _:
-            parameter = ctx.current_parameter
-            argument = "it" if parameter is None else parameter.name
-            due = _DUE.get(argument, "something else")
-            return usage.wrong(argument, ctx.current_argument, due=due, usage=how)
-
-
-def _within(group: object) -> list[str]:
-    return sorted(one.name for one in group.commands) if isinstance(group, commands.Group) else []
+    @staticmethod
+    def _log_unanswered(call: Call, exc: UnansweredError) -> None:
+        log.warning(
+            "sync.command.unanswered", command=call.name, user_id=call.person_id, error=str(exc)
+        )

@@ -14,20 +14,21 @@ import structlog
 from discord import app_commands
 from discord.ext import commands
 
-from ._answers import ELSEWHERE, Answers, NotAllowedError, StandbyError
+from ._answers import Answers
 from ._buttons import hearing
+from ._call import ButtonPress, ContextCall, cause, complaint
 from ._clock import SystemClock
 from ._control import Control
 from ._core import alert
-from ._core.marks import Mark, mark_of
 from ._core.models import RoleId, UserId
-from ._core.report import MAX_DESCRIPTION, pressed_by
+from ._core.reply import Reply, said
 from ._core.wire import shown
 from ._core.withheld import Decision
 from ._environment import way_to
-from ._message import mentions, prefix_of, to_embed
-from ._orders import MAX_ITEMS, TARGET, Orders, Reply, said
+from ._message import prefix_of
+from ._orders import MAX_ITEMS, TARGET, Orders
 from ._reporter import DiscordModLog
+from ._side_channel import SideChannel
 from ._site import HttpSite
 from ._store import open_store
 from ._stream import open_guild
@@ -49,6 +50,17 @@ _Context = commands.Context[Any]
 
 _CHOICES: Final = 25  # Discord's bound
 _STOP_S: Final = 8.0  # leaves the rest of the ten seconds to the final message
+
+
+ELSEWHERE: Final = "This works only in the server that is synced."
+
+
+class NotAllowedError(commands.CheckFailure):
+    """Somebody may not use the commands; the message says who may."""
+
+
+class StandbyError(commands.CheckFailure):
+    """Another process holds the lease, hears the same command, and answers it."""
 
 
 class Force(commands.Converter[str]):
@@ -133,8 +145,7 @@ class Sync(commands.Cog):
         self._mod_log.keeper = self._control.ledger
         self._orders = Orders(self._control, settings)
         self._answers = Answers(
-            bot,
-            mod_log=self._mod_log,
+            mod_log=SideChannel(self._mod_log),
             mod_log_id=settings.mod_log_channel_id,
             clock=clock,
             chance=chance,
@@ -254,13 +265,28 @@ class Sync(commands.Cog):
 
     async def cog_command_error(self, ctx: _Context, error: Exception) -> None:
         """Answer whatever goes wrong: discord.py leaves it to nobody else then."""
-        await self._answers.of_error(ctx, error)
+        call = self._call(ctx)
+        match error:
+            case StandbyError():
+                return
+            case NotAllowedError():
+                await self._answers.refuse(call, str(error))
+            case commands.NoPrivateMessage():
+                await self._answers.refuse(call, ELSEWHERE)
+            case _:
+                text = complaint(ctx, error)
+                if text is None:
+                    text = self._answers.fault(call, cause(error))
+                await self._answers.tell(call, text)
 
     async def cog_app_command_error(
         self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError
     ) -> None:
         """Answer what goes wrong before a slash command is one of ours."""
-        await self._answers.of_error(await self._bot.get_context(interaction), error)
+        await self.cog_command_error(await self._bot.get_context(interaction), error)
+
+    def _call(self, ctx: _Context) -> ContextCall:
+        return ContextCall(ctx, clock=self._control.clock)
 
     # -- buttons ----------------------------------------------------------------------------------
 
@@ -269,61 +295,26 @@ class Sync(commands.Cog):
         if self._control.is_standby:
             return  # the process that leads hears it, too
         person = interaction.user
+        press = ButtonPress(
+            interaction, button, prefix=prefix_of(self._bot), clock=self._control.clock
+        )
         refusal = self._refusal(interaction.guild_id, person, interaction)
         if refusal is not None:
-            if not self._answers.may_refuse(person.id, private=True):
-                return
-            await interaction.response.send_message(
-                refusal, ephemeral=True, allowed_mentions=mentions()
-            )
+            await self._answers.refuse(press, refusal)
             return
-        try:
-            await interaction.response.defer()
-            try:
-                await self._answer_press(interaction, button)
-            except (discord.HTTPException, OSError):
-                raise
-            except Exception as exc:  # noqa: BLE001 - a press ends here; whatever it met is told
-                name = "button" if button is None else f"button {button.action.value}"
-                reply = said(self._answers.fault(exc, name=name, person_id=person.id))
-                await interaction.followup.send(**self._answers.saying(reply), ephemeral=True)
-        except (discord.HTTPException, OSError) as exc:
-            log.warning("sync.button.unanswered", user_id=person.id, error=shown(str(exc)))
 
-    async def _answer_press(
-        self, interaction: discord.Interaction[Any], button: Button | None
-    ) -> None:
-        person = interaction.user
-        if button is None:
-            reply = said("This bot does not know that button: another version sent it.")
-        else:
+        async def work() -> Reply:
+            if button is None:
+                return said("This bot does not know that button: another version sent it.")
             log.info(
                 "sync.button.pressed",
                 action=button.action.value,
                 argument=button.argument,
                 user_id=person.id,
             )
-            reply = await self._orders.press(button, f"<@{person.id}>")
-            if reply.done:
-                await self._show_press(interaction, button, reply)
-        await interaction.followup.send(**self._answers.saying(reply), ephemeral=True)
+            return await self._orders.press(button, f"<@{person.id}>")
 
-    async def _show_press(
-        self, interaction: discord.Interaction[Any], button: Button, reply: Reply
-    ) -> None:
-        """Let the message whose button was pressed say so, and lose its buttons.
-
-        A live message is its reporter's, and tells it in its next state.
-        """
-        message = interaction.message
-        embed = message.embeds[0] if message is not None and message.embeds else None
-        if embed is None or mark_of(embed.title or "", embed.footer.text or "") is Mark.LIVE:
-            return
-        line = pressed_by(f"<@{interaction.user.id}>", button, reply.notice.description)
-        embed.description = f"{embed.description}\n{line}"[:MAX_DESCRIPTION]
-        await interaction.edit_original_response(
-            embed=embed, view=None, allowed_mentions=mentions()
-        )
+        await self._answers.press(press, work)
 
     # -- commands ---------------------------------------------------------------------------------
 
@@ -360,10 +351,11 @@ class Sync(commands.Cog):
     @sync.command(name="plan")  # type: ignore[arg-type] # see _Context
     async def sync_plan(self, ctx: _Context) -> None:
         """Compare the website with this server and show what a sync would change."""
-        await self._answers.defer(ctx, private=True)
+        call = self._call(ctx)
+        await self._answers.defer(call, private=True)
         async with contextlib.nullcontext() if ctx.interaction else ctx.typing():
             reply = await self._orders.plan(_who(ctx))
-        await self._answers.give(ctx, reply, private=True)
+        await self._answers.give(call, reply, private=True)
 
     @sync.command(name="cancel")  # type: ignore[arg-type] # see _Context
     async def sync_cancel(self, ctx: _Context) -> None:
@@ -373,35 +365,28 @@ class Sync(commands.Cog):
     @sync.command(name="pause")  # type: ignore[arg-type] # see _Context
     async def sync_pause(self, ctx: _Context) -> None:
         """Hold every write to the website until it is resumed."""
-        await self._answers.carry_out(ctx, self._orders.pause(_who(ctx)))
+        await self._answers.carry_out(self._call(ctx), self._orders.pause(_who(ctx)))
 
     @sync.command(name="resume")  # type: ignore[arg-type] # see _Context
     async def sync_resume(self, ctx: _Context) -> None:
         """End the pause."""
-        await self._answers.carry_out(ctx, self._orders.resume(_who(ctx)))
+        await self._answers.carry_out(self._call(ctx), self._orders.resume(_who(ctx)))
 
     @sync.command(name="parked")  # type: ignore[arg-type] # see _Context
     async def sync_parked(self, ctx: _Context) -> None:
         """Show the rows that the website does not take."""
-        await self._answers.give(ctx, self._orders.parked(), private=True)
+        await self._answers.give(self._call(ctx), self._orders.parked(), private=True)
 
     @sync.command(name="retry")  # type: ignore[arg-type] # see _Context
     async def sync_retry(self, ctx: _Context) -> None:
         """Try the parked rows again now."""
-        await self._answers.carry_out(ctx, self._orders.retry_parked())
+        await self._answers.carry_out(self._call(ctx), self._orders.retry_parked())
 
     @sync.command(name="user")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(member="whose row to bring in step; an id will do for who has left")
     async def sync_user(self, ctx: _Context, member: discord.Member | discord.User) -> None:
         """Show how the website's row of a member differs, field by field, and bring it in step."""
-        await self._answers.defer(ctx, private=True)
-        message: discord.Message | None = None
-        async for reply in self._orders.single(UserId(member.id)):
-            if message is None:
-                message = await self._answers.give(ctx, reply, private=True)
-            else:
-                embed = to_embed(reply.notice, prefix=prefix_of(self._bot))
-                await message.edit(embed=embed, allowed_mentions=mentions())
+        await self._answers.follow(self._call(ctx), self._orders.single(UserId(member.id)))
 
     @sync.command(name="history")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(run="the id of a run, to be told more of it")
@@ -410,7 +395,7 @@ class Sync(commands.Cog):
         if run is None:
             await self._answer(ctx, self._orders.history())
         else:
-            await self._answers.carry_out(ctx, self._orders.details(run.lower()))
+            await self._answers.carry_out(self._call(ctx), self._orders.details(run.lower()))
 
     @sync_history.autocomplete("run")
     async def _complete_run(
@@ -432,7 +417,7 @@ class Sync(commands.Cog):
     async def sync_approve(self, ctx: _Context, list_id: str | None = None) -> None:
         """Let withheld departures or role deletions be written."""
         order = self._orders.decide(list_id, Decision.APPROVED, _who(ctx))
-        await self._answers.carry_out(ctx, order)
+        await self._answers.carry_out(self._call(ctx), order)
 
     @sync_approve.autocomplete("list_id")
     async def _complete_list(
@@ -444,7 +429,7 @@ class Sync(commands.Cog):
     async def sync_reject(self, ctx: _Context, list_id: str | None = None) -> None:
         """Keep withheld departures or role deletions from being written."""
         order = self._orders.decide(list_id, Decision.REJECTED, _who(ctx))
-        await self._answers.carry_out(ctx, order)
+        await self._answers.carry_out(self._call(ctx), order)
 
     @sync_reject.autocomplete("list_id")
     async def _complete_rejected(
@@ -469,19 +454,19 @@ class Sync(commands.Cog):
     @sync_breaker.command(name="open")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_open(self, ctx: _Context, *, reason: str = "") -> None:
         """Let nothing be written to the website until a reset."""
-        await self._answers.carry_out(ctx, self._orders.open_breaker(_who(ctx), reason))
+        await self._answers.carry_out(self._call(ctx), self._orders.open_breaker(_who(ctx), reason))
 
     @sync_breaker.command(name="reset")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_reset(self, ctx: _Context) -> None:
         """Close the breaker and forget the failures that were counted."""
-        await self._answers.carry_out(ctx, self._orders.reset_breaker(_who(ctx)))
+        await self._answers.carry_out(self._call(ctx), self._orders.reset_breaker(_who(ctx)))
 
     async def _start(self, ctx: _Context, scope: Scope, force: str | None) -> None:
         reply = self._orders.start(scope, _who(ctx), forced=force is not None)
         await self._answer(ctx, reply)
 
     async def _answer(self, ctx: _Context, reply: Reply) -> None:
-        await self._answers.give(ctx, reply)
+        await self._answers.give(self._call(ctx), reply)
 
 
 def _who(ctx: _Context) -> str:

@@ -4,6 +4,7 @@ SyncError
 ├── SettingsError    a setting is missing or malformed (also a ValueError)
 ├── RunStoppedError  a run cannot go on, with the failure that stopped it
 ├── CancelledByPersonError  a person asked the run to stop
+├── UnansweredError  Discord did not take an answer to a command or a button
 └── StoreError       the state store can't be used as it is
     ├── StoreUnreachableError  it does not answer: what it holds is unknown
     └── LeaseLostError         a write was refused, for another process may hold the lease
@@ -39,6 +40,10 @@ class RunStoppedError(SyncError):
 
 class CancelledByPersonError(SyncError):
     """A person asked for the run to stop, or the bot is being stopped."""
+
+
+class UnansweredError(SyncError):
+    """Discord did not take an answer: too late, not allowed, or it can't be reached."""
 
 
 class StoreError(SyncError):

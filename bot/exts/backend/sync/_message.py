@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ._core.buttons import Button
     from ._core.listing import File
+    from ._core.reply import Reply
     from ._core.report import Notice
 
 # As the core's texts name the commands. Nothing of users or the site can hold it: their backticks
@@ -76,6 +77,18 @@ def to_view(buttons: Iterable[Button]) -> discord.ui.View | None:
         )
     view.stop()
     return view if view.children else None
+
+
+def to_answer(reply: Reply, *, prefix: str) -> dict[str, Any]:
+    """Return the arguments with which a message answers so; it pings nobody."""
+    view, file = to_view(reply.notice.buttons), reply.file
+    return {
+        "embed": to_embed(reply.notice, prefix=prefix),
+        "allowed_mentions": mentions(),
+        "silent": True,
+        **({} if view is None else {"view": view}),
+        **({} if file is None else {"file": to_file(file)}),
+    }
 
 
 def to_file(file: File) -> discord.File:

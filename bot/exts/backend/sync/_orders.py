@@ -6,7 +6,7 @@ An order is carried out only by the process that leads; whatever is refused says
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from ._control import Refusal
@@ -14,7 +14,8 @@ from ._core.breaker import BreakerState
 from ._core.buttons import Action
 from ._core.history import KEPT_RUNS
 from ._core.listing import withheld_file
-from ._core.report import Notice, Tone, code, quote, render, when
+from ._core.reply import Reply, said
+from ._core.report import code, quote, render, when
 from ._core.single import told
 from ._core.status import breaker, history, parked_list, past, status
 from ._core.withheld import Decision, holds
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ._control import Control
     from ._core.buttons import Button
     from ._core.history import PastRun
-    from ._core.listing import File
     from ._core.models import UserId
     from ._core.withheld import WithheldList
     from ._settings import SyncSettings
@@ -42,20 +42,6 @@ _GONE: Final = (
     "That list waits no longer: it lapsed, it was written, or a sync since then found that not so "
     "many are missing."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """An answer; `done` says that an order was carried out, which is for everybody to see."""
-
-    notice: Notice
-    done: bool = False
-    file: File | None = None
-
-
-def said(text: str, *, done: bool = False) -> Reply:
-    """Return an answer of a sentence."""
-    return Reply(notice=Notice(title="Sync", description=text, tone=Tone.RUNNING), done=done)
 
 
 class Orders:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._core.figures import RunFigures
     from ._core.models import Member, Role, RoleId, UserId
     from ._core.outcome import Answer, NoAnswer, Outcome
+    from ._core.reply import Reply
     from ._core.report import Notice, RunView
     from ._core.requests import Request
     from ._core.state import State
@@ -189,6 +190,78 @@ class ModLog(Protocol):
 
     async def replace(self, message_id: int, notice: Notice) -> bool:
         """Let a message say something else for good, and return whether it does."""
+        ...
+
+    async def say(self, text: str, reply: Reply) -> Sent | None:
+        """Post an answer that is not for another channel, below a line; None if none was posted."""
+        ...
+
+
+class Sent(Protocol):
+    """An answer that Discord has taken."""
+
+    async def edit(self, reply: Reply) -> None:
+        """Let it say something else; raise `UnansweredError` where Discord does not."""
+        ...
+
+
+class Call(Protocol):
+    """A command that somebody gave or a button that somebody pressed, and the ways to answer.
+
+    Where it comes with a token, Discord forgets what heard nothing for three seconds, and lets
+    nobody answer after fifteen minutes. Whatever Discord does not take is an `UnansweredError`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The command in words, as `sync user`, or which button it was."""
+        ...
+
+    @property
+    def person_id(self) -> int:
+        """Who it was."""
+        ...
+
+    @property
+    def channel_id(self) -> int:
+        """Where it was."""
+        ...
+
+    @property
+    def has_token(self) -> bool:
+        """Whether it is a slash command or a button: no message that everybody sees."""
+        ...
+
+    @property
+    def since_s(self) -> float:
+        """When it came, as the clock's `monotonic`."""
+        ...
+
+    async def defer(self, *, private: bool) -> None:
+        """Tell Discord that an answer follows; how private it is is settled by that."""
+        ...
+
+    async def answer(self, reply: Reply, *, private: bool) -> Sent:
+        """Answer it, for the caller alone if `private` and there is a token."""
+        ...
+
+    async def tell(self, text: str) -> None:
+        """Answer with a plain sentence, for the caller alone where that can be."""
+        ...
+
+    async def post(self, reply: Reply) -> Sent:
+        """Post a message of its own where it was, which names who gave it."""
+        ...
+
+
+class Press(Call, Protocol):
+    """A button that was pressed."""
+
+    async def strike_off(self, reply: Reply) -> None:
+        """Let the button's message say that it was pressed, and by whom, and lose its buttons.
+
+        A live message is its reporter's, and stays as it is.
+        """
         ...
 
 

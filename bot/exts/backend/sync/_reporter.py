@@ -19,11 +19,12 @@ import discord
 import sentry_sdk
 import structlog
 
+from ._call import SentMessage
 from ._clock import deadline, happens
 from ._core.report import render, rolled
 from ._core.wire import shown
 from ._errors import StoreError
-from ._message import mentions, prefix_of, to_embed, to_view
+from ._message import mentions, prefix_of, to_answer, to_embed, to_view
 from ._ports import Seen
 from ._supervision import Faults
 
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from ._core.alert import Alert
+    from ._core.reply import Reply
     from ._core.report import Notice, RunView
-    from ._ports import Clock
+    from ._ports import Clock, Sent
 
 log = structlog.get_logger(__name__)
 
@@ -387,15 +389,16 @@ class DiscordModLog:
         self._went_well()
         return message
 
-    async def say(self, text: str, saying: dict[str, Any]) -> discord.Message | None:
+    async def say(self, text: str, reply: Reply) -> Sent | None:
         """Post an answer that is not for another channel; None if Discord does not take it."""
+        prefix = prefix_of(self._bot)
         try:
             channel = await self._channel()
-            message: discord.Message = await channel.send(text, **saying)
+            message: discord.Message = await channel.send(text, **to_answer(reply, prefix=prefix))
         except _TROUBLE as exc:
             self._note(exc)
             return None
-        return message
+        return SentMessage(message, prefix=prefix)
 
     @property
     def trouble(self) -> str | None:

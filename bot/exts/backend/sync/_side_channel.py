@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from ._core.alert import Alert
+    from ._core.reply import Reply
     from ._core.report import Notice, RunView
-    from ._ports import ModLog, Seen
+    from ._ports import ModLog, Seen, Sent
 
     _T = TypeVar("_T")
 
@@ -65,6 +66,10 @@ class SideChannel:
     async def replace(self, message_id: int, notice: Notice) -> bool:
         """Let a message say something else for good, and return whether it does."""
         return await self._or_else(False, "replace", self._mod_log.replace(message_id, notice))  # noqa: FBT003 - what `replace` would say
+
+    async def say(self, text: str, reply: Reply) -> Sent | None:
+        """Post an answer that is not for another channel; None if none was posted."""
+        return await self._or_else(None, "say", self._mod_log.say(text, reply))
 
     async def _or_else(self, otherwise: _T, call: str, answer: Awaitable[_T]) -> _T:
         try:

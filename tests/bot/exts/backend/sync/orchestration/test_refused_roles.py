@@ -8,8 +8,8 @@ import pytest
 
 from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.models import UserId
+from bot.exts.backend.sync._core.reply import Reply
 from bot.exts.backend.sync._core.report import Ending
-from bot.exts.backend.sync._orders import Reply
 from bot.exts.backend.sync._sync import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage, text
 
