@@ -1,7 +1,5 @@
 """Who is answered when, where, and what where that does not go."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
