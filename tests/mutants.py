@@ -29,7 +29,8 @@ FIRST: Final = (
 FAST: Final = (
     "-m", "pytest", "-q", "-x", "-n", "2", "-m", "not slow", "-p", "no:cacheprovider",
     "tests/bot/exts", "tests/simulator", "--ignore=tests/simulator/test_mutants.py",
-    "tests/e2e/trouble/test_commands.py", "tests/e2e/trouble/test_buttons.py", "tests/e2e/trouble/test_control_room.py",
+    "tests/e2e/trouble/test_commands.py", "tests/e2e/trouble/test_buttons.py",
+    "tests/e2e/trouble/test_control_room.py",
     "tests/e2e/trouble/test_reporter.py", "tests/e2e/trouble/test_mod_log.py",
     "tests/e2e/trouble/test_guild_port.py", "tests/e2e/trouble/test_calls.py",
     "tests/e2e/trouble/test_gateway_faults.py",
