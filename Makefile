@@ -42,7 +42,7 @@ test: .venv ## Run every test that CI runs, with coverage of the pure core
 # of the tests. What is measured is the extension, and by themselves the two edges that only a real
 # server shows in full.
 FAST := tests/bot/exts tests/fakes tests/baseline tests/simulator $(addprefix \
-  tests/e2e/trouble/test_,commands.py calls.py buttons.py control_room.py reporter.py mod_log.py \
+  tests/e2e/trouble/test_,commands.py typing.py calls.py in_time.py buttons.py control_room.py reporter.py mod_log.py \
   guild_port.py gateway_faults.py)
 test-fast: export PYTHONDONTWRITEBYTECODE =
 test-fast: .venv ## Run every test that starts no process, with its coverage

@@ -112,6 +112,7 @@ async def test_a_stranger_may_press_nothing(stage: Stage, people: People) -> Non
     assert "**Verified** in" in end["description"]
 
 
+@pytest.mark.slow
 async def test_a_button_of_an_ended_run_says_so(stage: Stage, people: People) -> None:
     """Where Discord took no more edits, the message looks as if the run were still on."""
     stage.site.fault = held = Held()
@@ -209,6 +210,7 @@ async def test_the_breaker_after_a_restart(stage: Stage, people: People, label: 
     )
 
 
+@pytest.mark.slow
 async def test_a_breaker_opened_by_hand_is_reset_by_its_button(
     stage: Stage, people: People
 ) -> None:
@@ -229,6 +231,7 @@ async def test_a_breaker_opened_by_hand_is_reset_by_its_button(
     assert "Breaker" not in late.text
 
 
+@pytest.mark.slow
 async def test_a_pause_is_ended_by_the_button_of_its_notice(stage: Stage, people: People) -> None:
     """Also by another process than that which posted it."""
     await stage.fill_site()

@@ -104,7 +104,9 @@ async def test_every_command_can_be_typed(stage: Stage, people: People) -> None:
 
 
 @pytest.mark.cached_or_not(fast="on")
-@pytest.mark.parametrize("slash", [False, True], ids=["text", "slash"])
+@pytest.mark.parametrize(
+    "slash", [pytest.param(False, marks=pytest.mark.slow), True], ids=["text", "slash"]
+)
 async def test_one_member_is_compared_shown_written_and_read_back(
     stage: Stage, people: People, *, slash: bool
 ) -> None:
@@ -146,6 +148,7 @@ async def test_one_member_is_compared_shown_written_and_read_back(
     assert stage.database.stored() == await stage.rows_due()
 
 
+@pytest.mark.slow
 async def test_a_member_who_is_in_step_costs_no_write(stage: Stage, people: People) -> None:
     """Who has left and is known to have left neither; who is unknown to both is no error."""
     ids = sorted(await stage.rows_due())
@@ -161,6 +164,7 @@ async def test_a_member_who_is_in_step_costs_no_write(stage: Stage, people: Peop
     assert stage.site.writes() == []
 
 
+@pytest.mark.slow
 async def test_a_member_whom_the_site_refuses_is_parked(stage: Stage, people: People) -> None:
     """The answer says what the site said."""
     ids = sorted(await stage.rows_due())
@@ -186,6 +190,7 @@ async def test_a_member_whom_the_site_refuses_is_parked(stage: Stage, people: Pe
     assert str(ids[5]) in parked.text
 
 
+@pytest.mark.slow
 async def test_a_member_whom_the_site_does_not_keep_so_is_told(
     stage: Stage, people: People
 ) -> None:

@@ -104,6 +104,7 @@ async def test_who_returns_while_the_members_are_read_is_there(stage: Stage) -> 
         await stage.until(lambda: stage.database.stored() == due)
 
 
+@pytest.mark.slow
 async def test_what_happened_between_two_sessions_is_found(stage: Stage) -> None:
     """A session that can't be resumed has missed events: a sync by itself makes up for them."""
     ids = await stage.guild(50)
@@ -122,6 +123,7 @@ async def test_what_happened_between_two_sessions_is_found(stage: Stage) -> None
     assert [stored, left[-1]] == [due, False]
 
 
+@pytest.mark.slow
 async def test_departures_are_withheld_while_the_list_is_unproven(stage: Stage) -> None:
     """Discord counts many more members than it lists: nobody is marked as gone."""
     ids = await stage.guild(300)

@@ -8,7 +8,7 @@ import pytest
 
 from bot.exts.backend.sync._core.models import UserId
 from tests.e2e.trouble.harness import BOT, GUILD, PATIENCE_S, QuickBot, Stage
-from tests.fakes.guild_contract import GuildContract, PagedContract
+from tests.fakes.guild_contract import GuildContract, PagedContract, Scene
 
 if TYPE_CHECKING:
     from bot.exts.backend.sync._guild import DiscordGuild
@@ -97,10 +97,14 @@ class TestOnDiscord(GuildContract):
             yield scene
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("member_cache", ["off"], indirect=True)
 class TestPagesOnDiscord(PagedContract):
     """Without a cache of members."""
+
+    @pytest.mark.slow
+    async def test_what_discord_does_not_say_stops_who_asked(self, scene: Scene) -> None:
+        """It takes as long as Discord is waited for."""
+        await super().test_what_discord_does_not_say_stops_who_asked(scene)
 
     @pytest.fixture
     async def scene(self, stage: Stage) -> AsyncIterator[OnDiscord]:

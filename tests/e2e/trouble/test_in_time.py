@@ -11,7 +11,13 @@ from tests.e2e.trouble.harness import GUILD, Stage
 from tests.e2e.trouble.people import People, text_of
 from tests.e2e.trouble.test_commands import registered
 
-ORDERS = ("sync pause", "sync resume", "sync breaker open", "sync breaker reset", "sync retry")
+ORDERS = [
+    "sync pause",
+    *(
+        pytest.param(f"sync {order}", marks=pytest.mark.slow)
+        for order in ("resume", "breaker open", "breaker reset", "retry")
+    ),
+]
 
 
 async def given(stage: Stage, channel: int, person: int, command: str) -> int:

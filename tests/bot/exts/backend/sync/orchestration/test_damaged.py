@@ -10,6 +10,8 @@ from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage
 
 pytestmark = pytest.mark.either_mode
 
+pytestmark = pytest.mark.either_mode
+
 KEYS = ["attempt", "born", "breaker", "handed-over", "salt", "told", "parked/7", "alert/x", "else"]
 
 

@@ -18,6 +18,8 @@ from tests.bot.exts.backend.sync.orchestration.conftest import (
 from tests.fakes.faults import When, raising
 from tests.fakes.site import WELL, Fate
 
+pytestmark = pytest.mark.either_mode
+
 
 async def test_a_steady_stream_costs_fewer_than_four_writes_a_second(stage: Stage) -> None:
     """However dense it is; each write takes as many as may go at once."""
@@ -88,7 +90,6 @@ async def test_a_role_that_could_not_be_written_waits_again(stage: Stage) -> Non
     assert process.control.ledger.parked == {}
 
 
-@pytest.mark.unmeasured
 async def test_more_than_may_wait_is_left_to_a_full_sync(stage: Stage) -> None:
     """Nothing of it is lost, and what waits stays bounded."""
     stage.guild(10)

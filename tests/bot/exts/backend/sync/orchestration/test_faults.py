@@ -73,7 +73,11 @@ def rows(*places: Place) -> pytest.MarkDecorator:
                 place.name,
                 number,
                 id=f"{'cached' if cached else 'uncached'}-{place.name}-{number}",
-                marks=() if number in place.fast else pytest.mark.slow,
+                marks=(
+                    ()
+                    if number in place.fast and (cached or not place.cached)
+                    else pytest.mark.slow
+                ),
             )
             for place in places
             for cached in (True, False)

@@ -13,6 +13,8 @@ from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, 
 from tests.fakes.process import Process
 from tests.fakes.site import Fate
 
+pytestmark = pytest.mark.either_mode
+
 GONE = range(1000, 1600)
 DAY_S = timedelta(days=1).total_seconds()
 
@@ -69,7 +71,6 @@ async def test_an_approved_list_is_written_but_for_who_is_back(stage: Stage) -> 
     assert len(stage.runs()[-1].approved) == 1
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("decision", [None, Decision.REJECTED])
 async def test_a_list_holds_for_a_day(stage: Stage, decision: Decision | None) -> None:
     """Nobody is asked twice within it; unanswered or rejected, the next sync after it asks."""

@@ -1,8 +1,12 @@
 """Live changes: what waits, what goes, and what takes their place when they keep failing."""
 
+import pytest
+
 from bot.exts.backend.sync._core.report import Ending
 from tests.bot.exts.backend.sync.orchestration.conftest import DOWN, Stage, failing_writes
 from tests.fakes.site import Fate
+
+pytestmark = pytest.mark.either_mode
 
 
 async def test_changes_of_all_kinds_reach_the_site(stage: Stage) -> None:

@@ -10,7 +10,7 @@ from tests.fakes.guild import FakeGuild
 from tests.fakes.process import Process
 from tests.fakes.site import Fate
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = [pytest.mark.unmeasured, pytest.mark.either_mode]
 
 CACHED = [Phase.GUILD, Phase.SITE, Phase.ROLES, Phase.USERS, Phase.VERIFYING]
 PAGED = [*CACHED, Phase.COMPARING, Phase.ASKING]

@@ -13,6 +13,8 @@ from bot.exts.backend.sync._core.report import Ending
 from bot.exts.backend.sync._sync import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage, text
 
+pytestmark = pytest.mark.either_mode
+
 VERIFIED = Ending.VERIFIED
 HOLDERS = range(100, 160)
 SAID = "role role5: name: role with this name already exists. (its holders are written without it)"

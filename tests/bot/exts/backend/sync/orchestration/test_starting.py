@@ -18,6 +18,8 @@ from tests.bot.exts.backend.sync.orchestration.conftest import (
 from tests.fakes.guild import FakeGuild
 from tests.fakes.site import Fate
 
+pytestmark = pytest.mark.unmeasured
+
 VERIFIED, FAILED = Ending.VERIFIED, Ending.FAILED
 
 
@@ -384,7 +386,6 @@ async def test_what_the_site_keeps_a_reading_waiting_for_is_shown(
 DAY = 24 * 3600
 
 
-@pytest.mark.unmeasured
 async def test_what_was_lost_without_a_word_is_found_within_a_day(stage: Stage) -> None:
     """No new session, no drift that the cache could show: all members are read anew."""
     stage.guild(10, 11, 12)
@@ -405,7 +406,6 @@ async def test_what_was_lost_without_a_word_is_found_within_a_day(stage: Stage) 
     assert len(process.control.dirty) == 0
 
 
-@pytest.mark.unmeasured
 async def test_members_are_not_read_anew_while_a_sync_is_on(stage: Stage) -> None:
     """It waits for its end; where Discord gives no answer it is tried again within the hour."""
     stage.guild(10)
