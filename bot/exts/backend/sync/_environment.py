@@ -6,6 +6,7 @@ named at start, and a proxy in between is named when the site can't be reached.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import ssl
 from dataclasses import dataclass
@@ -96,10 +97,15 @@ def _certificates(environ: Mapping[str, str]) -> ssl.SSLContext:
     if directory is not None and not Path(directory).is_dir():
         raise SettingsError(f"SSL_CERT_DIR {directory} is no directory")
     if file is None and directory is None:
-        return httpx.create_ssl_context(trust_env=False)
+        return _usual_certificates()
     try:
         return ssl.create_default_context(cafile=file, capath=directory)
     except (OSError, ValueError) as exc:
         is_read = isinstance(exc, ssl.SSLError | ValueError)
         reason = "it holds no certificates" if is_read else getattr(exc, "strerror", exc)
         raise SettingsError(f"SSL_CERT_FILE {file} can't be used: {reason}") from exc
+
+
+@functools.cache  # the longest part of a load of the extension
+def _usual_certificates() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
