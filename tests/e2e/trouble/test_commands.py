@@ -71,7 +71,7 @@ def _text(body: dict[str, Any]) -> str:
     )
 
 
-@pytest.fixture(params=[False, True], ids=["text", "slash"])
+@pytest.fixture(params=[pytest.param(False, marks=pytest.mark.slow), True], ids=["text", "slash"])
 async def room(stage: Stage, request: pytest.FixtureRequest) -> Room:
     """Open a channel beside mod-log, in a guild of 20 that the site has in step."""
     await stage.guild()

@@ -62,6 +62,7 @@ def typed(command: str, options: dict[str, Any]) -> str:
     return " ".join(["!" + command, *map(str, options.values())])
 
 
+@pytest.mark.slow
 async def test_every_command_serves_who_may_and_refuses_who_may_not(
     stage: Stage, people: People
 ) -> None:

@@ -45,7 +45,7 @@ async def interrupted(control: DiscordControl) -> None:
             id="rate limited",
             marks=SLOW,
         ),
-        pytest.param(interrupted, {"identify": 2}, id="interrupted"),
+        pytest.param(interrupted, {"identify": 2}, id="interrupted", marks=SLOW),
     ],
 )
 async def test_a_member_list_is_read_in_full_or_not_believed(
@@ -158,6 +158,7 @@ async def test_an_unknown_guild_stops_the_run_with_one_clear_line(stage: Stage) 
     assert stage.site.calls == []
 
 
+@pytest.mark.slow
 async def test_the_last_sessions_of_a_day_are_kept_for_people(stage: Stage) -> None:
     """Discord resets the token of a bot that begins too many: it waits, and says so."""
     await stage.guild(20)

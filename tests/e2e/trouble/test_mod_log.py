@@ -5,6 +5,7 @@ import pytest
 from tests.e2e.trouble.harness import GUILD, Stage
 
 
+@pytest.mark.slow
 async def test_a_run_has_one_message_though_an_answer_is_lost(stage: Stage) -> None:
     """A message whose answer Discord did not give is not posted again, but edited."""
     await stage.guild()

@@ -114,6 +114,7 @@ async def test_what_no_command_takes_is_named_and_nothing_is_done(
     assert len(stage.site.writes()) == written
 
 
+@pytest.mark.slow
 async def test_a_loud_force_is_force(stage: Stage, people: People) -> None:
     """It is no surplus word, and it starts a run."""
     channel = await stage.control.create_channel(GUILD, "bots")

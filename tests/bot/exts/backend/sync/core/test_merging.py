@@ -15,6 +15,8 @@ from bot.exts.backend.sync._core.plan import Plan, Planner
 
 from .examples import member, members, role_ids, user_ids
 
+pytestmark = pytest.mark.unmeasured
+
 FEW = st.integers(0, 60)
 SIDE = st.lists(members(FEW), max_size=40, unique_by=lambda known: known.id)
 SIZES = st.integers(1, 20)

@@ -16,6 +16,8 @@ from .delivering import Course, begin, compare, deliver, updates
 from .examples import member, members
 from .site import Site, Trouble
 
+pytestmark = pytest.mark.unmeasured
+
 WITNESS = 10**6
 FEW_IDS = st.integers(1, 60)
 

@@ -90,6 +90,7 @@ async def test_a_role_that_could_not_be_written_waits_again(stage: Stage) -> Non
     assert process.control.ledger.parked == {}
 
 
+@pytest.mark.slow
 async def test_more_than_may_wait_is_left_to_a_full_sync(stage: Stage) -> None:
     """Nothing of it is lost, and what waits stays bounded."""
     stage.guild(10)

@@ -71,7 +71,9 @@ async def test_an_approved_list_is_written_but_for_who_is_back(stage: Stage) -> 
     assert len(stage.runs()[-1].approved) == 1
 
 
-@pytest.mark.parametrize("decision", [None, Decision.REJECTED])
+@pytest.mark.parametrize(
+    "decision", [None, pytest.param(Decision.REJECTED, marks=pytest.mark.slow)]
+)
 async def test_a_list_holds_for_a_day(stage: Stage, decision: Decision | None) -> None:
     """Nobody is asked twice within it; unanswered or rejected, the next sync after it asks."""
     process = await withholding(stage)

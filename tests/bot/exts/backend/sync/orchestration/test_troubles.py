@@ -197,6 +197,7 @@ async def test_a_breaker_that_moves_while_discord_is_waited_for_stops_the_run(
     assert process.control.ledger.state.breaker.state is BreakerState.OPEN
 
 
+@pytest.mark.slow
 async def test_a_person_is_reminded_once_a_day_of_what_still_lasts(stage: Stage) -> None:
     """Of a pause as of an open breaker."""
     stage.guild(10)
