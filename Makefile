@@ -1,9 +1,6 @@
 # `make demo` and `make test` need only Python 3.11 or newer, make and a package index.
 PYTHON ?= python3
 BIN := .venv/bin
-SCENARIOS := role-deleted-live burst partial-chunk ready-mid-chunk ready-mid-run guild-outage \
-  rate-limited-chunk mass-departure site-down-10-min
-
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast simulate prove lint types format requirements clean ci
@@ -42,8 +39,8 @@ test: .venv ## Run every test that CI runs, with coverage of the pure core
 # of the tests. What is measured is the extension, and by themselves the two edges that only a real
 # server shows in full.
 FAST := tests/bot/exts tests/fakes tests/baseline tests/simulator $(addprefix \
-  tests/e2e/trouble/test_,commands.py typing.py calls.py in_time.py buttons.py control_room.py reporter.py mod_log.py \
-  guild_port.py gateway_faults.py)
+  tests/e2e/trouble/test_,commands.py typing.py calls.py in_time.py buttons.py control_room.py \
+  reporter.py mod_log.py guild_port.py gateway_faults.py)
 test-fast: export PYTHONDONTWRITEBYTECODE =
 test-fast: .venv ## Run every test that starts no process, with its coverage
 	@rm -f .coverage-fast*
@@ -58,19 +55,8 @@ test-fast: .venv ## Run every test that starts no process, with its coverage
 simulate: .venv ## Play random worlds on virtual time; ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.simulator $(ARGS)
 
-prove: .venv ## Run what proves more slowly, and write its figures to docs/proofs/
-	@mkdir -p docs/proofs
-	$(BIN)/python -m sandbox replay --json docs/proofs/replay-80000.json
-	$(BIN)/python -m sandbox replay --members 5000 --json docs/proofs/replay-5000.json
-	@for scenario in $(SCENARIOS); do \
-	  $(BIN)/python -m sandbox replay --scenario $$scenario --json docs/proofs/$$scenario.json || exit 1; \
-	done
-	$(BIN)/python -m sandbox replay --scenario steady --events-per-s 50 --json docs/proofs/steady-50.json
-	$(BIN)/python -m sandbox replay --scenario steady --events-per-s 500 --json docs/proofs/steady-500.json
-	$(BIN)/python -m sandbox replay --scenario restart-loop --json docs/proofs/restart-loop.json
-	$(BIN)/python -m sandbox chaos --rounds 20 --seed 1 --json docs/proofs/chaos.json
-	$(BIN)/python -m sandbox rivals --starts 20 --json docs/proofs/rivals.json
-	$(BIN)/python -m sandbox replay --scenario streaming --members 1000000 --json docs/proofs/streaming-1000000.json
+prove: .venv ## Run what proves more slowly, some 70 minutes, and write it to docs/proofs/
+	@$(BIN)/python -m tests.prove $(ARGS)
 
 lint: .venv ## Check style, formatting and the import contracts
 	@$(BIN)/ruff check .

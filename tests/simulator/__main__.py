@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import json
 import logging
 import sys
 import time
 import warnings
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -53,6 +55,7 @@ def main() -> int:
     parser.add_argument("--keep-going", action="store_true", help="go on after a finding")
     parser.add_argument("--show", action="store_true", help="print the log of the first world")
     parser.add_argument("--no-shrink", action="store_true", help="print findings as they are")
+    parser.add_argument("--json", type=Path, help="a file for the figures")
     arguments = parser.parse_args()
     with quiet():
         return play(arguments)
@@ -98,6 +101,18 @@ def play(arguments: argparse.Namespace) -> int:
     )
     print("reached:", ", ".join(f"{name} {count}" for name, count in sorted(reached.items())))
     print("judged:", ", ".join(f"{name} {count}" for name, count in sorted(judged.items())))
+    if arguments.json is not None:
+        figures = {
+            "seed": arguments.seed,
+            "worlds": worlds,
+            "steps": steps,
+            "seconds": round(taken, 1),
+            "worlds_per_s": round(worlds / taken, 1),
+            "findings": findings,
+            "reached": reached,
+            "judged": judged,
+        }
+        arguments.json.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     return 1 if findings else 0
 
 
