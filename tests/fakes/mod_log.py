@@ -13,7 +13,7 @@ from bot.exts.backend.sync._ports import Seen
 from tests.fakes.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bot.exts.backend.sync._core.alert import Alert
     from bot.exts.backend.sync._core.reply import Reply
@@ -43,11 +43,14 @@ class Channel:
 
     messages: list[Shown] = field(default_factory=list)
     away: bool = False
+    listeners: list[Callable[[Shown], None]] = field(default_factory=list)
 
     def add(self, notice: Notice, **more: Any) -> Shown:
         """Post a message."""
         shown = Shown(id=1000 + len(self.messages), notice=notice, **more)
         self.messages.append(shown)
+        for hear in self.listeners:
+            hear(shown)
         return shown
 
     @property

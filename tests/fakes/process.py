@@ -9,6 +9,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from bot.exts.backend.sync._control import Control
+from bot.exts.backend.sync._core.marks import run_shown
 from bot.exts.backend.sync._orders import Orders
 from bot.exts.backend.sync._settings import SyncSettings
 from tests.fakes.guild import FakeGuild, Listener, PagedFake
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from bot.exts.backend.sync._core.models import RoleId, UserId
     from bot.exts.backend.sync._ports import Clock
     from tests.fakes.guild import Discord
-    from tests.fakes.mod_log import Channel
+    from tests.fakes.mod_log import Channel, Shown
     from tests.fakes.site import Rows
     from tests.fakes.store import Kept
 
@@ -120,8 +121,15 @@ class Process:
         )
         self.mod_log.keeper = self.control.ledger
         self.guild.listener = Marking(self.control)
+        channel.listeners.append(self._hear)
         self.orders = Orders(self.control, self.settings)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _hear(self, shown: Shown) -> None:
+        """Hear of a message in mod-log, as the cog's listener does."""
+        run_id = run_shown(shown.notice.footer)
+        if run_id and not self.mod_log.is_dead:
+            self.control.heard_of(run_id)
 
     def start(self) -> None:
         """Load the extension, and connect to Discord."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import sentry_sdk
@@ -33,15 +34,25 @@ _REFUSALS_PER_S: Final = 10.0
 
 
 class Answers:
-    """What is said to whoever typed a command or pressed a button; `mod_log_id` is a channel."""
+    """What is said to whoever typed a command or pressed a button; `mod_log_id` is a channel.
+
+    `whose` says below each answer which bot it is that answers, if there is more than one.
+    """
 
     def __init__(
-        self, *, mod_log: ModLog, mod_log_id: int, clock: Clock, chance: random.Random
+        self,
+        *,
+        mod_log: ModLog,
+        mod_log_id: int,
+        clock: Clock,
+        chance: random.Random,
+        whose: Callable[[], str] = str,
     ) -> None:
         self._mod_log = mod_log
         self._mod_log_id = mod_log_id
         self._clock = clock
         self._chance = chance
+        self._whose = whose
         self._refused: deque[tuple[float, int]] = deque(maxlen=_REFUSALS)
 
     async def carry_out(self, call: Call, work: Awaitable[Reply]) -> None:
@@ -65,7 +76,7 @@ class Answers:
         async for reply in replies:
             if sent is not None:
                 try:
-                    await sent.edit(reply)
+                    await sent.edit(self._signed(reply))
                 except UnansweredError as exc:
                     self._log_unanswered(call, exc)
                     sent = None
@@ -88,6 +99,7 @@ class Answers:
 
         As a slash command's it is for its caller alone; as another's it goes to mod-log.
         """
+        reply = self._signed(reply)
         try:
             if call.has_token:
                 if self._has_time(call):
@@ -119,6 +131,13 @@ class Answers:
         await call.answer(said(text), private=True)
         return sent
 
+    def _signed(self, reply: Reply) -> Reply:
+        whose = self._whose()
+        if not whose:
+            return reply
+        notice = reply.notice
+        return replace(reply, notice=replace(notice, fields=(*notice.fields, ("This bot", whose))))
+
     def _has_time(self, call: Call) -> bool:
         return self._clock.monotonic() - call.since_s < _TOKEN_S
 
@@ -134,7 +153,7 @@ class Answers:
                 reply = said(self.fault(press, exc))
             if reply.done:
                 await self._strike_off(press, reply)
-            await press.answer(reply, private=True)
+            await press.answer(self._signed(reply), private=True)
         except UnansweredError as exc:
             self._log_unanswered(press, exc)
 

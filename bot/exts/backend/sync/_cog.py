@@ -149,6 +149,7 @@ class Sync(commands.Cog):
             mod_log_id=settings.mod_log_channel_id,
             clock=clock,
             chance=chance,
+            whose=lambda: self._control.whose,
         )
         for command in self.walk_commands():
             command.ignore_extra = False  # a word that nobody knows must not start a run
@@ -226,6 +227,13 @@ class Sync(commands.Cog):
         """Start a sync: the members who held the role get no events of their own."""
         if role.guild.id == self._settings.guild_id:
             self._control.want("because a role was deleted")
+
+    @commands.Cog.listener()
+    async def on_message(self, message: discord.Message) -> None:
+        """Note which runs mod-log shows: one that is not ours is that of another bot."""
+        run_id = self._mod_log.run_shown(message)
+        if run_id:
+            self._control.heard_of(run_id)
 
     @commands.Cog.listener()
     async def on_commands_sync_failed(self, error: Exception) -> None:

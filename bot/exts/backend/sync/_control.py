@@ -29,6 +29,7 @@ from ._core.report import (
     Ending,
     Notice,
     Tone,
+    code,
     ended_late,
     failure_alert,
     followed,
@@ -43,6 +44,7 @@ from ._ledger import Ledger
 from ._live import RUN_ABOVE, Dirty, LiveUpdates
 from ._parking import Parking
 from ._ports import PagedGuild
+from ._rivals import Rivals
 from ._round import RoundSync
 from ._runner import Parts
 from ._side_channel import SideChannel
@@ -169,6 +171,7 @@ class Control:
             want=self.want,
         )
         self._anew = asyncio.Event()
+        self._rivals = Rivals(clock, lease_s=settings.sync_lease_s)
         self._sync: FullSync | None = None
         self._task: asyncio.Task[None] | None = None
         self._wish: _Wish | None = None
@@ -234,6 +237,21 @@ class Control:
     def say(self, notice: Notice) -> None:
         """Let mod-log tell something that concerns no run."""
         self._spool.say(notice)
+
+    def heard_of(self, run_id: str) -> None:
+        """Note that mod-log shows a run, whosever it is: of this process, or of one before it."""
+        before = {run.run_id for run in self.ledger.past_runs()}
+        if run_id not in before and self._rivals.heard(run_id):
+            log.warning("sync.rival.heard", run_id=run_id, where=self._store.where)
+            self._spool.say(alert.rival(run_id, where=self._store.where))
+
+    @property
+    def whose(self) -> str:
+        """Which bot answers, where another one may answer the same differently; else nothing."""
+        if not self._rivals.are_there:
+            return ""
+        where = code(self._store.where)
+        return f"Another bot syncs this server, too. This one keeps its state in {where}."
 
     def passed_over(self) -> None:
         """Look at all members anew: an event was lost that may have been about one of them."""
@@ -531,6 +549,7 @@ class Control:
 
     def _lead_now(self, *, leading: bool) -> None:
         self.is_leading = leading
+        self._rivals.leads(leading=leading)
         self._parts.telemetry.leads(leading=leading)
 
     async def _take_turn(self) -> None:
@@ -829,7 +848,9 @@ class Control:
 
     def _new_run_id(self) -> str:
         """Return an id that stands in every trace of a run: short enough to be read out."""
-        return f"{self._chance.getrandbits(32):08x}"
+        run_id = f"{self._chance.getrandbits(32):08x}"
+        self._rivals.begun(run_id)
+        return run_id
 
     # -- tasks ------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import structlog
 
 from ._core import alert, attempt, breaker, drift, history, memory, rounds, state, withheld
 from ._core.alert import Alert
+from ._core.marks import alert_footer
 from ._core.report import quote
 from ._core.state import State
 from ._errors import StoreUnreachableError
@@ -450,8 +451,7 @@ class Ledger:
     def stamped(self, notice: Notice, now: datetime | None = None) -> Alert:
         """Make an alert of a notice: its id is new, and stands in its footer."""
         id_ = f"{self._chance.getrandbits(48):012x}"
-        footer = f"{notice.footer} · alert {id_}" if notice.footer else f"alert {id_}"
-        notice = replace(notice, footer=footer)
+        notice = replace(notice, footer=alert_footer(notice.footer, id_))
         return Alert(id=id_, created_at=now or self._clock.now(), notice=notice)
 
     def _notify(self) -> None:

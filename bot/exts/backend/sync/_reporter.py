@@ -21,6 +21,7 @@ import structlog
 
 from ._call import SentMessage
 from ._clock import deadline, happens
+from ._core.marks import run_shown
 from ._core.report import render, rolled
 from ._core.wire import shown
 from ._errors import StoreError
@@ -328,6 +329,13 @@ class DiscordModLog:
                     return None
             await self._clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_RETRY_S)
+
+    def run_shown(self, message: discord.Message) -> str:
+        """Return the id of the run that a bot's message in mod-log shows, or nothing."""
+        embed = message.embeds[0] if message.embeds else None
+        if not message.author.bot or message.channel.id != self._channel_id or embed is None:
+            return ""
+        return run_shown(embed.footer.text or "")
 
     async def _read(self, is_enough: Callable[[list[Seen]], bool]) -> list[Seen]:
         """Return our messages, newest first, back to where they are enough, or are too old.

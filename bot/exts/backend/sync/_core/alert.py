@@ -578,6 +578,21 @@ def waiting_for(holder: str | None) -> Notice:
     )
 
 
+def rival(run_id: str, *, where: str) -> Notice:
+    """Say that another bot syncs this guild, with a store of its own; `where` is this one's."""
+    return _notice(
+        "Two bots sync this server",
+        f"This channel shows a sync (`{run_id}`) that this bot has not begun. So another bot, or "
+        "another process of this one, syncs this server, too, with a state store of its own.",
+        f"This one keeps its state in {code(where)}. Until one of them is stopped, its answers to "
+        "commands say so.",
+        f"{YOU_CAN} stop one of them, or let both use the same store: one leads then, and the "
+        "other waits.",
+        tone=Tone.WARNING,
+        ping=True,
+    )
+
+
 def about_run(draft: Draft, run_id: str) -> Draft:
     """Say which run it was that a draft speaks of."""
     told = footer(run_id=run_id, mark=mark_of(draft.notice.title, draft.notice.footer))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BETWEEN: Final = " · "
 _RUN: Final = "run "
+_ALERT: Final = "alert "
 
 
 class Mark(StrEnum):
@@ -75,6 +76,11 @@ def footer(*, run_id: str | None = None, mark: Mark | None = None) -> str:
     return _BETWEEN.join((*parts, *(() if mark is None else (mark.value,))))
 
 
+def alert_footer(text: str, id_: str) -> str:
+    """Return the footer of an alert whose notice has this one."""
+    return _BETWEEN.join(filter(None, (text, f"{_ALERT}{id_}")))
+
+
 def mark_of(title: str, text: str) -> Mark | None:
     """Return what a message of this title and this text in its footer tells of, or None."""
     for part in text.split(_BETWEEN):
@@ -89,6 +95,15 @@ def run_of(text: str) -> str:
     """Return the id of the run that a footer names, or nothing."""
     runs = (part for part in text.split(_BETWEEN) if part.startswith(_RUN))
     return next(runs, "").removeprefix(_RUN)
+
+
+def run_shown(text: str) -> str:
+    """Return the id of the run that a message of this footer shows, or nothing.
+
+    An alert may tell of a run that ended long ago, and shows none.
+    """
+    is_alert = any(part.startswith(_ALERT) for part in text.split(_BETWEEN))
+    return "" if is_alert else run_of(text)
 
 
 def without_mark(text: str) -> str:

@@ -125,3 +125,18 @@ def test_what_people_and_the_site_write_is_no_mark() -> None:
     assert marks.mark_of("live", "run r1live") is None
     assert marks.run_of("alert 1") == ""
     assert marks.without_mark("run r1 · interrupted · alert 1") == "run r1 · alert 1"
+
+
+@pytest.mark.parametrize("ending", [None, *Ending])
+def test_a_runs_message_shows_which_run_it_is(ending: Ending | None) -> None:
+    """While it is on, and when it has ended."""
+    assert marks.run_shown(render(replace(VIEW, ending=ending)).footer) == "r1"
+
+
+@pytest.mark.parametrize("footer", ["", "run r1", "run r1 · breaker open"])
+def test_an_alert_shows_no_run(footer: str) -> None:
+    """It may be posted days after the run that it tells of."""
+    told = marks.alert_footer(footer, "00ff")
+    assert marks.run_shown(told) == ""
+    assert told.endswith("alert 00ff")
+    assert marks.run_of(told) == ("r1" if footer else "")

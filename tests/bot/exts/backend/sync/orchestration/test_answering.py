@@ -26,11 +26,13 @@ class Desk:
     def __init__(self) -> None:
         self.clock = HandClock()
         self.channel = Channel()
+        self.whose = ""
         self.answers = Answers(
             mod_log=FakeModLog(self.channel, clock=self.clock),
             mod_log_id=CHANNEL,
             clock=self.clock,
             chance=random.Random(1),
+            whose=lambda: self.whose,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -214,6 +216,20 @@ async def test_a_channel_that_is_closed_to_the_bot_is_nobodys_fault(desk: Desk) 
     await desk.run(desk.answers.carry_out(call, work()))
 
     assert (done, call.said) == (["done"], [])
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_where_two_bots_answer_each_says_which_it_is(desk: Desk, kind: Kind) -> None:
+    """Below each answer, whatever it answers; where there is one, nothing of it is said."""
+    desk.whose = "state in a"
+    call = desk.call(kind, channel_id=CHANNEL)
+    if kind is Kind.PRESS:
+        await desk.run(desk.answers.press(call, lambda: desk.after(0, said("paused"))))
+    else:
+        told = replies(said("a"), said("b"), pause=lambda: desk.clock.sleep(0))
+        await desk.run(desk.answers.follow(call, told))
+
+    assert [one.reply.notice.fields for one in call.said] == [(("This bot", "state in a"),)]
 
 
 async def test_a_press_is_carried_out_and_struck_off(desk: Desk) -> None:
