@@ -408,6 +408,19 @@ async def commands_missing(camera: Camera, _directory: Path) -> None:
         await camera.take("commands-missing", "Slash commands are missing")
 
 
+async def two_bots(camera: Camera, directory: Path) -> None:
+    """Let another bot sync the same guild, with a store of its own."""
+    stage = camera.stage
+    await guild(camera, 60)
+    lease = {"SYNC_DEADLINE_S": 0.2, "SYNC_LEASE_S": 0.4}
+    state = f"sqlite:///{directory}/state.db"
+    async with stage.bot(**QUICK | lease, SYNC_STATE_URL=state):
+        await stage.run_end()
+        await asyncio.sleep(1)  # so long another may still speak that led before
+        async with program(stage, directory / "other", **QUICK):
+            await camera.take("two-bots", "Two bots sync this server")
+
+
 async def by_hand(camera: Camera, _directory: Path) -> None:
     """Let people pause, tune, cancel, open and reset."""
     stage = camera.stage
@@ -454,6 +467,7 @@ SCENARIOS: Final[Sequence[Scenario]] = (
     store_lost,
     store_away,
     commands_missing,
+    two_bots,
     by_hand,
 )
 
