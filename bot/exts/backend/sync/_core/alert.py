@@ -584,8 +584,8 @@ def rival(run_id: str, *, where: str) -> Notice:
         "Two bots sync this server",
         f"This channel shows a sync (`{run_id}`) that this bot has not begun. So another bot, or "
         "another process of this one, syncs this server, too, with a state store of its own.",
-        f"This one keeps its state in {code(where)}. Until one of them is stopped, its answers to "
-        "commands say so.",
+        f"**Next:** both go on. This one's answers to commands say that it keeps its state in "
+        f"{code(where)}.",
         f"{YOU_CAN} stop one of them, or let both use the same store: one leads then, and the "
         "other waits.",
         tone=Tone.WARNING,
