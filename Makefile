@@ -21,14 +21,15 @@ help: ## Show this list
 demo: .venv ## Replay the incident of 80,000 differences on this machine
 	@$(BIN)/python -m sandbox replay $(ARGS)
 
-# The core's tests run alone, since they are measured. Most others wait for servers, so four at a
-# time take hardly longer than one. What plays whole scenarios fills the machine by itself.
+# The core's tests are measured, so they run apart. Most others wait for servers, so four at a time
+# take hardly longer than one. What plays whole scenarios fills the machine by itself.
 WHEN := tests/bot/exts/backend/sync/orchestration
 SCENES := tests/sandbox/test_scenarios.py tests/sandbox/test_chaos_programs.py \
   tests/sandbox/test_chaos_seen_to_fail.py tests/sandbox/test_streaming.py
 test: .venv ## Run every test that CI runs, with coverage of the pure core
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m coverage run -m pytest tests/bot/exts --ignore=$(WHEN) $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -n 2 --dist worksteal tests/bot/exts --ignore=$(WHEN) \
+	  $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 	@$(BIN)/python -m pytest $(wildcard $(SCENES)) $(ARGS)
