@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
+SETTINGS = (ROOT / "deploy" / "settings.env").read_text("utf-8")
 EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
 
 
@@ -19,7 +20,15 @@ def test_each_documented_variable_reaches_a_container(name: str) -> None:
     """By its own name in a service's environment, or as what another value is made of."""
     given = re.search(rf"^      {name}: ", COMPOSE, re.MULTILINE)
 
-    assert given or f"${{{name}:" in COMPOSE
+    assert given or f"${{{name}:" in COMPOSE or f"{name}=${{{name}:-}}\n" in SETTINGS
+
+
+def test_what_an_older_deployment_set_still_holds() -> None:
+    """`deploy/bot.env` was once the only way for most settings; it comes after those of `.env`."""
+    files = "env_file: [deploy/settings.env, {path: deploy/bot.env, required: false}]"
+    assert files in COMPOSE
+    fixed = COMPOSE[: COMPOSE.index("  website:\n")]
+    assert [n for n in re.findall(r"^(\w+)=", SETTINGS, re.MULTILINE) if f" {n}:" in fixed] == []
 
 
 def test_nothing_is_fetched_to_read_the_image_s_own_file() -> None:
