@@ -1,6 +1,9 @@
-"""The extension in another bot, under another path, without this repository."""
+"""The extension in another bot, copied or installed, without this repository."""
 
+import asyncio
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +16,9 @@ from tests.e2e.trouble.harness import GUILD, Stage, variables
 
 pytestmark = pytest.mark.slow
 
-_EXTENSION = Path(__file__).parents[3] / "bot" / "exts" / "backend" / "sync"
+_ROOT = Path(__file__).parents[3]
+_EXTENSION = _ROOT / "bot" / "exts" / "backend" / "sync"
+_PINNED = _ROOT / "requirements" / "bot.txt"
 
 # Loaded before it logs in, as discord.py's own examples do it, and with all of its defaults: here
 # the guild's members are asked for at start-up by discord.py itself, too.
@@ -28,7 +33,7 @@ discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(os.environ["DISCORD_
 
 async def main():
     async with commands.Bot("?", intents=discord.Intents.all()) as bot:
-        await bot.load_extension("plugins.guildmirror")
+        await bot.load_extension(os.environ["EXTENSION"])
         await asyncio.sleep(0.1)
         ours = {name.split(".")[0] for name in sys.modules} & {"bot", "website", "sandbox"}
         print(json.dumps({"event": "loaded", "ours": sorted(ours)}), flush=True)
@@ -40,16 +45,25 @@ asyncio.run(main())
 
 
 class OtherBot(Server):
-    """A plain discord.py bot in a directory of its own, with the extension among its plugins."""
+    """A plain discord.py bot in a directory of its own, which loads the extension by a name."""
 
     name: ClassVar[str] = "otherbot"
 
-    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        *,
+        extension: str,
+        python: str = sys.executable,
+    ) -> None:
         super().__init__(directory)
-        self._environment = environment
+        (directory / "otherbot.py").write_text(_OTHER_BOT)
+        self._environment = {**environment, "EXTENSION": extension}
+        self._python = python
 
     def command(self) -> Sequence[str]:
-        return [sys.executable, "otherbot.py"]
+        return [self._python, "otherbot.py"]
 
     def variables(self) -> Mapping[str, str]:
         # What programs of this repository get as PYTHONPATH, this one must do without.
@@ -72,12 +86,11 @@ async def test_it_syncs_in_another_bot(stage: Stage, tmp_path: Path) -> None:
         home / "plugins" / "guildmirror",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    (home / "otherbot.py").write_text(_OTHER_BOT)
     ids = await stage.guild(1500)
     await stage.control.fault("member_interval_s", 0)
     await stage.control.fault("rate_limit_repeats")
     given = variables(stage.discord, stage.website, site_url=stage.site.api_url)
-    async with OtherBot(home, given) as program:
+    async with OtherBot(home, given, extension="plugins.guildmirror") as program:
         end = await stage.run_end()
         in_step = stage.database.stored() == await stage.rows_due()
         await stage.control.rename(GUILD, ids[3], "renamed")
@@ -89,3 +102,37 @@ async def test_it_syncs_in_another_bot(stage: Stage, tmp_path: Path) -> None:
     assert (counters["member_requests"], counters["rate_limited"]) == (3, 1)
     assert [end["title"], in_step] == ["Sync of roles and users finished", True]
     assert "**Verified** in" in end["description"]
+
+
+async def test_it_syncs_where_it_is_installed(stage: Stage, tmp_path: Path) -> None:
+    """From a wheel, into an environment that holds nothing else: what it needs comes with it."""
+    home = tmp_path / "otherbot"
+    home.mkdir()
+    python = await asyncio.to_thread(_installed, tmp_path)
+    await stage.guild()
+    given = variables(stage.discord, stage.website, site_url=stage.site.api_url)
+    async with OtherBot(home, given, extension="guild_sync", python=python) as program:
+        end = await stage.run_end()
+        in_step = stage.database.stored() == await stage.rows_due()
+
+    assert program.events("loaded") == [{"event": "loaded", "ours": []}]
+    assert (end["title"], in_step) == ("Sync of roles and users finished", True)
+
+
+def _installed(directory: Path) -> str:
+    """Build the wheel, install it into a new environment, and return that one's Python.
+
+    What it needs is looked for by pip; which versions, as everywhere, say the requirements.
+    """
+    pins = re.findall(r"^[a-z][^ ]+==[^ ]+", _PINNED.read_text("utf-8"), re.MULTILINE)
+    (directory / "pins.txt").write_text("\n".join(pins))
+    wheels, place = directory / "wheels", directory / "environment"
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    offline = ("--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(_ROOT))
+    subprocess.run([*pip, "wheel", *offline], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    python = str(place / "bin" / "python")
+    (wheel,) = map(str, wheels.glob("guild_sync-*.whl"))
+    into = ("--python", python, "install", "--constraint", str(directory / "pins.txt"))
+    subprocess.run([*pip, *into, wheel], check=True)
+    return python
