@@ -1,5 +1,6 @@
 """What is told to machines: the fake takes what the real one takes, and the real one keeps it."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -101,3 +102,35 @@ def test_what_was_told_can_be_read_where_machines_look() -> None:
     }
     assert ended == 1.0
     assert REGISTRY.get_sample_value("sync_leading") is None
+
+
+def test_a_bots_listeners_are_told_what_happens() -> None:
+    """Starts, ends, drift, and a breaker that changes: as plain values, each once."""
+    told: list[tuple[str, dict[str, object]]] = []
+    telemetry = SystemTelemetry(lambda name, values: told.append((name, values)))
+    closed = State()
+    for state in (closed, closed, OPEN, OPEN, closed):
+        telemetry.kept(state, parked=0, untold=0)
+    tell(telemetry)
+    named = dict(told)
+
+    assert [name for name, _ in told] == [
+        "sync_breaker",
+        "sync_breaker",
+        "sync_started",
+        "sync_finished",
+        "sync_breaker",
+        "sync_drift",
+        "sync_drift",
+    ]
+    assert told[0][1] == {"state": "open", "failures": 3, "reason": "500"}
+    assert told[1][1]["state"] == "closed"
+    assert named["sync_started"] == {
+        "run_id": "r1",
+        "kind": "users",
+        "trigger": "at start-up",
+        "probe": True,
+    }
+    assert named["sync_finished"]["ending"] == "verified"
+    assert named["sync_finished"]["updated"] == 3
+    assert json.loads(json.dumps(named)) == named

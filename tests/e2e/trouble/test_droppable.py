@@ -31,9 +31,14 @@ discord.http.Route.BASE = os.environ["DISCORD_API_URL"]
 discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(os.environ["DISCORD_GATEWAY_URL"])
 
 
+async def finished(values):
+    print(json.dumps({"event": "heard", "ending": values["ending"]}), flush=True)
+
+
 async def main():
     async with commands.Bot("?", intents=discord.Intents.all()) as bot:
         await bot.load_extension(os.environ["EXTENSION"])
+        bot.add_listener(finished, "on_sync_finished")
         await asyncio.sleep(0.1)
         ours = {name.split(".")[0] for name in sys.modules} & {"bot", "website", "sandbox"}
         print(json.dumps({"event": "loaded", "ours": sorted(ours)}), flush=True)
@@ -114,8 +119,10 @@ async def test_it_syncs_where_it_is_installed(stage: Stage, tmp_path: Path) -> N
     async with OtherBot(home, given, extension="guild_sync", python=python) as program:
         end = await stage.run_end()
         in_step = stage.database.stored() == await stage.rows_due()
+        heard = await program.wait_for_event("heard")
 
     assert program.events("loaded") == [{"event": "loaded", "ours": []}]
+    assert heard["ending"] == "verified"
     assert (end["title"], in_step) == ("Sync of roles and users finished", True)
 
 

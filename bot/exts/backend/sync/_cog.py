@@ -101,7 +101,7 @@ class Sync(commands.Cog):
         self._bot = bot
         self._settings = settings
         clock, chance = SystemClock(), random.SystemRandom()
-        self._telemetry = SystemTelemetry()
+        self._telemetry = SystemTelemetry(bot.dispatch)
         self._guild = open_guild(
             bot,
             settings.guild_id,

@@ -15,6 +15,8 @@ from ._core.outcome import Applied
 from ._core.report import Ending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client.registry import Collector
 
     from ._core.drift import Drift
@@ -31,9 +33,14 @@ _BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class SystemTelemetry:
-    """The metrics of one loaded extension; a reload registers them anew."""
+    """The metrics of one loaded extension; a reload registers them anew.
 
-    def __init__(self) -> None:
+    `tell` is called with an event's name and its values: a bot's `dispatch`, for its listeners.
+    """
+
+    def __init__(self, tell: Callable[[str, dict[str, object]], object] | None = None) -> None:
+        self._tell = tell or (lambda _name, _values: None)
+        self._state: BreakerState | None = None
         self._requests = Counter(
             "sync_requests", "Requests to the site", ["method", "outcome"], registry=None
         )
@@ -92,6 +99,16 @@ class SystemTelemetry:
 
     def kept(self, state: State, *, parked: int, untold: int) -> None:
         """Note what the store holds."""
+        before, self._state = self._state, state.breaker.state
+        if before is not None and before is not self._state:
+            self._tell(
+                "sync_breaker",
+                {
+                    "state": self._state.value,
+                    "failures": state.breaker.failures,
+                    "reason": state.breaker.reason,
+                },
+            )
         self._breaker.set(state.breaker.state is not BreakerState.CLOSED)
         self._failures.set(state.breaker.failures)
         self._parked.set(parked)
@@ -110,11 +127,10 @@ class SystemTelemetry:
         """Note what a check found."""
         for reason, count in drift.counts().items():
             self._drift.labels(reason.value).set(count)
-        log.info(
-            "sync.drift.found" if drift.rows else "sync.drift.absent",
-            rows=drift.rows,
-            causes={reason.value: count for reason, count in drift.counts().items() if count},
-        )
+        causes = {reason.value: count for reason, count in drift.counts().items() if count}
+        name = "sync.drift.found" if drift.rows else "sync.drift.absent"
+        log.info(name, rows=drift.rows, causes=causes)
+        self._tell("sync_drift", {"rows": drift.rows, "causes": causes})
 
     def check_in(self, run_id: str, *, ok: bool | None, every_s: float) -> None:
         """Tell Sentry's monitor that an automatic run began (`ok` is None) or how it ended.
@@ -168,6 +184,10 @@ class SystemTelemetry:
         """Note that a run began."""
         self._running.set(1)
         log.info("sync.run.started", what=view.what, trigger=view.trigger, probe=probe)
+        self._tell(
+            "sync_started",
+            {"run_id": view.run_id, "kind": view.what, "trigger": view.trigger, "probe": probe},
+        )
 
     def run_finished(self, view: RunView, figures: RunFigures) -> None:
         """Write the canonical line of a run, and tell Sentry of a failed one, once."""
@@ -211,6 +231,7 @@ class SystemTelemetry:
             "failure_status": view.failure.status if view.failure else None,
             "failure_reason": view.failure.reason if view.failure else None,
         }
+        self._tell("sync_finished", {"run_id": view.run_id, **values})
         if view.failure is None:
             log.info("sync.run.finished", **values)
             return
