@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from bot.exts.backend.sync._core import wire
+from bot.exts.backend.sync._core import alert, wire
 from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.patience import FailureKind
 from bot.exts.backend.sync._core.report import Ending
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from bot.exts.backend.sync._core.report import RunView
     from tests.fakes.site import Call
     from tests.simulator.world import Life, World
+
+_RIVAL: Final = alert.rival("", where="").title
 
 
 class Broken(Exception):  # noqa: N818 - it is a finding, not an error
@@ -216,6 +218,9 @@ class Rules:
         ]
         if open_:
             raise Broken("live messages end", f"those of {open_} did not")
+        # All processes of a world have one store: whoever another hears of had it before.
+        if _RIVAL in self._world.channel.titles:
+            raise Broken("no rival is told of", "one is")
 
     def check_errors(self) -> None:
         """Judge what asyncio or the log has to say."""

@@ -98,6 +98,12 @@ def double_entry(process: Process) -> None:
     process.telemetry.run_finished = twice  # type: ignore[method-assign] # as above
 
 
+def unknown_to_itself(process: Process) -> None:
+    """Take one's own runs for another's."""
+    rivals: Any = process.control._rivals
+    rivals.begun = lambda _: None
+
+
 def broken(process: Process) -> None:
     """Fail where nobody foresaw it."""
 
@@ -149,6 +155,11 @@ def broken(process: Process) -> None:
         ("nothing moves on: ids wait", Story(moves=CHANGES), no_worker),
         ("totals are rows written", Story(stored=False), double_entry),
         ("no error of ours", Story(), broken),
+        (
+            "no rival is told of",
+            Story(moves=(Move(200, "command", ("all",)),)),
+            unknown_to_itself,
+        ),
     ],
 )
 def test_a_rule_fires(rule: str, story: Story, sabotage: Callable[[Process], None]) -> None:
