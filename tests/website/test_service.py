@@ -303,10 +303,14 @@ def test_the_request_of_the_incident_is_survived(
 
         with ThreadPoolExecutor(1) as pool:
             health = pool.submit(check_health)
-            response = client.patch(
-                "bot/users/bulk_patch", content=body, headers={"Content-Type": "application/json"}
-            )
-            done.set()
+            try:
+                response = client.patch(
+                    "bot/users/bulk_patch",
+                    content=body,
+                    headers={"Content-Type": "application/json"},
+                )
+            finally:
+                done.set()  # the pool waits for it, whatever came of the request
         answered = [(row["id"], row["roles"]) for row in response.json()]
 
     assert (response.status_code, health.result()) == (200, {200})
