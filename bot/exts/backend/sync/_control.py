@@ -125,6 +125,7 @@ class Control:
             clock=clock,
             limit=settings.sync_max_waiting,
             overflow=lambda: self.want("because live changes were too many to follow"),
+            in_order=not isinstance(guild, PagedGuild),
         )
         self.last: RunView | None = None
         self.ledger = Ledger(

@@ -54,9 +54,11 @@ class Dirty:
     as when more than `limit` ids would have waited.
     """
 
-    def __init__(self, *, clock: Clock, limit: int, overflow: Callable[[], None]) -> None:
+    def __init__(
+        self, *, clock: Clock, limit: int, overflow: Callable[[], None], in_order: bool
+    ) -> None:
         self._clock = clock
-        self.waiting = Waiting(limit=limit)
+        self.waiting = Waiting(limit=limit, in_order=in_order)
         self.roles: set[RoleId] = set()
         self._roles_on_their_way: frozenset[RoleId] = frozenset()
         self.noted: set[UserId] = set()

@@ -45,9 +45,15 @@ class Taken:
 
 @dataclass(slots=True)
 class Waiting:
-    """All ids that wait, at most `limit`; times are seconds on any clock that never goes back."""
+    """All ids that wait, at most `limit`; times are seconds on any clock that never goes back.
+
+    `in_order`: nobody is read before the event of their joining was heard, so who joined and left
+    again before anything was written about them is not on the site. Where members are read by REST
+    that can't be known: the event may come after the row was written.
+    """
 
     limit: int
+    in_order: bool = True
     _since: dict[Kind, dict[UserId, float]] = field(
         default_factory=lambda: {kind: {} for kind in Kind}
     )
@@ -89,7 +95,7 @@ class Waiting:
         before = self._forget(id_)
         # One on its way may be a row already, or be left out because somebody has come back.
         on_its_way = any(id_ in taken.since for taken in self._on_their_way)
-        if before is None and not on_its_way and not self._run_is_on:
+        if self.in_order and before is None and not on_its_way and not self._run_is_on:
             self._fresh.add(id_)
         self._since[Kind.CREATE][id_] = now
         return self._bounded()

@@ -246,3 +246,15 @@ def test_two_lots_on_their_way_are_told_apart() -> None:
     assert (isinstance(first, Taken), waiting.unsettled) == (True, frozenset({ADA}))
     waiting.done(first)
     assert waiting.unsettled == frozenset()
+
+
+@pytest.mark.parametrize(("in_order", "waits"), [(True, None), (False, Kind.DEPARTURE)])
+def test_whose_join_may_be_heard_late_may_be_a_row(*, in_order: bool, waits: Kind | None) -> None:
+    """A sync that reads members by REST writes them before the gateway tells of their joining."""
+    waiting = Waiting(limit=100, in_order=in_order)
+    waiting.run_began()
+    waiting.run_ended()
+    waiting.joined(ADA, now=1.0)
+    waiting.left(ADA, now=2.0)
+
+    assert waiting.kind_of(ADA) is waits
