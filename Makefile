@@ -56,7 +56,7 @@ test-fast: .venv ## Run every test that starts no process, with its coverage
 simulate: .venv ## Play random worlds on virtual time; ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.simulator $(ARGS)
 
-prove: .venv ## Run what proves more slowly, some 70 minutes, and write it to docs/proofs/
+prove: .venv ## Run what proves more slowly, about an hour, and write it to docs/proofs/
 	@$(BIN)/python -m tests.prove $(ARGS)
 
 lint: .venv ## Check style, formatting and the import contracts

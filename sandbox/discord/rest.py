@@ -282,9 +282,11 @@ class Rest:
 
     async def respond(self, request: web.Request) -> web.Response:
         interaction = self._interactions.by_token(request.match_info["token"])
-        if interaction is None or str(interaction.id) != request.match_info["interaction"]:
-            raise DiscordError(404, 10062, "Unknown interaction")
-        if self._interactions.is_forgotten(interaction):
+        if (
+            interaction is None
+            or str(interaction.id) != request.match_info["interaction"]
+            or self._interactions.is_forgotten(interaction)
+        ):
             raise DiscordError(404, 10062, "Unknown interaction")
         if interaction.acknowledged:
             raise DiscordError(400, 40060, "Interaction has already been acknowledged.")

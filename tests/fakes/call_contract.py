@@ -42,7 +42,13 @@ WITH_TOKEN = [Kind.SLASH, Kind.PRESS]
 
 
 class CallContract:
-    """Given `caller`, parametrized with a kind through the fixture `kind`."""
+    """A subclass gives the `caller`, who asks as `kind` says."""
+
+    @pytest.fixture
+    def kind(self, request: pytest.FixtureRequest) -> Kind:
+        """Return how somebody asks."""
+        kind: Kind = request.param
+        return kind
 
     @pytest.mark.parametrize("kind", KINDS, indirect=True)
     async def test_a_call_says_who_asked_for_what(self, caller: Caller) -> None:

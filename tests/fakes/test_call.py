@@ -34,12 +34,6 @@ class TestInMemory(CallContract):
     """By hand-made time."""
 
     @pytest.fixture
-    def kind(self, request: pytest.FixtureRequest) -> Kind:
-        """Return how somebody asks."""
-        kind: Kind = request.param
-        return kind
-
-    @pytest.fixture
     def caller(self, kind: Kind) -> InMemory:
         """Return somebody who asks."""
         return InMemory(kind)

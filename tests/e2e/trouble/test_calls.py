@@ -103,12 +103,6 @@ class TestOnDiscord(CallContract):
     """With the real client, on the local Discord."""
 
     @pytest.fixture
-    def kind(self, request: pytest.FixtureRequest) -> Kind:
-        """Return how somebody asks."""
-        kind: Kind = request.param
-        return kind
-
-    @pytest.fixture
     async def caller(self, stage: Stage, kind: Kind) -> AsyncIterator[OnDiscord]:
         """Yield somebody who asks."""
         async with asking(stage, kind) as made:

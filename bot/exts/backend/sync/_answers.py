@@ -46,7 +46,7 @@ class Answers:
         mod_log_id: int,
         clock: Clock,
         chance: random.Random,
-        whose: Callable[[], str] = str,
+        whose: Callable[[], str],
     ) -> None:
         self._mod_log = mod_log
         self._mod_log_id = mod_log_id

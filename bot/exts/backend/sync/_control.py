@@ -29,7 +29,6 @@ from ._core.report import (
     Ending,
     Notice,
     Tone,
-    code,
     ended_late,
     failure_alert,
     followed,
@@ -249,10 +248,7 @@ class Control:
     @property
     def whose(self) -> str:
         """Which bot answers, where another one may answer the same differently; else nothing."""
-        if not self._rivals.are_there:
-            return ""
-        where = code(self._store.where)
-        return f"Another bot syncs this server, too. This one keeps its state in {where}."
+        return alert.whose(self._store.where) if self._rivals.are_there else ""
 
     def passed_over(self) -> None:
         """Look at all members anew: an event was lost that may have been about one of them."""

@@ -582,8 +582,8 @@ def rival(run_id: str, *, where: str) -> Notice:
     """Say that another bot syncs this guild, with a store of its own; `where` is this one's."""
     return _notice(
         "Two bots sync this server",
-        f"This channel shows a sync (`{run_id}`) that this bot has not begun. So another bot, or "
-        "another process of this one, syncs this server, too, with a state store of its own.",
+        f"This channel shows a sync ({code(run_id)}) that this bot has not begun. So another bot, "
+        "or another process of this one, syncs this server, too, with a state store of its own.",
         f"**Next:** both go on. This one's answers to commands say that it keeps its state in "
         f"{code(where)}.",
         f"{YOU_CAN} stop one of them, or let both use the same store: one leads then, and the "
@@ -591,6 +591,11 @@ def rival(run_id: str, *, where: str) -> Notice:
         tone=Tone.WARNING,
         ping=True,
     )
+
+
+def whose(where: str) -> str:
+    """Say which of two bots answers: the one that keeps its state there."""
+    return f"Another bot syncs this server, too. This one keeps its state in {code(where)}."
 
 
 def about_run(draft: Draft, run_id: str) -> Draft:

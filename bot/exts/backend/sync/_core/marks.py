@@ -6,6 +6,7 @@ are for people, and change; these words don't. Only messages of our own account 
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _BETWEEN: Final = " · "
 _RUN: Final = "run "
+_RUN_ID: Final = re.compile(r"[0-9a-f]{8}")
 _ALERT: Final = "alert "
 
 
@@ -100,10 +102,12 @@ def run_of(text: str) -> str:
 def run_shown(text: str) -> str:
     """Return the id of the run that a message of this footer shows, or nothing.
 
-    An alert may tell of a run that ended long ago, and shows none.
+    An alert may tell of a run that ended long ago, and shows none. Any bot may have written it, so
+    what does not look like an id of ours is none.
     """
     is_alert = any(part.startswith(_ALERT) for part in text.split(_BETWEEN))
-    return "" if is_alert else run_of(text)
+    run_id = run_of(text)
+    return run_id if not is_alert and _RUN_ID.fullmatch(run_id) else ""
 
 
 def without_mark(text: str) -> str:

@@ -113,7 +113,7 @@ def all_notices(text: str) -> list[Notice]:
         alert.waiting_for(text),
         alert.commands_missing(text),
         alert.waiting_for(None),
-        alert.rival("0a1b2c3d", where=text),
+        alert.rival(text, where=text),
         parked_list([record(n, text) for n in range(1, 30)]),
     ]
 
