@@ -8,9 +8,7 @@ from bot.exts.backend.sync._core.breaker import BreakerState
 from bot.exts.backend.sync._core.report import Ending
 from bot.exts.backend.sync._core.requests import Request
 from bot.exts.backend.sync._core.withheld import Decision, What, withheld
-from bot.exts.backend.sync._sync import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import (
-    BY,
     DOWN,
     REFUSED,
     Stage,
@@ -427,25 +425,3 @@ async def test_members_are_not_read_anew_while_a_sync_is_on(stage: Stage) -> Non
     if stage.cached:
         assert (during, after, asked["guild.read_anew"]) == (0, 1, 2)
     assert stage.endings() == [VERIFIED, VERIFIED]
-
-
-async def test_nothing_leaves_while_discord_is_away(stage: Stage) -> None:
-    """A live change waits for the chunk of a run; when that is answered the guild is not there."""
-    stage.guild(*range(10, 30))
-    process = await stage.start()
-    for id_ in range(12, 30):
-        stage.rows.users[id_]["name"] = "old"
-    process.site.fate = lambda request: Fate(answers_s=3.0) if request.writes else Fate()
-    process.control.start(Scope.ALL, BY)
-    await stage.clock.advance(1)
-    stage.discord.change(10, name="renamed")
-    await stage.clock.advance(1)
-    sent = len(process.site.writes)
-    process.guild.receive(FakeGuild.hear_outage)
-    await stage.clock.advance(20)
-    meanwhile = len(process.site.writes) - sent
-    process.guild.receive(FakeGuild.hear_guild)
-    await stage.clock.advance(120)
-
-    assert (sent, meanwhile) == (1, 0)
-    assert stage.in_step()
