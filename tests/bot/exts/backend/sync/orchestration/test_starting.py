@@ -9,6 +9,7 @@ from bot.exts.backend.sync._core.report import Ending
 from bot.exts.backend.sync._core.requests import Request
 from bot.exts.backend.sync._core.withheld import Decision, What, withheld
 from tests.bot.exts.backend.sync.orchestration.conftest import (
+    BY,
     DOWN,
     REFUSED,
     Stage,
