@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.exts.backend.sync._core import report
+from bot.exts.backend.sync._core import alert, report
 from bot.exts.backend.sync._core.breaker import AttemptEnding
 from bot.exts.backend.sync._core.buttons import Action, Button
 from bot.exts.backend.sync._core.marks import Mark, mark_of
@@ -122,3 +122,10 @@ def test_a_site_that_answers_in_time_is_not_called_slow() -> None:
         return "The site is slow" in shown.description
 
     assert [slow(1.0), slow(1.01), slow(9.0, report.Phase.VERIFYING)] == [False, True, False]
+
+
+def test_of_two_bots_each_says_which_one_it_is() -> None:
+    """Both have the same name and picture; what differs is where they keep their state."""
+    assert alert.whose("sqlite:///other") == (
+        "Another bot syncs this server, too. This one keeps its state in `sqlite:///other`."
+    )
