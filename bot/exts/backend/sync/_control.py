@@ -179,6 +179,8 @@ class Control:
         self._free = asyncio.Event()
         self._free.set()
         self._changes_held_until = self.clock.now()
+        # What fails before its first request moves no breaker, which would have it tried at once.
+        self._not_before = self._changes_held_until
         self._check_at: datetime | None = None
         self._unsure = False  # whether a process before this one may have a request on its way
         self._sure_at_s = 0.0
@@ -453,7 +455,8 @@ class Control:
         if not sync.attempted:
             if full and view.ending is Ending.FAILED:
                 # What it was for has not even been tried, and no breaker will have it tried again.
-                self.want(view.trigger, at=self.clock.now() + _SOURCE_RETRY)
+                self._not_before = self.clock.now() + _SOURCE_RETRY
+                self.want(view.trigger, at=self._not_before)
             await self._tell_of_failure(sync, kind)
             return
         ending = _ending(sync)
@@ -665,7 +668,7 @@ class Control:
         due = next_start(state.breaker, wanted=wanted, paused=state.pause is not None, now=now)
         if due is None and wish is not None and not wanted and state.pause is None:
             return wish.at
-        return due
+        return due if due is None or wanted else max(due, self._not_before)
 
     def _check_due(self) -> datetime | None:
         """Return when to look for drift; None while anything else is on, held or waits."""

@@ -12,11 +12,17 @@ from bot.exts.backend.sync._sync import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, failing_writes, text
 from tests.fakes.faults import When, raising
 from tests.fakes.guild import FakeGuild
+from tests.fakes.process import Process
 from tests.fakes.site import Fate
 
 pytestmark = pytest.mark.either_mode
 
 AWAY = StoreUnreachableError("the state store memory can't be used: as planned")
+
+
+def failing(process: Process) -> None:
+    """Let the site fail on every write."""
+    process.site.fate = failing_writes()
 
 
 async def test_what_a_store_says_of_itself_is_not_told_at_each_restart(stage: Stage) -> None:
@@ -120,6 +126,26 @@ async def test_a_lease_that_can_not_be_renewed_in_time_is_given_up(stage: Stage)
     assert process.control.is_leading
     assert stage.channel.titles.count("State store unreachable") == 1
     assert stage.endings()[-1] is Ending.VERIFIED
+
+
+async def test_a_retry_that_could_not_be_written_down_waits_a_minute(stage: Stage) -> None:
+    """The breaker has it due all the while: runs that follow each other at once help nobody."""
+    stage.guild(10, stored=False)
+    process = await stage.start(0, prepare=failing)
+    while process.control.ledger.state.breaker.retry_at is None:
+        await stage.clock.advance(1)
+
+    async def away_for_attempts() -> None:
+        view = process.control.current
+        if view is not None and view.ending is None:
+            raise AWAY
+
+    process.store.faults.plan("store.put", away_for_attempts, times=10**6)
+    while len(stage.endings()) < 2:
+        await stage.clock.advance(1)
+    await stage.clock.advance(300)
+
+    assert 4 <= len(stage.endings()) - 2 <= 5
 
 
 async def test_an_alert_that_could_not_be_struck_off_is_not_posted_twice(stage: Stage) -> None:
