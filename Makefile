@@ -49,9 +49,9 @@ test-fast: .venv ## Run every test that starts no process, with its coverage
 	  -m pytest -q -n 2 --dist worksteal -m "not slow" $(FAST) $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet --rcfile=tests/fast.coveragerc
 	@$(BIN)/python -m coverage report --rcfile=tests/fast.coveragerc --fail-under=95 \
-	  --omit='*/_store/_redis.py,*/_site.py'
+	  --omit='*/_store/_redis.py,*/_http/client.py'
 	@$(BIN)/python -m coverage report --rcfile=tests/fast.coveragerc --fail-under=80 \
-	  --include='*/_store/_redis.py,*/_site.py'
+	  --include='*/_store/_redis.py,*/_http/client.py'
 
 simulate: .venv ## Play random worlds on virtual time; ARGS="--seconds 60 --seed 1"
 	@$(BIN)/python -m tests.simulator $(ARGS)

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from bot.exts.backend.sync._core import buttons
-from bot.exts.backend.sync._core.alert import Alert, Told, Topic
-from bot.exts.backend.sync._core.attempt import Attempt
-from bot.exts.backend.sync._core.breaker import Breaker, BreakerLimits, BreakerState
-from bot.exts.backend.sync._core.drift import Drift
-from bot.exts.backend.sync._core.history import PastRun
-from bot.exts.backend.sync._core.memory import CrashMemory, ParkedRecord
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.report import Notice, Tone
-from bot.exts.backend.sync._core.rounds import Bookmark
-from bot.exts.backend.sync._core.state import Pause, State, StateLimits
-from bot.exts.backend.sync._core.withheld import Decision, What, WithheldList
-from bot.exts.backend.sync._ledger import Ledger
+from bot.exts.backend.sync._core.messages import buttons
+from bot.exts.backend.sync._core.messages.alert import Alert, Told, Topic
+from bot.exts.backend.sync._core.messages.history import PastRun
+from bot.exts.backend.sync._core.messages.report import Notice, Tone
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.plan.drift import Drift
+from bot.exts.backend.sync._core.plan.rounds import Bookmark
+from bot.exts.backend.sync._core.policy.attempt import Attempt
+from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerLimits, BreakerState
+from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
+from bot.exts.backend.sync._core.policy.state import Pause, State, StateLimits
+from bot.exts.backend.sync._core.policy.withheld import Decision, What, WithheldList
 from bot.exts.backend.sync._ports import Store
+from bot.exts.backend.sync._state.repository import Ledger
 from bot.exts.backend.sync._store import open_store
 from tests.baseline.make_stores import STORES, VALKEY
 from tests.fakes.clock import HandClock

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from bot.exts.backend.sync._core.reply import said
+from bot.exts.backend.sync._core.messages.reply import said
 from bot.exts.backend.sync._errors import UnansweredError
 from tests.fakes.faults import Faults
 
 if TYPE_CHECKING:
-    from bot.exts.backend.sync._core.reply import Reply
+    from bot.exts.backend.sync._core.messages.reply import Reply
     from bot.exts.backend.sync._ports import Clock
 
 _RESPONSE_S: Final = 3.0

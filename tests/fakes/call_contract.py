@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
-from bot.exts.backend.sync._core.reply import said
+from bot.exts.backend.sync._core.messages.reply import said
 from bot.exts.backend.sync._errors import UnansweredError
 from tests.fakes.call import Kind
 

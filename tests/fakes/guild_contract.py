@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pytest
 
-from bot.exts.backend.sync._core.models import Member, UserId
+from bot.exts.backend.sync._core.model.members import Member, UserId
 from bot.exts.backend.sync._ports import PagedGuild
 
 if TYPE_CHECKING:

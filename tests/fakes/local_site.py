@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import web
 
-from bot.exts.backend.sync._core import wire
+from bot.exts.backend.sync._core.site import wire
 from tests.fakes.site import Rows
 
 if TYPE_CHECKING:

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.exts.backend.sync._clock import deadline, happens
-from bot.exts.backend.sync._core.report import render
+from bot.exts.backend.sync._core.messages.report import render
 from bot.exts.backend.sync._ports import Seen
 from tests.fakes.faults import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bot.exts.backend.sync._core.alert import Alert
-    from bot.exts.backend.sync._core.reply import Reply
-    from bot.exts.backend.sync._core.report import Notice, RunView
+    from bot.exts.backend.sync._core.messages.alert import Alert
+    from bot.exts.backend.sync._core.messages.reply import Reply
+    from bot.exts.backend.sync._core.messages.report import Notice, RunView
+    from bot.exts.backend.sync._discord.mod_log import Keeper
     from bot.exts.backend.sync._ports import Clock
-    from bot.exts.backend.sync._reporter import Keeper
 
 CHANNEL: Final = 900
 _FINISH_S: Final = 30.0

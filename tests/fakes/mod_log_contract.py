@@ -6,9 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from bot.exts.backend.sync._core.alert import Alert
-from bot.exts.backend.sync._core.reply import said
-from bot.exts.backend.sync._core.report import Ending, Notice, Phase, RunView, Tone
+from bot.exts.backend.sync._core.messages.alert import Alert
+from bot.exts.backend.sync._core.messages.reply import said
+from bot.exts.backend.sync._core.messages.report import (
+    Ending,
+    Notice,
+    Phase,
+    RunView,
+    Tone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -8,9 +8,9 @@ import functools
 import random
 from typing import TYPE_CHECKING, Any
 
-from bot.exts.backend.sync._control import Control
-from bot.exts.backend.sync._core.marks import run_shown
-from bot.exts.backend.sync._orders import Orders
+from bot.exts.backend.sync._core.messages.marks import run_shown
+from bot.exts.backend.sync._service.commands import Orders
+from bot.exts.backend.sync._service.control import Control
 from bot.exts.backend.sync._settings import SyncSettings
 from tests.fakes.guild import FakeGuild, Listener, PagedFake
 from tests.fakes.mod_log import FakeModLog
@@ -21,7 +21,7 @@ from tests.fakes.telemetry import FakeTelemetry
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from bot.exts.backend.sync._core.models import RoleId, UserId
+    from bot.exts.backend.sync._core.model.members import RoleId, UserId
     from bot.exts.backend.sync._ports import Clock
     from tests.fakes.guild import Discord
     from tests.fakes.mod_log import Channel, Shown

@@ -11,16 +11,21 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.exts.backend.sync._core import wire
-from bot.exts.backend.sync._core.models import MAX_ID
-from bot.exts.backend.sync._core.outcome import Answer, Lost, NoAnswer
+from bot.exts.backend.sync._core.model.members import MAX_ID
+from bot.exts.backend.sync._core.site import wire
+from bot.exts.backend.sync._core.site.outcome import Answer, Lost, NoAnswer
 from tests.fakes.faults import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
-    from bot.exts.backend.sync._core.models import Member, Role, RoleId, UserId
-    from bot.exts.backend.sync._core.requests import Request
+    from bot.exts.backend.sync._core.model.members import (
+        Member,
+        Role,
+        RoleId,
+        UserId,
+    )
+    from bot.exts.backend.sync._core.site.requests import Request
     from bot.exts.backend.sync._ports import Clock
 
     Row = dict[str, Any]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.exts.backend.sync._core.drift import Drift
-    from bot.exts.backend.sync._core.figures import RunFigures
-    from bot.exts.backend.sync._core.outcome import Outcome
-    from bot.exts.backend.sync._core.report import RunView
-    from bot.exts.backend.sync._core.requests import Request
-    from bot.exts.backend.sync._core.state import State
+    from bot.exts.backend.sync._core.messages.report import RunView
+    from bot.exts.backend.sync._core.plan.drift import Drift
+    from bot.exts.backend.sync._core.policy.state import State
+    from bot.exts.backend.sync._core.site.figures import RunFigures
+    from bot.exts.backend.sync._core.site.outcome import Outcome
+    from bot.exts.backend.sync._core.site.requests import Request
 
 
 class FakeTelemetry:

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from bot.exts.backend.sync._core import requests
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.outcome import Answer, Lost, NoAnswer
-from bot.exts.backend.sync._core.plan import Kind
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.plan.planner import Kind
+from bot.exts.backend.sync._core.site import requests
+from bot.exts.backend.sync._core.site.outcome import Answer, Lost, NoAnswer
 from tests.fakes.clock import HandClock
 from tests.fakes.site import DOWN, LOST, FakeSite, Fate, Rows
 

@@ -8,15 +8,15 @@ import pytest
 import sentry_sdk
 from prometheus_client import REGISTRY
 
-from bot.exts.backend.sync._core import requests
-from bot.exts.backend.sync._core.breaker import Breaker, BreakerState
-from bot.exts.backend.sync._core.drift import Drift
-from bot.exts.backend.sync._core.figures import RunFigures
-from bot.exts.backend.sync._core.outcome import Applied, Failing
-from bot.exts.backend.sync._core.plan import Cause, Reason
-from bot.exts.backend.sync._core.report import Ending, Phase, RunView
-from bot.exts.backend.sync._core.run import Tally
-from bot.exts.backend.sync._core.state import Pause, State
+from bot.exts.backend.sync._core.delivery.chunks import Tally
+from bot.exts.backend.sync._core.messages.report import Ending, Phase, RunView
+from bot.exts.backend.sync._core.plan.drift import Drift
+from bot.exts.backend.sync._core.plan.planner import Cause, Reason
+from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerState
+from bot.exts.backend.sync._core.policy.state import Pause, State
+from bot.exts.backend.sync._core.site import requests
+from bot.exts.backend.sync._core.site.figures import RunFigures
+from bot.exts.backend.sync._core.site.outcome import Applied, Failing
 from bot.exts.backend.sync._ports import Telemetry
 from bot.exts.backend.sync._telemetry import SystemTelemetry
 from tests.bot.exts.backend.sync.sentry import Kept

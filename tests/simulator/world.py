@@ -11,10 +11,10 @@ from asyncio import events
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.exts.backend.sync._control import Refusal
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.withheld import Decision
-from bot.exts.backend.sync._sync import Scope
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.policy.withheld import Decision
+from bot.exts.backend.sync._runs.full import Scope
+from bot.exts.backend.sync._service.control import Refusal
 from tests.fakes.guild import Discord
 from tests.fakes.mod_log import Channel
 from tests.fakes.process import Process
@@ -27,8 +27,8 @@ from tests.simulator.story import LATEST_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from bot.exts.backend.sync._core.reply import Reply
-    from bot.exts.backend.sync._core.requests import Request
+    from bot.exts.backend.sync._core.messages.reply import Reply
+    from bot.exts.backend.sync._core.site.requests import Request
     from tests.simulator.story import Move, Story
 
 WHO: Final = "<@7>"

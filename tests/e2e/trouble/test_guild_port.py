@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from bot.exts.backend.sync._core.models import UserId
+from bot.exts.backend.sync._core.model.members import UserId
 from tests.e2e.trouble.harness import BOT, GUILD, PATIENCE_S, QuickBot, Stage
 from tests.fakes.guild_contract import GuildContract, PagedContract, Scene
 
 if TYPE_CHECKING:
-    from bot.exts.backend.sync._guild import DiscordGuild
+    from bot.exts.backend.sync._discord.guild import DiscordGuild
 
 _T = TypeVar("_T")
 

@@ -14,32 +14,37 @@ import structlog
 from discord import app_commands
 from discord.ext import commands
 
-from ._answers import Answers
-from ._buttons import hearing
-from ._call import ButtonPress, ContextCall, cause, complaint
 from ._clock import SystemClock
-from ._control import Control
-from ._core import alert
-from ._core.models import RoleId, UserId
-from ._core.reply import Reply, said
-from ._core.wire import shown
-from ._core.withheld import Decision
+from ._core.messages import alert
+from ._core.messages.reply import Reply, said
+from ._core.model.members import RoleId, UserId
+from ._core.policy.withheld import Decision
+from ._core.site.wire import shown
+from ._discord.buttons import hearing
+from ._discord.call import (
+    ButtonPress,
+    ContextCall,
+    cause,
+    complaint,
+)
+from ._discord.message import prefix_of
+from ._discord.mod_log import DiscordModLog
+from ._discord.stream import open_guild
 from ._environment import way_to
-from ._message import prefix_of
-from ._orders import MAX_ITEMS, TARGET, Orders
-from ._reporter import DiscordModLog
-from ._side_channel import SideChannel
-from ._site import HttpSite
+from ._http.client import HttpSite
+from ._runs.full import Scope
+from ._service.answers import Answers
+from ._service.commands import MAX_ITEMS, TARGET, Orders
+from ._service.control import Control
+from ._service.side_channel import SideChannel
 from ._store import open_store
-from ._stream import open_guild
 from ._supervision import keep_going
-from ._sync import Scope
 from ._telemetry import SystemTelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._core.buttons import Button
+    from ._core.messages.buttons import Button
     from ._settings import SyncSettings
 
 log = structlog.get_logger(__name__)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._core.redaction import without_credentials
+from ._core.model.redaction import without_credentials
 
 if TYPE_CHECKING:
-    from ._core.patience import Failure
+    from ._core.policy.patience import Failure
 
 
 class SyncError(Exception):

@@ -6,10 +6,10 @@ import io
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from ._core.listing import File
+from ._core.messages.listing import File
 
 if TYPE_CHECKING:
-    from ._core.history import PastRun
+    from ._core.messages.history import PastRun
 
 # A bot that the extension was dropped into need not have it.
 AVAILABLE: Final = find_spec("PIL") is not None

@@ -9,15 +9,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from ._core.alert import Alert
-    from ._core.drift import Drift
-    from ._core.figures import RunFigures
-    from ._core.models import Member, Role, RoleId, UserId
-    from ._core.outcome import Answer, NoAnswer, Outcome
-    from ._core.reply import Reply
-    from ._core.report import Notice, RunView
-    from ._core.requests import Request
-    from ._core.state import State
+    from ._core.messages.alert import Alert
+    from ._core.messages.reply import Reply
+    from ._core.messages.report import Notice, RunView
+    from ._core.model.members import (
+        Member,
+        Role,
+        RoleId,
+        UserId,
+    )
+    from ._core.plan.drift import Drift
+    from ._core.policy.state import State
+    from ._core.site.figures import RunFigures
+    from ._core.site.outcome import Answer, NoAnswer, Outcome
+    from ._core.site.requests import Request
 
 Json: TypeAlias = "dict[str, Json | None] | list[Json | None] | str | int | float | bool"
 

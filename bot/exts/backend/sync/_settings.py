@@ -19,12 +19,12 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from ._core.breaker import BreakerLimits
-from ._core.pace import PaceLimits
-from ._core.patience import PatienceLimits
-from ._core.plan import DepartureLimits
-from ._core.redaction import Redaction
-from ._core.state import StateLimits
+from ._core.model.redaction import Redaction
+from ._core.plan.planner import DepartureLimits
+from ._core.policy.breaker import BreakerLimits
+from ._core.policy.pace import PaceLimits
+from ._core.policy.patience import PatienceLimits
+from ._core.policy.state import StateLimits
 from ._errors import SettingsError
 from ._secret_files import SecretFileSettings
 

@@ -10,21 +10,21 @@ import structlog
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from sentry_sdk.crons import capture_checkin
 
-from ._core.breaker import BreakerState
-from ._core.outcome import Applied
-from ._core.report import Ending
+from ._core.messages.report import Ending
+from ._core.policy.breaker import BreakerState
+from ._core.site.outcome import Applied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prometheus_client.registry import Collector
 
-    from ._core.drift import Drift
-    from ._core.figures import RunFigures
-    from ._core.outcome import Outcome
-    from ._core.report import RunView
-    from ._core.requests import Request
-    from ._core.state import State
+    from ._core.messages.report import RunView
+    from ._core.plan.drift import Drift
+    from ._core.policy.state import State
+    from ._core.site.figures import RunFigures
+    from ._core.site.outcome import Outcome
+    from ._core.site.requests import Request
 
 log = structlog.get_logger(__name__)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import certifi
 import pytest
 
-from bot.exts.backend.sync._core import requests
-from bot.exts.backend.sync._core.outcome import Lost, NoAnswer
+from bot.exts.backend.sync._core.site import requests
+from bot.exts.backend.sync._core.site.outcome import Lost, NoAnswer
 from bot.exts.backend.sync._environment import way_to
 from bot.exts.backend.sync._errors import SettingsError
 from tests.bot.exts.backend.sync import test_site as sites

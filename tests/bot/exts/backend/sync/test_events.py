@@ -8,9 +8,9 @@ import pytest
 import structlog
 from discord.ext import commands
 
-from bot.exts.backend.sync._guild import DiscordGuild
+from bot.exts.backend.sync._discord.guild import DiscordGuild
+from bot.exts.backend.sync._discord.stream import StreamedGuild, open_guild
 from bot.exts.backend.sync._ports import Proof
-from bot.exts.backend.sync._stream import StreamedGuild, open_guild
 from tests.bot.exts.backend.sync.gateway import (
     CACHING,
     GUILD,

@@ -5,9 +5,9 @@ import random
 from pathlib import Path
 
 from bot.exts.backend.sync._clock import SystemClock
-from bot.exts.backend.sync._core.breaker import BreakerLimits
-from bot.exts.backend.sync._core.state import StateLimits
-from bot.exts.backend.sync._ledger import Ledger
+from bot.exts.backend.sync._core.policy.breaker import BreakerLimits
+from bot.exts.backend.sync._core.policy.state import StateLimits
+from bot.exts.backend.sync._state.repository import Ledger
 from bot.exts.backend.sync._store import open_store
 
 

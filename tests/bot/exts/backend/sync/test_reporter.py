@@ -12,12 +12,17 @@ import discord
 import pytest
 import sentry_sdk
 
-from bot.exts.backend.sync._core.alert import Alert
-from bot.exts.backend.sync._core.report import Notice, Phase, RunView, Tone
+from bot.exts.backend.sync._core.messages.alert import Alert
+from bot.exts.backend.sync._core.messages.report import (
+    Notice,
+    Phase,
+    RunView,
+    Tone,
+)
+from bot.exts.backend.sync._discord.mod_log import DiscordModLog
 from bot.exts.backend.sync._ports import Seen
-from bot.exts.backend.sync._reporter import DiscordModLog
-from bot.exts.backend.sync._side_channel import SideChannel
-from bot.exts.backend.sync._spool import Spool
+from bot.exts.backend.sync._service.side_channel import SideChannel
+from bot.exts.backend.sync._state.outbox import Spool
 from tests.bot.exts.backend.sync.sentry import Kept
 from tests.fakes.clock import HandClock
 

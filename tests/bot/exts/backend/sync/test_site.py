@@ -13,13 +13,13 @@ from aiohttp import web
 
 from bot.exts.backend.sync import _environment as environment
 from bot.exts.backend.sync._clock import SystemClock
-from bot.exts.backend.sync._core import requests
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.outcome import Answer, Lost, NoAnswer
-from bot.exts.backend.sync._core.plan import Kind
-from bot.exts.backend.sync._core.redaction import Redaction
-from bot.exts.backend.sync._core.requests import Request
-from bot.exts.backend.sync._site import HttpSite
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.model.redaction import Redaction
+from bot.exts.backend.sync._core.plan.planner import Kind
+from bot.exts.backend.sync._core.site import requests
+from bot.exts.backend.sync._core.site.outcome import Answer, Lost, NoAnswer
+from bot.exts.backend.sync._core.site.requests import Request
+from bot.exts.backend.sync._http.client import HttpSite
 
 LIMIT = 64 * 1024
 TOKEN = "S3cret/of+the=site"

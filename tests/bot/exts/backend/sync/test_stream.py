@@ -11,9 +11,9 @@ import pytest
 
 from bot.bot import Bot
 from bot.exts.backend.sync._clock import SystemClock
-from bot.exts.backend.sync._core.merging import NONE
+from bot.exts.backend.sync._core.plan.merging import NONE
+from bot.exts.backend.sync._discord.stream import StreamedGuild, open_guild
 from bot.exts.backend.sync._errors import RunStoppedError, SettingsError
-from bot.exts.backend.sync._stream import StreamedGuild, open_guild
 from bot.settings import load_settings
 from tests.bot.exts.backend.sync.gateway import CACHING, GUILD, NOBODY, build, with_guild
 from tests.fakes.clock import HandClock
@@ -21,7 +21,7 @@ from tests.fakes.clock import HandClock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.exts.backend.sync._core.models import UserId
+    from bot.exts.backend.sync._core.model.members import UserId
 
 VOICE = discord.MemberCacheFlags.none()
 VOICE.voice = True

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from bot.exts.backend.sync._core import breaker as b
-from bot.exts.backend.sync._core.breaker import Breaker, BreakerState
+from bot.exts.backend.sync._core.policy import breaker as b
+from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerState
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 OPEN: Final = Breaker(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import memory as m
-from bot.exts.backend.sync._core.breaker import AttemptEnding
-from bot.exts.backend.sync._core.memory import CrashMemory, ParkedRecord
-from bot.exts.backend.sync._core.models import MAX_ID, UserId
+from bot.exts.backend.sync._core.model.members import MAX_ID, UserId
+from bot.exts.backend.sync._core.policy import memory as m
+from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
+from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.exts.backend.sync._core import breaker as b
-from bot.exts.backend.sync._core.breaker import (
+from bot.exts.backend.sync._core.policy import breaker as b
+from bot.exts.backend.sync._core.policy.breaker import (
     AttemptEnding,
     Breaker,
     BreakerLimits,

@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from bot.exts.backend.sync._core import breaker as b
-from bot.exts.backend.sync._core.breaker import (
+from bot.exts.backend.sync._core.policy import breaker as b
+from bot.exts.backend.sync._core.policy.breaker import (
     AttemptEnding,
     Breaker,
     BreakerLimits,

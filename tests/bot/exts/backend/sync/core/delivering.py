@@ -4,9 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bot.exts.backend.sync._core import requests, run
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Member, RoleId, UserId
-from bot.exts.backend.sync._core.outcome import (
+from bot.exts.backend.sync._core.delivery import chunks
+from bot.exts.backend.sync._core.delivery.payload import compose
+from bot.exts.backend.sync._core.model.members import (
+    ALL_FIELDS,
+    Member,
+    RoleId,
+    UserId,
+)
+from bot.exts.backend.sync._core.plan.planner import (
+    Group,
+    Kind,
+    Plan,
+    Planner,
+)
+from bot.exts.backend.sync._core.policy.pace import Pace, PaceLimits
+from bot.exts.backend.sync._core.policy.patience import Patience, PatienceLimits
+from bot.exts.backend.sync._core.site import requests
+from bot.exts.backend.sync._core.site.outcome import (
     Answer,
     Applied,
     Failing,
@@ -16,10 +31,6 @@ from bot.exts.backend.sync._core.outcome import (
     classify,
     leaves_doubt,
 )
-from bot.exts.backend.sync._core.pace import Pace, PaceLimits
-from bot.exts.backend.sync._core.patience import Patience, PatienceLimits
-from bot.exts.backend.sync._core.payload import compose
-from bot.exts.backend.sync._core.plan import Group, Kind, Plan, Planner
 
 from .examples import NOW, user_ids
 from .site import Site
@@ -36,8 +47,8 @@ class Course:
     row of failing answers, probes included.
     """
 
-    state: run.Delivery
-    last: run.Stop | run.Done
+    state: chunks.Delivery
+    last: chunks.Stop | chunks.Done
     sizes: list[int] = field(default_factory=list)
     applied: list[UserId] = field(default_factory=list)
     doubtful: set[UserId] = field(default_factory=set)
@@ -54,9 +65,9 @@ def begin(
     witness: int | None = None,
     pace: PaceLimits | None = None,
     patience: PatienceLimits | None = None,
-) -> run.Delivery:
+) -> chunks.Delivery:
     """Return the state before the first chunk."""
-    return run.start(
+    return chunks.start(
         groups,
         pace=Pace.start(pace or PaceLimits()),
         patience=Patience(limits=patience or PatienceLimits(), progress_at=NOW),
@@ -75,7 +86,7 @@ def compare(site: Site, guild: dict[UserId, Member], *, page_items: int) -> tupl
 
 
 def deliver(
-    state: run.Delivery,
+    state: chunks.Delivery,
     site: Site,
     guild: dict[UserId, Member],
     *,
@@ -85,27 +96,27 @@ def deliver(
 ) -> Course:
     """Run a delivery to its end; assert on the way what must hold of every step."""
     now = NOW
-    course = Course(state=state, last=run.Done())
+    course = Course(state=state, last=chunks.Done())
     failing = 0
     for _ in range(MAX_STEPS):
         pace_items = state.pace.items
-        state, step = run.decide(state, now=now)
+        state, step = chunks.decide(state, now=now)
         course.state = state
         match step:
-            case run.Stop() | run.Done():
+            case chunks.Stop() | chunks.Done():
                 course.last = step
                 return course
-            case run.Wait(until=until):
+            case chunks.Wait(until=until):
                 assert until > now
                 now = until
-            case run.RefreshRoles(ids=ids):
+            case chunks.RefreshRoles(ids=ids):
                 site.roles |= ids & guild_roles
-                state = run.roles_refreshed(state, ids)
-            case run.Probe():
+                state = chunks.roles_refreshed(state, ids)
+            case chunks.Probe():
                 trouble = _probe(site, now)
                 failing = failing + 1 if trouble is not None else failing
-                state = run.probed(state, trouble, now=now, jitter=jitter)
-            case run.Send():
+                state = chunks.probed(state, trouble, now=now, jitter=jitter)
+            case chunks.Send():
                 assert 1 <= len(step.batch.ids) <= min(pace_items, state.pace.limits.max_items)
                 assert len(set(step.batch.ids)) == len(step.batch.ids)
                 if before_send is not None:
@@ -118,18 +129,18 @@ def deliver(
 
 
 def _send(  # noqa: PLR0917 - private, and called once
-    state: run.Delivery,
-    step: run.Send,
+    state: chunks.Delivery,
+    step: chunks.Send,
     site: Site,
     guild: dict[UserId, Member],
     course: Course,
     now: datetime,
     jitter: float,
-) -> tuple[run.Delivery, Outcome | None, datetime]:
+) -> tuple[chunks.Delivery, Outcome | None, datetime]:
     batch = step.batch
     sent, body = compose(batch, guild, max_bytes=step.max_bytes)
     if body is None:
-        state = run.record(state, sent, None, now=now, seconds=0, jitter=jitter)
+        state = chunks.record(state, sent, None, now=now, seconds=0, jitter=jitter)
         return state, None, now
     assert len(body) <= step.max_bytes or len(sent.ids) == 1
     course.sizes.append(len(sent.ids))
@@ -141,7 +152,7 @@ def _send(  # noqa: PLR0917 - private, and called once
         course.doubtful.update(sent.ids)
     if isinstance(outcome, Applied) and not batch.heals and not batch.witness:
         course.applied.extend(sent.ids)
-    state = run.record(state, sent, outcome, now=now, seconds=answer.seconds, jitter=jitter)
+    state = chunks.record(state, sent, outcome, now=now, seconds=answer.seconds, jitter=jitter)
     return state, outcome, now
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.models import (
+from bot.exts.backend.sync._core.model.members import (
     MAX_DISCRIMINATOR,
     MAX_ID,
     MAX_MEMBER_NAME,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bot.exts.backend.sync._core.outcome import Answer, Purpose
+from bot.exts.backend.sync._core.site.outcome import Answer, Purpose
 
 _LEFT_OUT: Final = "(the rest left out)"
 _RECORDED: Final = Path(__file__).parents[5] / "site_contract" / "samples.json"

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from bot.exts.backend.sync._core import wire
-from bot.exts.backend.sync._core.models import Member
-from bot.exts.backend.sync._core.outcome import Answer, Lost, NoAnswer
-from bot.exts.backend.sync._core.requests import Request
+from bot.exts.backend.sync._core.model.members import Member
+from bot.exts.backend.sync._core.site import wire
+from bot.exts.backend.sync._core.site.outcome import Answer, Lost, NoAnswer
+from bot.exts.backend.sync._core.site.requests import Request
 
 SECONDS: Final = 0.1
 RETRY_AFTER_S: Final = 7

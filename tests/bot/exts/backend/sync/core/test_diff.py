@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.diff import RoleDiff, diff_roles, differing_fields
-from bot.exts.backend.sync._core.models import (
+from bot.exts.backend.sync._core.model.members import (
     ALL_FIELDS,
     Field,
     Member,
@@ -15,6 +14,7 @@ from bot.exts.backend.sync._core.models import (
     RoleId,
     without_roles,
 )
+from bot.exts.backend.sync._core.plan.diff import RoleDiff, diff_roles, differing_fields
 
 from .examples import member, members, role, role_ids, roles
 

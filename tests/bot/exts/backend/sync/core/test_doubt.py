@@ -2,9 +2,9 @@
 
 import pytest
 
-from bot.exts.backend.sync._core.doubt import Doubts
-from bot.exts.backend.sync._core.models import RoleId
-from bot.exts.backend.sync._core.outcome import (
+from bot.exts.backend.sync._core.model.members import RoleId
+from bot.exts.backend.sync._core.policy.doubt import Doubts
+from bot.exts.backend.sync._core.site.outcome import (
     AlreadyThere,
     Applied,
     Failing,

@@ -18,12 +18,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.exts.backend.sync._core import run
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, UserId
-from bot.exts.backend.sync._core.outcome import Answer, NoAnswer
-from bot.exts.backend.sync._core.plan import Group, Kind, Plan
-from bot.exts.backend.sync._core.requests import Request
-from bot.exts.backend.sync._core.waiting import Waiting
+from bot.exts.backend.sync._core.delivery import chunks
+from bot.exts.backend.sync._core.model.members import (
+    ALL_FIELDS,
+    Field,
+    Member,
+    UserId,
+)
+from bot.exts.backend.sync._core.plan.planner import Group, Kind, Plan
+from bot.exts.backend.sync._core.plan.waiting import Waiting
+from bot.exts.backend.sync._core.site.outcome import Answer, NoAnswer
+from bot.exts.backend.sync._core.site.requests import Request
 
 from .delivering import Course, begin, compare, deliver
 from .examples import member, user_ids
@@ -110,7 +115,7 @@ class Fencing(RuleBasedStateMachine):
         fields = (Field.IN_GUILD,) if kind is Kind.DEPARTURE else ALL_FIELDS
         group = Group(kind=kind, fields=fields, ids=taken.ids)
         course = self.bring((group,), troubles, during)
-        if isinstance(course.last, run.Stop):
+        if isinstance(course.last, chunks.Stop):
             self.waiting.put_back(taken)
             return
         self.waiting.done(taken)
@@ -130,11 +135,11 @@ class Fencing(RuleBasedStateMachine):
         self.waiting.run_began()
         course = self.bring(self.planned().groups, troubles, during)
         self.mark(course.state.left_out)
-        if isinstance(course.last, run.Stop):
+        if isinstance(course.last, chunks.Stop):
             self.waiting.run_ended()
             return
         again = self.bring(self.planned(without=self.noted).groups, [], ())
-        assert again.last == run.Done()
+        assert again.last == chunks.Done()
         assert self.planned(without=self.noted).total == 0
         self.waiting.run_ended()
         self.waiting.settle(but=self.noted)

@@ -1,8 +1,8 @@
 """What is counted of one run."""
 
-from bot.exts.backend.sync._core import requests
-from bot.exts.backend.sync._core.figures import RunFigures
-from bot.exts.backend.sync._core.plan import Kind
+from bot.exts.backend.sync._core.plan.planner import Kind
+from bot.exts.backend.sync._core.site import requests
+from bot.exts.backend.sync._core.site.figures import RunFigures
 
 from .examples import role, user_ids
 

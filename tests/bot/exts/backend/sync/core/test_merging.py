@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.merging import LAST, DisorderError, Merge, Stretch, Window
-from bot.exts.backend.sync._core.models import Member, UserId
-from bot.exts.backend.sync._core.plan import Plan, Planner
+from bot.exts.backend.sync._core.model.members import Member, UserId
+from bot.exts.backend.sync._core.plan.merging import (
+    LAST,
+    DisorderError,
+    Merge,
+    Stretch,
+    Window,
+)
+from bot.exts.backend.sync._core.plan.planner import Plan, Planner
 
 from .examples import member, members, role_ids, user_ids
 

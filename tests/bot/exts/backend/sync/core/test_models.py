@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.models import (
+from bot.exts.backend.sync._core.model.members import (
     ALL_FIELDS,
     MAX_ID,
     Member,

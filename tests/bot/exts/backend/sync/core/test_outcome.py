@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import requests, wire
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.outcome import (
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.plan.planner import Kind
+from bot.exts.backend.sync._core.site import requests, wire
+from bot.exts.backend.sync._core.site.outcome import (
     MAX_RETRY_AFTER,
     AlreadyThere,
     Answer,
@@ -33,8 +34,7 @@ from bot.exts.backend.sync._core.outcome import (
     classify,
     read_retry_after,
 )
-from bot.exts.backend.sync._core.plan import Kind
-from bot.exts.backend.sync._core.wire import RowFault
+from bot.exts.backend.sync._core.site.wire import RowFault
 
 from .examples import NOW, role, role_ids
 from .samples import SAMPLES

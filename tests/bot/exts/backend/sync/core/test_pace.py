@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.pace import Pace, PaceLimits, Tuning
+from bot.exts.backend.sync._core.policy.pace import Pace, PaceLimits, Tuning
 
 LIMITS = PaceLimits()
 Step = tuple[str, int, float]

@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.outcome import (
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.policy.patience import (
+    Failure,
+    FailureKind,
+    Patience,
+    PatienceLimits,
+    fatal,
+    judged,
+)
+from bot.exts.backend.sync._core.site.outcome import (
     AlreadyThere,
     Applied,
     Blocked,
@@ -22,14 +30,6 @@ from bot.exts.backend.sync._core.outcome import (
     TooLarge,
     Trouble,
     UnknownUser,
-)
-from bot.exts.backend.sync._core.patience import (
-    Failure,
-    FailureKind,
-    Patience,
-    PatienceLimits,
-    fatal,
-    judged,
 )
 
 from .examples import NOW

@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import wire
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, UserId, faults
-from bot.exts.backend.sync._core.payload import compose
-from bot.exts.backend.sync._core.plan import Kind
-from bot.exts.backend.sync._core.run import Batch, ParkedRow, Sent
+from bot.exts.backend.sync._core.delivery.chunks import Batch, ParkedRow, Sent
+from bot.exts.backend.sync._core.delivery.payload import compose
+from bot.exts.backend.sync._core.model.members import (
+    ALL_FIELDS,
+    Field,
+    Member,
+    UserId,
+    faults,
+)
+from bot.exts.backend.sync._core.plan.planner import Kind
+from bot.exts.backend.sync._core.site import wire
 
 from .examples import member, members, role_ids, user_ids
 

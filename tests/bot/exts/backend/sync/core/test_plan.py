@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.diff import differing_fields
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, RoleId, UserId
-from bot.exts.backend.sync._core.plan import (
+from bot.exts.backend.sync._core.model.members import (
+    ALL_FIELDS,
+    Field,
+    Member,
+    RoleId,
+    UserId,
+)
+from bot.exts.backend.sync._core.plan.diff import differing_fields
+from bot.exts.backend.sync._core.plan.planner import (
     Cause,
     Causes,
     DepartureLimits,

@@ -7,12 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import requests
-from bot.exts.backend.sync._core.merging import Merge
-from bot.exts.backend.sync._core.models import Member, UserId
-from bot.exts.backend.sync._core.reading import Cursor, EndlessError, Rereading, rest_s
-from bot.exts.backend.sync._core.requests import Request
-from bot.exts.backend.sync._core.wire import Page
+from bot.exts.backend.sync._core.model.members import Member, UserId
+from bot.exts.backend.sync._core.plan.merging import Merge
+from bot.exts.backend.sync._core.site import requests
+from bot.exts.backend.sync._core.site.reading import (
+    Cursor,
+    EndlessError,
+    Rereading,
+    rest_s,
+)
+from bot.exts.backend.sync._core.site.requests import Request
+from bot.exts.backend.sync._core.site.wire import Page
 
 from .examples import member, user_ids
 

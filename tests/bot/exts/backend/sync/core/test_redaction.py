@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.outcome import Answer, Applied, Purpose, classify
-from bot.exts.backend.sync._core.redaction import Redaction, without_credentials
-from bot.exts.backend.sync._core.wire import WireError
+from bot.exts.backend.sync._core.model.redaction import Redaction, without_credentials
+from bot.exts.backend.sync._core.site.outcome import (
+    Answer,
+    Applied,
+    Purpose,
+    classify,
+)
+from bot.exts.backend.sync._core.site.wire import WireError
 
 from .examples import NOW
 

@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import report
-from bot.exts.backend.sync._core.buttons import Action, Button
-from bot.exts.backend.sync._core.models import RoleId, UserId
-from bot.exts.backend.sync._core.patience import Failure, FailureKind
-from bot.exts.backend.sync._core.plan import Cause, Reason
-from bot.exts.backend.sync._core.report import (
+from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
+from bot.exts.backend.sync._core.messages import report
+from bot.exts.backend.sync._core.messages.buttons import Action, Button
+from bot.exts.backend.sync._core.messages.report import (
     Ending,
     Notice,
     Phase,
@@ -28,7 +26,9 @@ from bot.exts.backend.sync._core.report import (
     render,
     span,
 )
-from bot.exts.backend.sync._core.run import ParkedRow, Tally
+from bot.exts.backend.sync._core.model.members import RoleId, UserId
+from bot.exts.backend.sync._core.plan.planner import Cause, Reason
+from bot.exts.backend.sync._core.policy.patience import Failure, FailureKind
 from tests.bot.exts.backend.sync.state.test_told import all_notices
 
 from .examples import NOW

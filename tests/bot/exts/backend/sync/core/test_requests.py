@@ -2,11 +2,11 @@
 
 import pytest
 
-from bot.exts.backend.sync._core import requests, wire
-from bot.exts.backend.sync._core.models import RoleId, UserId
-from bot.exts.backend.sync._core.outcome import Purpose
-from bot.exts.backend.sync._core.plan import Kind
-from bot.exts.backend.sync._core.requests import Request
+from bot.exts.backend.sync._core.model.members import RoleId, UserId
+from bot.exts.backend.sync._core.plan.planner import Kind
+from bot.exts.backend.sync._core.site import requests, wire
+from bot.exts.backend.sync._core.site.outcome import Purpose
+from bot.exts.backend.sync._core.site.requests import Request
 
 from .examples import role, user_ids
 from .samples import SAMPLES

@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import rounds
-from bot.exts.backend.sync._core.merging import LAST, Stretch
-from bot.exts.backend.sync._core.models import MAX_ID, Member, UserId
-from bot.exts.backend.sync._core.rounds import KEPT_ABSENT, Bookmark, Round, is_whole
+from bot.exts.backend.sync._core.model.members import MAX_ID, Member, UserId
+from bot.exts.backend.sync._core.plan import rounds
+from bot.exts.backend.sync._core.plan.merging import LAST, Stretch
+from bot.exts.backend.sync._core.plan.rounds import (
+    KEPT_ABSENT,
+    Bookmark,
+    Round,
+    is_whole,
+)
 
 from .examples import NOW, members
 from .test_merging import Reading, by_id, plain, whole, windows

@@ -6,9 +6,25 @@ from typing import Any, Final
 
 import pytest
 
-from bot.exts.backend.sync._core import run
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, UserId
-from bot.exts.backend.sync._core.outcome import (
+from bot.exts.backend.sync._core.delivery import chunks
+from bot.exts.backend.sync._core.delivery.chunks import (
+    Batch,
+    Delivery,
+    ParkedRow,
+    Sent,
+    Tally,
+    Wait,
+)
+from bot.exts.backend.sync._core.model.members import ALL_FIELDS, Field, UserId
+from bot.exts.backend.sync._core.plan.planner import Group, Kind
+from bot.exts.backend.sync._core.policy.pace import Pace, PaceLimits
+from bot.exts.backend.sync._core.policy.patience import (
+    Failure,
+    FailureKind,
+    Patience,
+    PatienceLimits,
+)
+from bot.exts.backend.sync._core.site.outcome import (
     Applied,
     Blocked,
     Failing,
@@ -23,16 +39,7 @@ from bot.exts.backend.sync._core.outcome import (
     Trouble,
     UnknownUser,
 )
-from bot.exts.backend.sync._core.pace import Pace, PaceLimits
-from bot.exts.backend.sync._core.patience import (
-    Failure,
-    FailureKind,
-    Patience,
-    PatienceLimits,
-)
-from bot.exts.backend.sync._core.plan import Group, Kind
-from bot.exts.backend.sync._core.run import Batch, Delivery, ParkedRow, Sent, Tally, Wait
-from bot.exts.backend.sync._core.wire import RowFault
+from bot.exts.backend.sync._core.site.wire import RowFault
 
 from .examples import NOW, role_ids, user_ids
 
@@ -89,7 +96,7 @@ def recorded(
 ) -> Delivery:
     """Fold in what came of a chunk of which every id was sent, unless told otherwise."""
     sent = replace(Sent(batch=batch, ids=batch.ids), **became)
-    return run.record(state, sent, outcome, now=now, seconds=0.1, jitter=0.5)
+    return chunks.record(state, sent, outcome, now=now, seconds=0.1, jitter=0.5)
 
 
 def suspicious(*outcomes: Trouble, **changes: Any) -> Patience:
@@ -111,7 +118,7 @@ def test_a_delivery_starts_with_the_plans_groups() -> None:
         Group(kind=Kind.DEPARTURE, fields=(Field.IN_GUILD,), ids=user_ids(3)),
     ]
 
-    state = run.start(
+    state = chunks.start(
         groups,
         pace=PACE,
         patience=PATIENCE,
@@ -153,41 +160,45 @@ TROUBLED: Final = delivery(
             replace(TROUBLED, failure=STOPPED),
             NOW,
             replace(TROUBLED, failure=STOPPED),
-            run.Stop(failure=STOPPED),
+            chunks.Stop(failure=STOPPED),
         ),
         (
             replace(TROUBLED, patience=suspicious(*[ERROR] * 5)),
             LATER,
             replace(TROUBLED, patience=suspicious(*[ERROR] * 5)),
-            run.Stop(failure=Failure(kind=FailureKind.FAILING, reason="Server Error", status=500)),
+            chunks.Stop(
+                failure=Failure(kind=FailureKind.FAILING, reason="Server Error", status=500)
+            ),
         ),
         (TROUBLED, NOW, TROUBLED, WAIT),
-        (TROUBLED, LATER, replace(TROUBLED, waiting=None), run.Probe()),
+        (TROUBLED, LATER, replace(TROUBLED, waiting=None), chunks.Probe()),
         (
             replace(TROUBLED, probing=False),
             LATER,
             replace(TROUBLED, probing=False, waiting=None),
-            run.RefreshRoles(ids=frozenset(role_ids(5))),
+            chunks.RefreshRoles(ids=frozenset(role_ids(5))),
         ),
         (
             delivery(updates(1, 2, 3, 4, 5, 6), updates(7)),
             NOW,
             delivery(updates(5, 6), updates(7)),
-            run.Send(batch=updates(1, 2, 3, 4), max_bytes=262_144),
+            chunks.Send(batch=updates(1, 2, 3, 4), max_bytes=262_144),
         ),
         (
             delivery(updates(1, 2, 3, 4, tries=2), updates(7)),
             NOW,
             delivery(updates(7)),
-            run.Send(batch=updates(1, 2, 3, 4, tries=2), max_bytes=262_144),
+            chunks.Send(batch=updates(1, 2, 3, 4, tries=2), max_bytes=262_144),
         ),
-        (delivery(), NOW, delivery(), run.Done()),
+        (delivery(), NOW, delivery(), chunks.Done()),
     ],
     ids=["failed", "impatient", "waiting", "probing", "roles", "cut", "whole", "done"],
 )
-def test_what_is_done_next(state: Delivery, now: datetime, after: Delivery, step: run.Step) -> None:
+def test_what_is_done_next(
+    state: Delivery, now: datetime, after: Delivery, step: chunks.Step
+) -> None:
     """A failure stops all; a wait is waited out; the site must be well; roles come before rows."""
-    assert run.decide(state, now=now) == (after, step)
+    assert chunks.decide(state, now=now) == (after, step)
 
 
 # -- what came of it ------------------------------------------------------------------------------
@@ -317,7 +328,7 @@ def test_a_role_is_brought_to_the_site_once() -> None:
     """Rows that name an unknown role wait for it; if that was no help, they are parked."""
     first = recorded(BEFORE, updates(1, 2), RejectedRows(faults=(ROLE_FAULT,)))
     wanted = first.roles_wanted
-    refreshed = run.roles_refreshed(first, wanted)
+    refreshed = chunks.roles_refreshed(first, wanted)
     second = recorded(
         replace(refreshed, queue=()), updates(1, 2), RejectedRows(faults=(ROLE_FAULT,))
     )
@@ -488,7 +499,7 @@ def test_a_probe_of_a_site_that_is_well() -> None:
     """What waits is sent again."""
     state = delivery(updates(1), probing=True)
 
-    assert run.probed(state, None, now=LATER, jitter=0.5) == delivery(updates(1))
+    assert chunks.probed(state, None, now=LATER, jitter=0.5) == delivery(updates(1))
 
 
 @pytest.mark.parametrize(
@@ -502,7 +513,7 @@ def test_a_probe_of_a_site_that_is_not(trouble: Failing | Overloaded, wait: Wait
     """It counts as a failing answer, and is made again."""
     state = delivery(updates(1), probing=True)
 
-    assert run.probed(state, trouble, now=LATER, jitter=0.5) == replace(
+    assert chunks.probed(state, trouble, now=LATER, jitter=0.5) == replace(
         state, patience=suspicious(trouble), waiting=wait
     )
 
@@ -514,7 +525,7 @@ def test_what_stops_a_run() -> None:
     after = recorded(BEFORE, updates(1, 2), Refused(status=401, reason="Invalid token."))
 
     assert (after.failure, after.queue) == (failure, (updates(1, 2), updates(8)))
-    assert run.decide(after, now=LATER)[1] == run.Stop(failure=failure)
+    assert chunks.decide(after, now=LATER)[1] == chunks.Stop(failure=failure)
 
 
 @pytest.mark.parametrize(
@@ -540,7 +551,7 @@ def test_an_odd_answer_may_pass_or_be_about_one_row(
         patience=suspicious(odd),
         waiting=Wait(until=LATER + SECOND, reason=reason),
     )
-    assert run.decide(last, now=LATER)[1] == run.Stop(
+    assert chunks.decide(last, now=LATER)[1] == chunks.Stop(
         failure=Failure(kind=FailureKind.PROTOCOL, reason=reason, status=status)
     )
 
@@ -706,18 +717,18 @@ def test_a_site_that_fails_for_a_while_blames_nobody() -> None:
     """Three failing answers to one row while the whole site is ill, and then it is well again."""
     state = delivery(updates(1), witness=UserId(9))
     for outcome in (ERROR, ERROR, ERROR, ERROR):
-        state, step = run.decide(replace(state, waiting=None), now=LATER)
-        assert isinstance(step, run.Send)
+        state, step = chunks.decide(replace(state, waiting=None), now=LATER)
+        assert isinstance(step, chunks.Send)
         state = recorded(state, step.batch, outcome)
     sent = []
     while True:
-        state, step = run.decide(replace(state, waiting=None), now=LATER)
-        if not isinstance(step, run.Send):
+        state, step = chunks.decide(replace(state, waiting=None), now=LATER)
+        if not isinstance(step, chunks.Send):
             break
         sent.append(step.batch.ids)
         state = recorded(state, step.batch, Applied())
 
-    assert (step, sent, state.parked) == (run.Done(), [user_ids(9), user_ids(1)], ())
+    assert (step, sent, state.parked) == (chunks.Done(), [user_ids(9), user_ids(1)], ())
 
 
 @pytest.mark.parametrize(

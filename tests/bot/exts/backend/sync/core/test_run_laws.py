@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import run
-from bot.exts.backend.sync._core.models import Member, UserId
-from bot.exts.backend.sync._core.pace import PaceLimits
+from bot.exts.backend.sync._core.delivery import chunks
+from bot.exts.backend.sync._core.model.members import Member, UserId
+from bot.exts.backend.sync._core.policy.pace import PaceLimits
 
 from .delivering import Course, begin, compare, deliver, updates
 from .examples import member, members
@@ -64,7 +64,7 @@ def test_applying_the_plan_gives_the_guild(
     again, planner = compare(site, of_guild, page_items=page_items)
 
     others = {id_: replace(row, in_guild=False) for id_, row in before.items()}
-    assert (course.last, site.rows) == (run.Done(), others | of_guild)
+    assert (course.last, site.rows) == (chunks.Done(), others | of_guild)
     assert (again.groups, again.causes, planner.absent) == ((), (), [])
     assert course.state.tally.total == plan.total
     assert_accounted_once(course, [id_ for group in plan.groups for id_ in group.ids])
@@ -106,10 +106,10 @@ def test_each_planned_change_ends_once(  # noqa: PLR0917 - hypothesis draws them
         before_send=leave,
     )
 
-    if course.last == run.Done():
+    if course.last == chunks.Done():
         assert_accounted_once(course, planned)
     else:
-        assert isinstance(course.last, run.Stop)
+        assert isinstance(course.last, chunks.Stop)
         assert course.state.remaining > 0
 
 
@@ -134,7 +134,7 @@ def test_bad_rows_alone_are_parked(
     course = deliver(begin(updates(*planned), witness=WITNESS, pace=limits), site, guild)
 
     written = {id_ for id_, row in site.rows.items() if row == guild[UserId(id_)]}
-    assert course.last == run.Done()
+    assert course.last == chunks.Done()
     assert {row.id for row in course.state.parked} == bad
     assert written == set(guild) - bad
     assert_accounted_once(course, planned)

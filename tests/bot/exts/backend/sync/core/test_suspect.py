@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from bot.exts.backend.sync._core.outcome import (
+from bot.exts.backend.sync._core.policy.suspect import Suspect
+from bot.exts.backend.sync._core.site.outcome import (
     Blocked,
     Failing,
     Overloaded,
     ProtocolError,
     Trouble,
 )
-from bot.exts.backend.sync._core.suspect import Suspect
 
 ERROR = Failing(status=500, reason="Server Error", lost=False)
 LOST = Failing(status=None, reason="the connection was lost", lost=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.exts.backend.sync._core import usage
+from bot.exts.backend.sync._core.messages import usage
 
 COMMANDS = ("all", "breaker", "cancel", "pause", "plan", "resume", "status", "user", "users")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.exts.backend.sync._core.plan import Kind
-from bot.exts.backend.sync._core.waiting import Taken, Waiting
+from bot.exts.backend.sync._core.plan.planner import Kind
+from bot.exts.backend.sync._core.plan.waiting import Taken, Waiting
 
 from .examples import user_ids
 

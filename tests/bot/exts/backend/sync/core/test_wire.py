@@ -10,9 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import wire
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, Role, RoleId, UserId
-from bot.exts.backend.sync._core.wire import Capabilities, Page, RowFault, WireError
+from bot.exts.backend.sync._core.model.members import (
+    ALL_FIELDS,
+    Field,
+    Member,
+    Role,
+    RoleId,
+    UserId,
+)
+from bot.exts.backend.sync._core.site import wire
+from bot.exts.backend.sync._core.site.wire import (
+    Capabilities,
+    Page,
+    RowFault,
+    WireError,
+)
 
 from .examples import member, members, role, role_ids, roles
 from .samples import SAMPLES

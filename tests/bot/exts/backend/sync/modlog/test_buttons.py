@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import buttons
-from bot.exts.backend.sync._core.buttons import Action, Button, Style, pressed
+from bot.exts.backend.sync._core.messages import buttons
+from bot.exts.backend.sync._core.messages.buttons import (
+    Action,
+    Button,
+    Style,
+    pressed,
+)
 
 ARGUMENTS = st.from_regex(r"[0-9a-z-]{0,60}", fullmatch=True)
 

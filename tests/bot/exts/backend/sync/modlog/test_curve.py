@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from bot.exts.backend.sync._core.curve import MAX_POINTS, Curve, sparks
+from bot.exts.backend.sync._core.site.curve import MAX_POINTS, Curve, sparks
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 119, 120, 121, 239, 240, 241, 1000, 5000])

@@ -7,11 +7,22 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.diff import RoleDiff
-from bot.exts.backend.sync._core.listing import File, differing, line, withheld_file
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, RoleId, UserId
-from bot.exts.backend.sync._core.withheld import What, withheld
-from bot.exts.backend.sync._planfile import PlanFile
+from bot.exts.backend.sync._core.messages.listing import (
+    File,
+    differing,
+    line,
+    withheld_file,
+)
+from bot.exts.backend.sync._core.model.members import (
+    ALL_FIELDS,
+    Field,
+    Member,
+    RoleId,
+    UserId,
+)
+from bot.exts.backend.sync._core.plan.diff import RoleDiff
+from bot.exts.backend.sync._core.policy.withheld import What, withheld
+from bot.exts.backend.sync._runs.plan_file import PlanFile
 from tests.bot.exts.backend.sync.core.examples import NOW
 
 ADA = Member(

@@ -6,11 +6,29 @@ from typing import Final
 
 import pytest
 
-from bot.exts.backend.sync._core import alert, marks
-from bot.exts.backend.sync._core.breaker import ForcedOpen, Opened, ProbeFailed, Recovered, Reset
-from bot.exts.backend.sync._core.marks import Mark
-from bot.exts.backend.sync._core.report import Ending, Notice, Phase, RunView, Tone, render
-from bot.exts.backend.sync._core.withheld import Decision, What, decided, withheld
+from bot.exts.backend.sync._core.messages import alert, marks
+from bot.exts.backend.sync._core.messages.marks import Mark
+from bot.exts.backend.sync._core.messages.report import (
+    Ending,
+    Notice,
+    Phase,
+    RunView,
+    Tone,
+    render,
+)
+from bot.exts.backend.sync._core.policy.breaker import (
+    ForcedOpen,
+    Opened,
+    ProbeFailed,
+    Recovered,
+    Reset,
+)
+from bot.exts.backend.sync._core.policy.withheld import (
+    Decision,
+    What,
+    decided,
+    withheld,
+)
 from tests.bot.exts.backend.sync.core.examples import NOW
 
 LIST: Final = withheld(What.DEPARTURES, [7], total=9, run_id="r1", names={}, now=NOW)

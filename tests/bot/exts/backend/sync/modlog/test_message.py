@@ -9,9 +9,14 @@ from discord.ext import commands
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.buttons import Action, Button
-from bot.exts.backend.sync._core.report import Notice, Tone, fit
-from bot.exts.backend.sync._message import mentions, prefix_of, to_embed, to_view
+from bot.exts.backend.sync._core.messages.buttons import Action, Button
+from bot.exts.backend.sync._core.messages.report import Notice, Tone, fit
+from bot.exts.backend.sync._discord.message import (
+    mentions,
+    prefix_of,
+    to_embed,
+    to_view,
+)
 
 PREFIXES = st.sampled_from(["!", "", "/", "?", "a long word before each command ", "<@123> "])
 TEXTS = st.text(max_size=5000) | st.just("`!sync status` @everyone <@&5> " * 200)

@@ -4,10 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from bot.exts.backend.sync._core.models import ALL_FIELDS, Field, Member, RoleId, UserId
-from bot.exts.backend.sync._core.plan import Group, Kind
-from bot.exts.backend.sync._core.report import Tone
-from bot.exts.backend.sync._core.single import Comparison, Result, told
+from bot.exts.backend.sync._core.messages.report import Tone
+from bot.exts.backend.sync._core.messages.single import Comparison, Result, told
+from bot.exts.backend.sync._core.model.members import (
+    ALL_FIELDS,
+    Field,
+    Member,
+    RoleId,
+    UserId,
+)
+from bot.exts.backend.sync._core.plan.planner import Group, Kind
 from tests.bot.exts.backend.sync.core.markup import assert_marked_up_alike, assert_within_limits
 
 ADA = Member(

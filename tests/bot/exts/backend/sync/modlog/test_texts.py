@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bot.exts.backend.sync._core import alert, report
-from bot.exts.backend.sync._core.breaker import AttemptEnding
-from bot.exts.backend.sync._core.buttons import Action, Button
-from bot.exts.backend.sync._core.marks import Mark, mark_of
-from bot.exts.backend.sync._core.pace import Tuning
-from bot.exts.backend.sync._core.report import Notice, Tone, ended_late
-from bot.exts.backend.sync._core.status import history, past
+from bot.exts.backend.sync._core.messages import alert, report
+from bot.exts.backend.sync._core.messages.buttons import Action, Button
+from bot.exts.backend.sync._core.messages.marks import Mark, mark_of
+from bot.exts.backend.sync._core.messages.report import Notice, Tone, ended_late
+from bot.exts.backend.sync._core.messages.status import history, past
+from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
+from bot.exts.backend.sync._core.policy.pace import Tuning
 from tests.bot.exts.backend.sync.state.test_kept import ATTEMPT, PAST, VIEW
 
 URL = "https://discord.com/channels/1/2/3"

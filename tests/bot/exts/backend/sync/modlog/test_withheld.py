@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import withheld as w
-from bot.exts.backend.sync._core.plan import DepartureLimits
-from bot.exts.backend.sync._core.report import carried_out, withheld_because
-from bot.exts.backend.sync._core.withheld import Decision, What, WithheldList
+from bot.exts.backend.sync._core.messages.report import carried_out, withheld_because
+from bot.exts.backend.sync._core.plan.planner import DepartureLimits
+from bot.exts.backend.sync._core.policy import withheld as w
+from bot.exts.backend.sync._core.policy.withheld import Decision, What, WithheldList
 from tests.bot.exts.backend.sync.core.examples import NOW
 
 DAY = timedelta(days=1)

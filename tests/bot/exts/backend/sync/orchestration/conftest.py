@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import structlog
 
-from bot.exts.backend.sync._core import wire
-from bot.exts.backend.sync._core.reply import Reply
-from bot.exts.backend.sync._core.report import Ending, RunView
+from bot.exts.backend.sync._core.messages.reply import Reply
+from bot.exts.backend.sync._core.messages.report import Ending, RunView
+from bot.exts.backend.sync._core.site import wire
 from tests.fakes.clock import HandClock
 from tests.fakes.guild import Discord
 from tests.fakes.mod_log import Channel

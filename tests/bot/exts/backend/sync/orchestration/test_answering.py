@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import structlog
 
-from bot.exts.backend.sync._answers import Answers
-from bot.exts.backend.sync._core.reply import Reply, said
+from bot.exts.backend.sync._core.messages.reply import Reply, said
 from bot.exts.backend.sync._errors import UnansweredError
+from bot.exts.backend.sync._service.answers import Answers
 from tests.fakes.call import FakeCall, Kind, Said
 from tests.fakes.clock import HandClock
 from tests.fakes.faults import When, raising

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from bot.exts.backend.sync._core.breaker import BreakerState
-from bot.exts.backend.sync._core.patience import FailureKind
-from bot.exts.backend.sync._core.report import Ending
-from bot.exts.backend.sync._core.requests import Request
+from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._core.policy.patience import FailureKind
+from bot.exts.backend.sync._core.site.requests import Request
 from tests.bot.exts.backend.sync.orchestration.conftest import Stage
 from tests.fakes.process import Process
 from tests.fakes.site import Fate

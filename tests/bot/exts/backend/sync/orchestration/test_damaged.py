@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bot.exts.backend.sync._core.breaker import BreakerState
-from bot.exts.backend.sync._core.report import Ending
+from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage
 
 pytestmark = pytest.mark.either_mode

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from bot.exts.backend.sync._core.breaker import BreakerState
-from bot.exts.backend.sync._core.models import RoleId, UserId
-from bot.exts.backend.sync._core.report import Ending
+from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.model.members import RoleId, UserId
+from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from tests.bot.exts.backend.sync.orchestration.conftest import (
     BY,
     DOWN,

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from bot.exts.backend.sync._core.buttons import Action, Button
-from bot.exts.backend.sync._core.report import Ending
-from bot.exts.backend.sync._core.withheld import Decision, What
-from bot.exts.backend.sync._sync import Scope
+from bot.exts.backend.sync._core.messages.buttons import Action, Button
+from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.policy.withheld import Decision, What
+from bot.exts.backend.sync._runs.full import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, text
 from tests.fakes.process import Process
 from tests.fakes.site import Fate

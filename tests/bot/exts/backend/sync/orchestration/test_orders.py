@@ -2,13 +2,13 @@
 
 import pytest
 
-from bot.exts.backend.sync._core.breaker import BreakerState
-from bot.exts.backend.sync._core.buttons import Action, Button
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.report import Ending
-from bot.exts.backend.sync._core.withheld import Decision
-from bot.exts.backend.sync._orders import MAX_ITEMS, TARGET
-from bot.exts.backend.sync._sync import Scope
+from bot.exts.backend.sync._core.messages.buttons import Action, Button
+from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._core.policy.withheld import Decision
+from bot.exts.backend.sync._runs.full import Scope
+from bot.exts.backend.sync._service.commands import MAX_ITEMS, TARGET
 from tests.bot.exts.backend.sync.orchestration.conftest import (
     BY,
     DOWN,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bot.exts.backend.sync._core.breaker import BreakerState
-from bot.exts.backend.sync._core.report import Ending, Phase
-from bot.exts.backend.sync._sync import Scope
+from bot.exts.backend.sync._core.messages.report import Ending, Phase
+from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._runs.full import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage
 from tests.fakes.guild import FakeGuild
 from tests.fakes.process import Process

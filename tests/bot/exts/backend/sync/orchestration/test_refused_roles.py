@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bot.exts.backend.sync._core.breaker import BreakerState
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.reply import Reply
-from bot.exts.backend.sync._core.report import Ending
-from bot.exts.backend.sync._sync import Scope
+from bot.exts.backend.sync._core.messages.reply import Reply
+from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._runs.full import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage, text
 
 pytestmark = pytest.mark.either_mode

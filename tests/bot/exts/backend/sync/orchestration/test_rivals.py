@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.exts.backend.sync._rivals import Rivals
-from bot.exts.backend.sync._sync import Scope
+from bot.exts.backend.sync._runs.full import Scope
+from bot.exts.backend.sync._service.rivals import Rivals
 from tests.bot.exts.backend.sync.orchestration.conftest import Stage
 from tests.fakes.clock import HandClock
 from tests.fakes.process import Process

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bot.exts.backend.sync._core.breaker import BreakerState
-from bot.exts.backend.sync._core.patience import FailureKind
-from bot.exts.backend.sync._core.report import Ending
-from bot.exts.backend.sync._core.requests import Request
-from bot.exts.backend.sync._sync import Scope
+from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._core.policy.patience import FailureKind
+from bot.exts.backend.sync._core.site.requests import Request
+from bot.exts.backend.sync._runs.full import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage, text
 from tests.fakes.process import Process
 from tests.fakes.site import WELL, Call, Fate

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from bot.exts.backend.sync._core.breaker import BreakerState
-from bot.exts.backend.sync._core.report import Ending
-from bot.exts.backend.sync._core.requests import Request
-from bot.exts.backend.sync._core.withheld import Decision, What, withheld
+from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._core.policy.withheld import Decision, What, withheld
+from bot.exts.backend.sync._core.site.requests import Request
 from tests.bot.exts.backend.sync.orchestration.conftest import (
     BY,
     DOWN,

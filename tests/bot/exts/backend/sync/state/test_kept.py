@@ -8,18 +8,26 @@ from typing import Any, Final
 
 import pytest
 
-from bot.exts.backend.sync._core import alert, attempt, drift, history
-from bot.exts.backend.sync._core.alert import Alert, Told, Topic
-from bot.exts.backend.sync._core.attempt import Attempt, Traces, ending_of_stop
-from bot.exts.backend.sync._core.breaker import AttemptEnding
-from bot.exts.backend.sync._core.buttons import Action, Button
-from bot.exts.backend.sync._core.drift import Drift
-from bot.exts.backend.sync._core.history import PastRun
-from bot.exts.backend.sync._core.models import RoleId, UserId
-from bot.exts.backend.sync._core.patience import Failure, FailureKind
-from bot.exts.backend.sync._core.plan import Cause, Reason
-from bot.exts.backend.sync._core.report import Ending, Notice, Phase, RunView, Tone
-from bot.exts.backend.sync._core.run import ParkedRow, Tally
+from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
+from bot.exts.backend.sync._core.messages import alert, history
+from bot.exts.backend.sync._core.messages.alert import Alert, Told, Topic
+from bot.exts.backend.sync._core.messages.buttons import Action, Button
+from bot.exts.backend.sync._core.messages.history import PastRun
+from bot.exts.backend.sync._core.messages.report import (
+    Ending,
+    Notice,
+    Phase,
+    RunView,
+    Tone,
+)
+from bot.exts.backend.sync._core.model.members import RoleId, UserId
+from bot.exts.backend.sync._core.plan import drift
+from bot.exts.backend.sync._core.plan.drift import Drift
+from bot.exts.backend.sync._core.plan.planner import Cause, Reason
+from bot.exts.backend.sync._core.policy import attempt
+from bot.exts.backend.sync._core.policy.attempt import Attempt, Traces, ending_of_stop
+from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
+from bot.exts.backend.sync._core.policy.patience import Failure, FailureKind
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 ATTEMPT: Final = Attempt(

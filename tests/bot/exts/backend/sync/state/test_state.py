@@ -6,19 +6,24 @@ from typing import Final
 
 import pytest
 
-from bot.exts.backend.sync._core import state as s
-from bot.exts.backend.sync._core.alert import Told, Topic, source_unproven
-from bot.exts.backend.sync._core.attempt import Attempt
-from bot.exts.backend.sync._core.breaker import (
+from bot.exts.backend.sync._core.messages.alert import Told, Topic, source_unproven
+from bot.exts.backend.sync._core.messages.report import Notice, Tone
+from bot.exts.backend.sync._core.policy import state as s
+from bot.exts.backend.sync._core.policy.attempt import Attempt
+from bot.exts.backend.sync._core.policy.breaker import (
     AttemptEnding,
     Breaker,
     BreakerLimits,
     BreakerState,
     Start,
 )
-from bot.exts.backend.sync._core.memory import CrashMemory
-from bot.exts.backend.sync._core.report import Notice, Tone
-from bot.exts.backend.sync._core.state import Moved, Pause, State, StateLimits
+from bot.exts.backend.sync._core.policy.memory import CrashMemory
+from bot.exts.backend.sync._core.policy.state import (
+    Moved,
+    Pause,
+    State,
+    StateLimits,
+)
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 MINUTE: Final = timedelta(minutes=1)

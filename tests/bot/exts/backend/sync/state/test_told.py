@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core import alert, report
-from bot.exts.backend.sync._core.alert import Draft, Told
-from bot.exts.backend.sync._core.attempt import Attempt
-from bot.exts.backend.sync._core.breaker import (
+from bot.exts.backend.sync._core.messages import alert, report
+from bot.exts.backend.sync._core.messages.alert import Draft, Told
+from bot.exts.backend.sync._core.messages.report import Notice, RunView, ended_late
+from bot.exts.backend.sync._core.messages.status import breaker as breaker_status
+from bot.exts.backend.sync._core.messages.status import parked_list, status
+from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.plan.drift import Drift
+from bot.exts.backend.sync._core.policy.attempt import Attempt
+from bot.exts.backend.sync._core.policy.breaker import (
     Breaker,
     BreakerState,
     ForcedOpen,
@@ -20,15 +25,10 @@ from bot.exts.backend.sync._core.breaker import (
     Recovered,
     Reset,
 )
-from bot.exts.backend.sync._core.drift import Drift
-from bot.exts.backend.sync._core.memory import CrashMemory, ParkedRecord
-from bot.exts.backend.sync._core.models import UserId
-from bot.exts.backend.sync._core.report import Notice, RunView, ended_late
-from bot.exts.backend.sync._core.schedule import next_start
-from bot.exts.backend.sync._core.state import Pause, State
-from bot.exts.backend.sync._core.status import breaker as breaker_status
-from bot.exts.backend.sync._core.status import parked_list, status
-from bot.exts.backend.sync._core.withheld import (
+from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
+from bot.exts.backend.sync._core.policy.schedule import next_start
+from bot.exts.backend.sync._core.policy.state import Pause, State
+from bot.exts.backend.sync._core.policy.withheld import (
     Decision,
     What,
     WithheldList,

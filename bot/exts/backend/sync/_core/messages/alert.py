@@ -1,0 +1,730 @@
+"""What is told to people as a message of its own: when it is news, and in which words.
+
+Each text answers what happened, what it means, what happens next and what can be done. It is told
+once, and again only when its reason changes, or after a day while it lasts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from ..model.stored import Stored
+from ..policy.breaker import BreakerState
+from ..policy.patience import FailureKind
+from ..policy.withheld import Decision, What
+from . import buttons
+from .marks import Mark, footer, mark_of
+from .report import (
+    YOU_CAN,
+    Notice,
+    Tone,
+    code,
+    fit,
+    quote,
+    reached,
+    span,
+    when,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from ..policy.attempt import Attempt
+    from ..policy.breaker import (
+        Breaker,
+        ForcedOpen,
+        Opened,
+        ProbeFailed,
+        Recovered,
+        Reset,
+    )
+    from ..policy.memory import ParkedRecord
+    from ..policy.withheld import WithheldList
+    from .buttons import Button
+
+REMIND_AFTER: Final = timedelta(days=1)
+_SHOWN_PARKED: Final = 10
+
+INTERRUPTED: Final = "the bot ended in the middle of a sync"
+OPENED: Final = "Sync breaker opened"
+OPENED_BY_HAND: Final = "Sync breaker opened by hand"
+RESET: Final = "Sync breaker reset"
+PROBE_FAILED: Final = "Sync probe failed"
+RECOVERED: Final = "Sync recovered"
+STORE_LOST: Final = "State store lost"
+
+
+class Topic(StrEnum):
+    """What an alert is about; of each topic only what is new is told."""
+
+    RUN = "run"
+    BREAKER = "breaker"
+    START = "start"
+    PARKED = "parked"
+    PAUSE = "pause"
+    SOURCE = "source"
+    DEPARTURES = "withheld"
+    ROLE_DELETIONS = "withheld role deletions"
+    STORE = "store"
+
+
+_WITHHELD_TOPICS: Final = {
+    What.DEPARTURES: Topic.DEPARTURES,
+    What.ROLE_DELETIONS: Topic.ROLE_DELETIONS,
+}
+_PROBE_OR_RESET: Final = (
+    "**Probe now** (`!sync all force`) tries at once instead of waiting; **Reset** (`!sync breaker "
+    "reset`) lets everything through without a try."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Something to be told, if its `reason` is new for its topic."""
+
+    topic: Topic
+    reason: str
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What was told of a topic last, when, and since when it has been so."""
+
+    reason: str
+    since: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A message that has to reach mod-log exactly once; `id` is its nonce there."""
+
+    id: str
+    created_at: datetime
+    notice: Notice
+
+
+def is_news(told: Told | None, reason: str, *, now: datetime) -> bool:
+    """Say whether a reason has to be told: it is another than before, or a day has passed."""
+    if told is None or told.reason != reason:
+        return True
+    # A clock that went back must not silence a topic for ever.
+    return not timedelta() <= now - told.at < REMIND_AFTER
+
+
+# -- texts ----------------------------------------------------------------------------------------
+
+
+def next_step(breaker: Breaker) -> str:
+    """Say what the breaker lets happen after a run has failed."""
+    if breaker.opened_by is not None:
+        return "**Next:** nothing by itself: the breaker was opened by hand."
+    if breaker.retry_at is None:
+        return "**Next:** it runs again at the next start, or with `!sync all`."
+    if breaker.state is BreakerState.CLOSED:
+        return f"**Next:** it is tried again {when(breaker.retry_at)}."
+    return f"**Next:** the breaker is open; the site is tried again {when(breaker.retry_at)}."
+
+
+def run_failed(notice: Notice, breaker: Breaker, *, kind: str) -> Draft:
+    """Say that a run failed; `notice` holds what is known of it."""
+    lines = [*notice.description.splitlines(), next_step(breaker)]
+    # What can be done comes last, as in every alert.
+    lines.sort(key=lambda line: line.startswith(YOU_CAN))
+    text = "\n".join(lines)
+    return Draft(topic=Topic.RUN, reason=kind, notice=fit(replace(notice, description=text)))
+
+
+def opened(event: Opened, *, kind: str, refused: bool) -> Draft:
+    """Say that nothing is written any more, why, and when the site is tried again."""
+    notice = _opened_by_refusal(event) if refused else _opened_by_failures(event)
+    return Draft(topic=Topic.BREAKER, reason=f"open: {kind or event.reason}", notice=notice)
+
+
+def _opened_by_failures(event: Opened) -> Notice:
+    tries = "1 sync" if event.failures == 1 else f"{event.failures} syncs in a row"
+    look_after = "look after the site."
+    if event.reason == INTERRUPTED:
+        look_after = "find out what ends the bot (its log, its memory), and look after the site."
+    return _notice(
+        OPENED,
+        f"**{tries} failed.** The last one: {quote(event.reason)}",
+        "The breaker is open: nothing is written to the site now, so that it can recover. Changes "
+        "in this server wait; none is lost.",
+        f"**Next:** one small try {when(event.until)}. If it goes well, all that waits follows by "
+        "itself.",
+        f"{YOU_CAN} {look_after} {_PROBE_OR_RESET}",
+        mark=Mark.BREAKER_OPEN,
+        tone=Tone.BAD,
+        ping=True,
+        pressable=buttons.OF_BREAKER,
+    )
+
+
+def _opened_by_refusal(event: Opened) -> Notice:
+    said = event.reason.removeprefix(f"{FailureKind.REFUSED.value}: ")
+    return _notice(
+        OPENED,
+        f"**The site refuses the bot's token.** It says: {quote(said)}",
+        "The breaker is open: nothing can be written until that is put right. Changes in this "
+        "server wait; none is lost.",
+        f"**Next:** one try {when(event.until)}; at once when the bot starts with another token "
+        "or URL.",
+        f"{YOU_CAN} give the bot the site's token (`SITE_API_TOKEN`) and restart it; **Probe "
+        "now** (`!sync all force`) tries the one it has.",
+        mark=Mark.BREAKER_OPEN,
+        tone=Tone.BAD,
+        ping=True,
+        pressable=buttons.OF_BREAKER,
+    )
+
+
+def probe_failed(event: ProbeFailed, *, kind: str) -> Draft:
+    """Say that the site is not well yet, and when it is tried again."""
+    return Draft(
+        topic=Topic.BREAKER,
+        reason=f"probe: {kind or event.reason}",
+        notice=_notice(
+            PROBE_FAILED,
+            f"**The site is not well yet.** The try ended so: {quote(event.reason)}",
+            "The breaker stays open: nothing else is written to it. Changes in this server wait; "
+            "none is lost.",
+            f"**Next:** another try {when(event.until)}. You are told again when the reason is "
+            "another, when it is over, or in a day.",
+            f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
+            mark=Mark.BREAKER_OPEN,
+            tone=Tone.BAD,
+            ping=True,
+            pressable=buttons.OF_BREAKER,
+        ),
+    )
+
+
+def recovered(event: Recovered) -> Draft:
+    """Say that writes flow again, and how long they did not."""
+    return Draft(
+        topic=Topic.BREAKER,
+        reason="closed",
+        notice=_notice(
+            RECOVERED,
+            "**The site is well again**, and in step: all that waited was written and verified. "
+            f"The breaker was open for {span(event.lasted)}.",
+            "**Next:** changes flow as before. There is nothing to do.",
+            mark=Mark.BREAKER_CLOSED,
+            tone=Tone.GOOD,
+            ping=True,
+        ),
+    )
+
+
+def works_again(told: Told, *, now: datetime) -> Draft:
+    """Say that a sync ended well after others had failed, without a breaker opening."""
+    return Draft(
+        topic=Topic.RUN,
+        reason="",
+        notice=_notice(
+            "Sync works again",
+            f"The site is in step and verified, {span(now - told.since)} after the first failure.",
+            "There is nothing to do.",
+            tone=Tone.GOOD,
+        ),
+    )
+
+
+def forced_open(event: ForcedOpen) -> Draft:
+    """Say who ordered that nothing is written; also the daily reminder of it."""
+    reason = f" Reason: {quote(event.reason)}" if event.reason else ""
+    return Draft(
+        topic=Topic.BREAKER,
+        reason=f"by hand: {event.by}",
+        notice=_notice(
+            OPENED_BY_HAND,
+            f"{event.by} opened the breaker.{reason}",
+            "Nothing is written to the site. Changes in this server wait; none is lost.",
+            "**Next:** nothing by itself.",
+            f"{YOU_CAN} let everything flow again with **Reset** (`!sync breaker reset`).",
+            mark=Mark.BREAKER_HELD,
+            tone=Tone.WARNING,
+            pressable=buttons.OF_ORDER,
+        ),
+    )
+
+
+def reset(event: Reset) -> Draft:
+    """Say who let writes flow again."""
+    return Draft(
+        topic=Topic.BREAKER,
+        reason="closed",
+        notice=_notice(
+            RESET,
+            f"{event.by} closed the breaker and cleared the count of failures: writes flow again.",
+            "**Next:** a full sync begins now, if none is on.",
+            mark=Mark.BREAKER_CLOSED,
+            tone=Tone.RUNNING,
+        ),
+    )
+
+
+def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
+    """Say that a run was cut off, and when the next one comes."""
+    at = reached(attempt)
+    following = "**Next:** it is tried again"
+    following += f" {when(retry_at)}." if retry_at is not None else " now."
+    return Draft(
+        topic=Topic.START,
+        reason=f"interrupted: {attempt.run_id}",
+        notice=_notice(
+            "Sync was interrupted",
+            f"The bot ended in the middle of run `{attempt.run_id}` ({attempt.what}), {at}: it was "
+            "killed, or its machine failed.",
+            "What was written stays. It counts as a failure, since the sync itself may be what "
+            "killed the bot or the site; so the next one also sends smaller requests.",
+            following,
+            f"{YOU_CAN} find out what ended the bot: its log, its memory, its machine.",
+            tone=Tone.WARNING,
+            run_id=attempt.run_id,
+        ),
+    )
+
+
+def start_withheld(reason: str, *, until: datetime | None, key: str) -> Draft:
+    """Say that the sync at start-up does not run, and when it will; `reason` is fit to be shown."""
+    following = (
+        f"**Next:** it is tried {when(until)}; another restart does not make that sooner."
+        if until is not None
+        else "**Next:** nothing by itself until that is ended."
+    )
+    return Draft(
+        topic=Topic.START,
+        reason=key,
+        notice=_notice(
+            "Start-up sync withheld",
+            f"The bot has started, but does not sync yet: {reason}",
+            "Changes in this server wait; none is lost.",
+            following,
+            f"{YOU_CAN} see what holds it with `!sync status`.",
+            tone=Tone.WARNING,
+        ),
+    )
+
+
+def paused(by: str, *, since: datetime) -> Draft:
+    """Say that nothing is written by itself, and who ordered that; also the daily reminder."""
+    return Draft(
+        topic=Topic.PAUSE,
+        reason=by,
+        notice=_notice(
+            "Sync is paused",
+            f"{by} paused it {when(since)}: nothing is written to the site, also after a restart.",
+            "Changes in this server wait; none is lost.",
+            "**Next:** nothing by itself; you are reminded once a day.",
+            f"{YOU_CAN} let it go on with **Resume** (`!sync resume`).",
+            mark=Mark.PAUSED,
+            tone=Tone.WARNING,
+            pressable=buttons.OF_PAUSE,
+        ),
+    )
+
+
+def resumed(by: str, *, lasted: timedelta) -> Draft:
+    """Say who let it go on."""
+    return Draft(
+        topic=Topic.PAUSE,
+        reason="",
+        notice=_notice(
+            "Sync goes on",
+            f"{by} ended the pause after {span(lasted)}; what waited goes out now.",
+            mark=Mark.RESUMED,
+            tone=Tone.RUNNING,
+        ),
+    )
+
+
+def parked(records: Sequence[ParkedRecord], *, run_id: str) -> Draft:
+    """Say which rows the site does not take."""
+    count = "1 row" if len(records) == 1 else f"{len(records):,} rows"
+    aside = "It is" if len(records) == 1 else "They are"
+    lines = [f"<@{row.id}> `{row.id}`: {quote(row.reason)}" for row in records[:_SHOWN_PARKED]]
+    if len(records) > _SHOWN_PARKED:
+        lines.append(f"and {len(records) - _SHOWN_PARKED:,} more")
+    return Draft(
+        topic=Topic.PARKED,
+        reason=_digest(f"{row.id} {row.reason}" for row in records),
+        notice=_notice(
+            "Rows parked",
+            f"**The site does not take {count}**; all others were written. {aside} put aside:",
+            *lines,
+            "**Next:** each is tried again at later syncs, less and less often; at once when the "
+            "member changes.",
+            f"{YOU_CAN} put right what the site says of them; **Retry parked** (`!sync retry`) "
+            "tries them now.",
+            tone=Tone.WARNING,
+            ping=True,
+            run_id=run_id,
+            pressable=buttons.of_parked(run_id),
+        ),
+    )
+
+
+def source_unproven(reason: str, *, run_id: str) -> Draft:
+    """Say that Discord's member list could not be shown to be whole."""
+    return Draft(
+        topic=Topic.SOURCE,
+        reason=reason,
+        notice=_notice(
+            "Member list unproven",
+            f"**Discord's member list may not be whole:** {quote(reason)}",
+            "Members are written as far as they are known; nobody is marked as left, because the "
+            "missing may just be missing from the list.",
+            "**Next:** the list is asked for again at the next sync.",
+            f"{YOU_CAN} try it now with `!sync all`; if it stays so, see "
+            "https://discordstatus.com and restart the bot.",
+            tone=Tone.WARNING,
+            ping=True,
+            run_id=run_id,
+        ),
+    )
+
+
+def source_proven(told: Told, *, now: datetime) -> Draft:
+    """Say that the member list is whole again, and how long it was not."""
+    return Draft(
+        topic=Topic.SOURCE,
+        reason="",
+        notice=_notice(
+            "Member list proven again",
+            f"Discord's member list is whole again, after {span(now - told.since)}. Departures are "
+            "written as before.",
+            tone=Tone.GOOD,
+        ),
+    )
+
+
+def topic_of(what: What) -> Topic:
+    """Return the topic under which people are asked about what is withheld."""
+    return _WITHHELD_TOPICS[what]
+
+
+def withheld(list_: WithheldList) -> Draft:
+    """Ask whether a list of departures or role deletions is to be believed."""
+    departures = list_.what is What.DEPARTURES
+    one = "members" if departures else "roles"
+    return Draft(
+        topic=topic_of(list_.what),
+        reason=list_.digest,
+        notice=_notice(
+            f"{_capital(list_.what.value)} withheld",
+            f"**{len(list_.ids):,}** of the {list_.total:,} {one} that the site has are not in "
+            "this server any more, it seems. That is too many to believe without a moderator.",
+            f"They stay on the site{' as members' if departures else ''}; everything else is "
+            "synced as ever.",
+            f"**Next:** nothing until somebody decides about this list, `{list_.digest}`. It "
+            f"lapses {when(list_.until)}; the sync after that asks again.",
+            f"{YOU_CAN} look with **Show who**, then **Approve** (`!sync approve {list_.digest}`) "
+            f"or **Reject** (`!sync reject {list_.digest}`). Whoever is back when it is written is "
+            "skipped.",
+            tone=Tone.WARNING,
+            ping=True,
+            run_id=list_.run_id,
+            pressable=buttons.of_withheld(list_.digest),
+        ),
+    )
+
+
+def decided(list_: WithheldList) -> Draft:
+    """Say who decided about a list, and what follows."""
+    approved = list_.decision is Decision.APPROVED
+    what, count = list_.what.value, len(list_.ids)
+    following = (
+        "a sync writes them as soon as one may run. Whoever is back by then is skipped; whoever is "
+        "missing only since then is not on the list."
+        if approved
+        else f"if as many are still missing {when(list_.until)}, you are asked again."
+    )
+    opposite = "reject" if approved else "approve"
+    until = "Until a sync begins on it, " if approved else ""
+    following += f" {until}`!sync {opposite} {list_.digest}` takes that back."
+    word = list_.decision.value
+    return Draft(
+        topic=topic_of(list_.what),
+        reason="",
+        notice=_notice(
+            f"{_capital(what)} {word}",
+            f"{list_.by} {word} list `{list_.digest}`: {count:,} {what}"
+            f"{'' if approved else ' are not written'}.",
+            f"**Next:** {following}",
+            mark=Mark(f"{what} {word}"),
+            tone=Tone.RUNNING,
+            run_id=list_.run_id,
+        ),
+    )
+
+
+def store_new(where: str) -> Draft:
+    """Say that state is kept from now on, and where."""
+    return Draft(
+        topic=Topic.STORE,
+        reason="",
+        notice=_notice(
+            "New state store",
+            f"What must outlive a restart is kept in {code(where)} from now on. This is right at a "
+            "first start, and wrong at any other: then the store was lost.",
+            tone=Tone.RUNNING,
+        ),
+    )
+
+
+def store_lost(where: str, *, why: str, until: datetime | None) -> Draft:
+    """Say that what the store knew is gone, how that is known, and what it means."""
+    following = (
+        "nothing by itself: the breaker was opened by hand."
+        if until is None
+        else f"one small try {when(until)}. If it goes well, all that waits follows by itself."
+    )
+    return Draft(
+        topic=Topic.STORE,
+        reason=f"lost: {where}",
+        notice=_notice(
+            STORE_LOST,
+            f"**What {code(where)} knew of earlier failures is lost:** {why}.",
+            "So the breaker counts as open: nothing is written. Changes in this server wait; none "
+            "is lost.",
+            f"**Next:** {following}",
+            f"{YOU_CAN} see to it that the store outlives restarts (a volume). {_PROBE_OR_RESET}",
+            tone=Tone.BAD,
+            ping=True,
+            pressable=buttons.OF_BREAKER,
+        ),
+    )
+
+
+def store_warning(text: str) -> Draft:
+    """Say that the store is less durable than it must be."""
+    return Draft(
+        topic=Topic.STORE,
+        reason=text,
+        notice=_notice(
+            "State store needs a look",
+            f"**{quote(text)}**",
+            "Sync works on. What is known of failures may not outlive the next crash.",
+            f"{YOU_CAN} put that right and restart the bot.",
+            tone=Tone.WARNING,
+            ping=True,
+        ),
+    )
+
+
+def store_aside(path: str) -> Draft:
+    """Say that a file could not be read, where it is now, and what that means."""
+    return Draft(
+        topic=Topic.STORE,
+        reason=f"aside: {path}",
+        notice=_notice(
+            "State store needs a look",
+            f"**The state store could not be read.** It was kept aside as {code(path)}, and a new "
+            "one begun.",
+            "What the old one knew of failures, parked rows and a pause counts no more.",
+            "**Next:** sync works on, with the new one.",
+            f"{YOU_CAN} find out what damaged it, and pause again if it was paused.",
+            tone=Tone.WARNING,
+            ping=True,
+        ),
+    )
+
+
+def store_unreachable(reason: str) -> Notice:
+    """Say that the store does not answer, so that nothing is begun."""
+    return _notice(
+        "State store unreachable",
+        f"**What the bot knows of earlier failures can't be read:** {quote(reason)}",
+        "Whether a sync may run is unknown, so none is begun and nothing is written. Changes in "
+        "this server wait; none is lost.",
+        "**Next:** it is tried again by itself, at least every half minute.",
+        f"{YOU_CAN} look after the store (`SYNC_STATE_URL`).",
+        tone=Tone.BAD,
+        ping=True,
+    )
+
+
+def store_back(*, lasted: timedelta) -> Notice:
+    """Say that the store answers again, and how long it did not."""
+    return _notice(
+        "State store reachable again",
+        f"It answers again, after {span(lasted)}. What waited goes out now.",
+        tone=Tone.GOOD,
+    )
+
+
+def cache_corrected(members: int) -> Notice:
+    """Say that Discord was asked for all members anew, and how many had been missed."""
+    who = "1 member has" if members == 1 else f"{members:,} members have"
+    return _notice(
+        "Member list corrected",
+        f"{who} changed, joined or left without a word from Discord to the bot. It asks for all "
+        "members once a day, and has found that now.",
+        "**Next:** their rows are written with the next live changes.",
+        tone=Tone.RUNNING,
+    )
+
+
+def commands_missing(reason: str) -> Notice:
+    """Say that slash commands could not be told to Discord."""
+    return _notice(
+        "Slash commands are missing",
+        f"Discord was not told of the bot's slash commands: {quote(reason)}",
+        "Syncs go on as ever, and text commands work.",
+        "**Next:** it is tried again when the bot connects anew.",
+        tone=Tone.WARNING,
+    )
+
+
+def waiting_for(holder: str | None) -> Notice:
+    """Say that another process syncs this guild, and this one waits for it to end."""
+    who = f"another process ({quote(holder)})" if holder else "another process"
+    return _notice(
+        "Sync waits for its turn",
+        f"This server is kept in step by {who}. This one takes over when that ends.",
+        "That is right during an update or with a second bot in reserve; else one is too many.",
+        tone=Tone.RUNNING,
+    )
+
+
+def rival(run_id: str, *, where: str) -> Notice:
+    """Say that another bot syncs this guild, with a store of its own; `where` is this one's."""
+    return _notice(
+        "Two bots sync this server",
+        f"This channel shows a sync ({code(run_id)}) that this bot has not begun. So another bot, "
+        "or another process of this one, syncs this server, too, with a state store of its own.",
+        f"**Next:** both go on. This one's answers to commands say that it keeps its state in "
+        f"{code(where)}.",
+        f"{YOU_CAN} stop one of them, or let both use the same store: one leads then, and the "
+        "other waits.",
+        tone=Tone.WARNING,
+        ping=True,
+    )
+
+
+def whose(where: str) -> str:
+    """Say which of two bots answers: the one that keeps its state there."""
+    return f"Another bot syncs this server, too. This one keeps its state in {code(where)}."
+
+
+def about_run(draft: Draft, run_id: str) -> Draft:
+    """Say which run it was that a draft speaks of."""
+    told = footer(run_id=run_id, mark=mark_of(draft.notice.title, draft.notice.footer))
+    return replace(draft, notice=replace(draft.notice, footer=told))
+
+
+def _notice(
+    title: str,
+    *lines: str,
+    tone: Tone,
+    ping: bool = False,
+    run_id: str | None = None,
+    mark: Mark | None = None,
+    pressable: tuple[Button, ...] = (),
+) -> Notice:
+    return fit(
+        Notice(
+            title=title,
+            description="\n".join(lines),
+            tone=tone,
+            footer=footer(run_id=run_id, mark=mark),
+            ping=ping,
+            buttons=pressable,
+        )
+    )
+
+
+# -- in the store ---------------------------------------------------------------------------------
+
+
+def to_json(alert: Alert) -> dict[str, object]:
+    """Return the alert as `json.dumps` takes it."""
+    notice = alert.notice
+    return {
+        "id": alert.id,
+        "created_at": alert.created_at.isoformat(),
+        "title": notice.title,
+        "description": notice.description,
+        "tone": notice.tone.name,
+        "fields": [list(field) for field in notice.fields],
+        "footer": notice.footer,
+        "ping": notice.ping,
+        "buttons": [button.custom_id for button in notice.buttons],
+    }
+
+
+def from_json(value: object) -> Alert:
+    """Return the alert that `to_json` wrote; raise `ValueError` naming the field at fault."""
+    record = Stored.of(value, what="the alert")
+    tone = record.text("tone")
+    if tone not in Tone.__members__:
+        raise record.fault("tone", f"{tone[:40]!r}, not a tone")
+    fields = record.fields.get("fields")
+    if not isinstance(fields, list) or not all(map(_is_field, fields)):
+        raise record.fault("fields", "not a list of pairs of texts")
+    # An alert that an older version left has none; a button of a newer one is left out.
+    custom_ids = record.fields.get("buttons", [])
+    if not isinstance(custom_ids, list) or not all(isinstance(id_, str) for id_ in custom_ids):
+        raise record.fault("buttons", "not a list of texts")
+    return Alert(
+        id=record.text("id"),
+        created_at=record.time("created_at"),
+        notice=Notice(
+            title=record.text("title"),
+            description=record.text("description"),
+            tone=Tone[tone],
+            fields=tuple((name, text) for name, text in fields),
+            footer=record.text("footer"),
+            ping=record.truth("ping"),
+            buttons=tuple(
+                button for id_ in custom_ids if (button := buttons.pressed(id_)) is not None
+            ),
+        ),
+    )
+
+
+def told_to_json(told: Mapping[Topic, Told]) -> dict[str, object]:
+    """Return what was told of each topic as `json.dumps` takes it."""
+    return {
+        topic.value: {
+            "reason": one.reason,
+            "since": one.since.isoformat(),
+            "at": one.at.isoformat(),
+        }
+        for topic, one in told.items()
+    }
+
+
+def told_from_json(value: object) -> dict[Topic, Told]:
+    """Return what `told_to_json` wrote; topics that this version does not know are left out."""
+    record = Stored.of(value, what="what was told")
+    known = {topic.value: topic for topic in Topic}
+    told = {}
+    for name, entry in record.fields.items():
+        if name in known:
+            one = Stored.of(entry, what=f"what was told of {name}")
+            told[known[name]] = Told(
+                reason=one.text("reason"), since=one.time("since"), at=one.time("at")
+            )
+    return told
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _digest(parts: Iterable[str]) -> str:
+    text = "\n".join(sorted(parts))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _is_field(value: object) -> bool:
+    return isinstance(value, list) and [type(part) for part in value] == [str, str]

@@ -1,0 +1,640 @@
+"""What people see of a run: values in, the text of a message out.
+
+Nothing from users or the site may break a message's form: names and error texts are escaped and
+cut, and every limit of Discord's is kept for any input.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Final
+
+from ..delivery.chunks import Tally
+from ..plan.planner import Reason
+from ..policy.patience import FailureKind
+from ..policy.withheld import Decision
+from . import buttons
+from .buttons import MAX_BUTTONS, Button
+from .marks import Mark, footer, without_mark
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..delivery.chunks import ParkedRow
+    from ..plan.planner import Cause
+    from ..policy.attempt import Attempt
+    from ..policy.pace import Tuning
+    from ..policy.patience import Failure
+    from ..policy.withheld import WithheldList
+    from .history import PastRun
+
+# Source: Discord's documentation of embeds, limits.
+MAX_TITLE: Final = 256
+MAX_DESCRIPTION: Final = 4096
+MAX_FIELD_NAME: Final = 256
+MAX_FIELD_VALUE: Final = 1024
+MAX_FOOTER: Final = 2048
+MAX_FIELDS: Final = 25
+MAX_EMBED: Final = 6000
+
+YOU_CAN: Final = "**You can**"
+_TOP_CAUSES: Final = 5
+_SHOWN_PARKED: Final = 5
+_BAR_CELLS: Final = 20
+_LONGEST_ETA_S: Final = 1000 * 3600
+_MAX_QUOTE: Final = 200
+_FOLLOWED: Final = "Followed by run"
+_MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<@:/-])")
+# Control characters, marks of direction and width, and halves of surrogate pairs.
+_INVISIBLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
+)
+
+
+_LOOK_AFTER: Final = (
+    "look after the site; in its log each request of this run has the run's id (`X-Request-ID`)."
+)
+_ADVICE: Final = {
+    FailureKind.REFUSED: "give the bot the site's token (`SITE_API_TOKEN`) and restart it.",
+    FailureKind.PROTOCOL: "see what answers at `SITE_API_URL`: a proxy's page, or another version "
+    "of the site?",
+    FailureKind.FAILING: _LOOK_AFTER,
+    FailureKind.STALLED: _LOOK_AFTER,
+    FailureKind.REJECTED: "see whether the site's rules for these rows have changed.",
+    FailureKind.UNVERIFIED: "see whether something else writes the site's users, too.",
+    FailureKind.STORE: "look after the state store (`SYNC_STATE_URL`).",
+    FailureKind.LEASE: "see that only one bot is meant to sync this server.",
+    FailureKind.INTERNAL: "report this with the bot's log of the run.",
+}
+
+
+_NO_ACCESS: Final = frozenset({401, 403, 404})
+_INTENT: Final = 'that the bot is in the server and has the "Server Members Intent".'
+
+
+def _advice(failure: Failure) -> str | None:
+    """Return what people can do about a failure, if it is anything."""
+    if failure.kind is not FailureKind.SOURCE:
+        return _ADVICE.get(failure.kind)
+    if failure.status in _NO_ACCESS:
+        return f"see {_INTENT}"
+    if failure.status is not None:
+        return "see https://discordstatus.com: it is Discord that fails, not the bot or the site."
+    return f"see https://discordstatus.com; if all is well there, {_INTENT}"
+
+
+class Phase(StrEnum):
+    """What a run is doing."""
+
+    GUILD = "reading the guild"
+    SITE = "reading the site"
+    COMPARING = "comparing members and rows"
+    ASKING = "asking Discord who has left"
+    ROLES = "writing roles"
+    USERS = "writing users"
+    VERIFYING = "looking again at what was written"
+    ENDED = "ended"
+
+
+class Ending(StrEnum):
+    """How a run ended."""
+
+    VERIFIED = "verified"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    PLANNED = "planned"
+
+
+class Tone(Enum):
+    """The colour of a message, as 0xRRGGBB."""
+
+    RUNNING = 0x5865F2
+    GOOD = 0x57F287
+    WARNING = 0xFEE75C
+    BAD = 0xED4245
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A message: an embed's parts and the buttons below it.
+
+    `ping` asks for the configured role to be mentioned.
+    """
+
+    title: str
+    description: str
+    tone: Tone
+    fields: tuple[tuple[str, str], ...] = ()
+    footer: str = ""
+    ping: bool = False
+    buttons: tuple[Button, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleTally:
+    """Roles written so far, of how many."""
+
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    planned: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.created + self.updated + self.deleted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """A run at one moment, as people should see it.
+
+    `planned` counts changes of users, `done` those of them that need no more; `rate` is in rows a
+    second of the writing alone; `chunk_items` and `request_s` are of the latest write, which should
+    take `target_s`; `tuned` says who set that otherwise for this run.
+    Where the members are read while changes are written, `compared` counts those read so far, and
+    more may yet be `planned`.
+    `role_names` holds the names of the roles that `causes` speak of. `parked` are the rows that
+    this run parked, `still_parked` counts those of earlier runs that it did not try again.
+    `slow` is what is waited for of the site, `away` of Discord.
+    `paused_by` is the person who holds its writes now; `approved` tells of what was withheld before
+    and is written by this run.
+    """
+
+    run_id: str
+    what: str
+    trigger: str
+    phase: Phase
+    started_at: datetime
+    now: datetime
+    members: int = 0
+    rows_read: int = 0
+    roles_read: int = 0
+    compared: int | None = None
+    planned: int = 0
+    done: int = 0
+    tally: Tally = Tally()
+    roles: RoleTally = RoleTally()
+    causes: tuple[Cause, ...] = ()
+    role_names: tuple[tuple[int, str], ...] = ()
+    rate: float = 0.0
+    chunk_items: int = 0
+    request_s: float = 0.0
+    target_s: float = 0.0
+    tuned: str = ""
+    slow: str | None = None
+    away: str | None = None
+    paused_by: str | None = None
+    parked: tuple[ParkedRow, ...] = ()
+    parked_roles: tuple[str, ...] = ()
+    still_parked: int = 0
+    withheld: int = 0
+    withheld_roles: int = 0
+    withheld_reason: str = ""
+    withheld_roles_reason: str = ""
+    approved: tuple[str, ...] = ()
+    ending: Ending | None = None
+    failure: Failure | None = None
+    next_step: str = ""
+
+
+def render(view: RunView) -> Notice:
+    """Return the live message of a run, which ends as its summary."""
+    if view.ending is None:
+        return _live(view)
+    if view.ending is Ending.FAILED:
+        return _failed(view)
+    if view.ending is Ending.PLANNED:
+        return _planned(view)
+    return _summary(view)
+
+
+def _live(view: RunView) -> Notice:
+    lines = [f"**{_capital(view.phase.value)}**, {view.trigger}"]
+    if view.compared is not None:
+        lines.append(_bar(view.compared, max(view.members, view.compared)))
+        lines.append(f"{view.compared:,} of {view.members:,} members compared{_time_left(view)}")
+        found = f"**{view.done:,}** of **{view.planned:,}** changes found so far are written"
+        lines.append(found if view.planned else "Nothing differs so far")
+    elif view.phase is Phase.SITE and view.members:
+        lines.append(_bar(view.rows_read, max(view.members, view.rows_read)))
+        lines.append(f"{view.rows_read:,} rows read, {view.members:,} members in the guild")
+    elif view.planned and view.phase is not Phase.SITE:
+        lines.append(_bar(view.done, view.planned))
+        lines.append(f"**{view.done:,}** of **{view.planned:,}** changes{_eta(view)}")
+    if view.away:
+        lines.append(f"**Waiting for Discord:** {quote(view.away)}")
+    if view.paused_by is not None:
+        lines.append(f"**Paused** by {view.paused_by}: nothing is written until it is resumed.")
+    elif view.slow:
+        lines.append(f"**Waiting for the site:** {quote(view.slow)}")
+    elif _is_slow(view):
+        lines.append(
+            f"**The site is slow:** {view.request_s:.1f} s a request where {view.target_s:g} s is "
+            "the target, so requests are kept small."
+        )
+    fields = []
+    if view.causes:
+        fields.append(("Cause", _causes(view)))
+    if view.chunk_items:
+        pace = f"{view.chunk_items:,} rows a request; the last took {view.request_s:.2f} s"
+        fields.append(("Pace", f"{pace}\n{view.tuned}" if view.tuned else pace))
+    fields.extend(_trouble(view))
+    return fit(
+        Notice(
+            title=f"Syncing {view.what}",
+            description="\n".join(lines),
+            tone=Tone.WARNING if _is_held_up(view) else Tone.RUNNING,
+            fields=tuple(fields),
+            footer=footer(run_id=view.run_id, mark=Mark.LIVE),
+            buttons=buttons.of_run(view.run_id, paused=view.paused_by is not None),
+        )
+    )
+
+
+def _is_slow(view: RunView) -> bool:
+    # The bound at which the pace halves.
+    return view.phase is Phase.USERS and 0 < view.target_s * 2 < view.request_s
+
+
+def _is_held_up(view: RunView) -> bool:
+    return bool(view.slow or view.away) or view.paused_by is not None or _is_slow(view)
+
+
+def _summary(view: RunView) -> Notice:
+    cancelled = view.ending is Ending.CANCELLED
+    lines = []
+    if cancelled:
+        lines.append(f"Stopped at **{view.done:,}** of **{view.planned:,}** changes.")
+    elif not view.planned and not view.roles.total:
+        left = view.withheld + view.withheld_roles
+        nothing = "Nothing else to change" if left else "Nothing to change"
+        lines.append(f"{nothing}: {_agreeing(view)} agree with the guild.")
+    if view.planned and not cancelled:
+        lines.append(_written(view))
+    if not cancelled:
+        lines.append(f"**Verified** in {duration(view)}.")
+    if view.next_step:
+        lines.append(view.next_step)
+    name = "cancelled" if cancelled else "finished"
+    clean = not view.parked and not view.parked_roles and not view.withheld and not cancelled
+    return fit(
+        Notice(
+            title=f"Sync of {view.what} {name}",
+            description="\n".join(lines),
+            tone=Tone.GOOD if clean and not view.withheld_roles else Tone.WARNING,
+            fields=(*_totals(view), *_all_causes(view), *_trouble(view)),
+            footer=footer(run_id=view.run_id),
+            buttons=_of_ended(view),
+        )
+    )
+
+
+def _agreeing(view: RunView) -> str:
+    """Say how many rows, or where no users were compared how many roles."""
+    if view.rows_read or not view.roles_read:
+        return f"{max(0, view.rows_read - view.withheld):,} rows"
+    roles = max(0, view.roles_read - view.withheld_roles)
+    return f"{roles:,} role{'' if roles == 1 else 's'}"
+
+
+def _written(view: RunView) -> str:
+    """Say how many changes were written, and what caused most of them."""
+    written = min(view.planned, view.tally.total)
+    part = "" if written == view.planned else f" of **{view.planned:,}**"
+    line = f"**{written:,}**{part} change{'' if view.planned == 1 else 's'} written."
+    if not view.causes:
+        return line
+    cause = view.causes[0]
+    if cause.count == view.planned:
+        return f"{line} Cause: {_cause(cause, view)}."
+    return f"{line} Main cause: {_cause(cause, view)} ({cause.count:,})."
+
+
+def _planned(view: RunView) -> Notice:
+    lines = [
+        f"{view.rows_read:,} rows compared with {view.members:,} members; nothing was written."
+    ]
+    if not view.planned and not view.roles.planned:
+        lines.append("**Nothing differs.**")
+    else:
+        lines.append(f"**{view.planned:,}** changes of users, **{view.roles.planned:,}** of roles.")
+    fields = [("Cause", _causes(view))] if view.causes else []
+    fields.extend(_trouble(view))
+    return fit(
+        Notice(
+            title=f"Plan for {view.what}",
+            description="\n".join(lines),
+            tone=Tone.RUNNING,
+            fields=tuple(fields),
+            footer=footer(run_id=view.run_id),
+        )
+    )
+
+
+def _failed(view: RunView) -> Notice:
+    failure = view.failure
+    lines = []
+    if failure is not None:
+        status = f" (HTTP {failure.status})" if failure.status is not None else ""
+        lines.append(f"**{_capital(failure.kind.value)}**{status}: {quote(failure.reason)}")
+    if view.planned:
+        # Not `done`, which rows that were parked are as well.
+        written = min(view.done, view.tally.total)
+        lines.append(
+            f"Stopped at **{written:,}** of **{view.planned:,}** changes after {duration(view)}; "
+            "what was written stays, the rest is found again by the next sync."
+        )
+    else:
+        lines.append(f"Stopped while {view.phase.value}, after {duration(view)}.")
+    if view.next_step:
+        lines.append(view.next_step)
+    advice = None if failure is None else _advice(failure)
+    if advice is not None:
+        lines.append(f"{YOU_CAN} {advice}")
+    return fit(
+        Notice(
+            title=f"Sync of {view.what} failed",
+            description="\n".join(lines),
+            tone=Tone.BAD,
+            fields=(*_totals(view), *_all_causes(view), *_trouble(view)),
+            footer=footer(run_id=view.run_id),
+            buttons=_of_ended(view),
+        )
+    )
+
+
+def ended_late(*, what: str, run_id: str, attempt: Attempt | None, past: PastRun | None) -> Notice:
+    """Return what the live message of a run says whose process ended before it could.
+
+    `past` is what was kept of its end, `attempt` what was kept while it was on, if anything was.
+    """
+    if past is not None:
+        ending = "finished" if past.ending == "verified" else past.ending
+        lines = [f"It ended {when(past.ended_at)}: {past.ending}."]
+        done = past.created + past.updated + past.departed
+        if past.planned:
+            lines.append(f"**{done:,}** of **{past.planned:,}** changes were written.")
+    else:
+        ending = Ending.INTERRUPTED.value
+        at = "" if attempt is None else reached(attempt)
+        lines = [f"Interrupted{at and f' {at}'}: the bot ended in the middle of it."]
+        lines.append("What was written stays; the next sync finds the rest.")
+    return fit(
+        Notice(
+            title=f"Sync of {what} {ending}",
+            description="\n".join(lines),
+            tone=Tone.WARNING,
+            footer=footer(run_id=run_id, mark=Mark.INTERRUPTED if past is None else None),
+        )
+    )
+
+
+def reached(attempt: Attempt) -> str:
+    """Say how far a run that was cut off had come: what is kept is seconds old, so at least."""
+    if attempt.planned:
+        return f"after at least **{attempt.done:,}** of **{attempt.planned:,}** changes"
+    return "before it was noted how much it had written"
+
+
+def followed(notice: Notice, *, run_id: str, url: str) -> Notice:
+    """Return the end of an interrupted run with a link to the run that followed it."""
+    line = f"{_FOLLOWED} `{run_id}`: {url}"
+    text = f"{notice.description}\n{line}"
+    return fit(replace(notice, description=text, footer=without_mark(notice.footer)))
+
+
+def rolled(view: RunView, *, url: str) -> Notice:
+    """Return what a live message says whose run is shown by a newer one, at `url`."""
+    return fit(
+        Notice(
+            title=f"Sync of {view.what} goes on below",
+            description=f"A newer message shows this run: {url}",
+            tone=Tone.RUNNING,
+            footer=footer(run_id=view.run_id),
+        )
+    )
+
+
+def failure_alert(view: RunView) -> Notice:
+    """Return the alert about a failed run: a message of its own, since edits ping nobody."""
+    notice = _failed(view)
+    return fit(
+        Notice(
+            title=notice.title,
+            description=notice.description,
+            tone=Tone.BAD,
+            footer=notice.footer,
+            ping=True,
+        )
+    )
+
+
+def tuned(by: str, tuning: Tuning) -> str:
+    """Say who has set what for a run that is on."""
+    parts = []
+    if tuning.target_s is not None:
+        parts.append(f"{tuning.target_s:g} s a request is the target")
+    if tuning.max_items is not None:
+        parts.append(f"at most {tuning.max_items:,} rows a request")
+    return f"Set by {by}: {', '.join(parts)}."
+
+
+def withheld_because(list_: WithheldList) -> str:
+    """Say why something is not written that a list withholds, or that is not on an approved one."""
+    digest = list_.digest
+    if list_.decision is Decision.APPROVED:
+        return (
+            f"They are not on list `{digest}`, which {list_.by} approved; the sync after this one "
+            "asks about them."
+        )
+    if list_.decision is Decision.REJECTED:
+        return (
+            f"{list_.by} rejected list `{digest}` {when(list_.decided_at or list_.asked_at)}; "
+            f"asked again {when(list_.until)}."
+        )
+    return (
+        f"Too many to believe without a moderator, who was asked {when(list_.asked_at)}: `!sync "
+        f"approve {digest}` or `!sync reject {digest}`."
+    )
+
+
+def carried_out(list_: WithheldList, *, due: int) -> str:
+    """Say what a run writes of an approved list; `due` counts what still holds."""
+    text = f"list `{list_.digest}`, by {list_.by}: {due:,} {list_.what.value} are written"
+    rest = len(list_.ids) - due
+    return f"{text}, {rest:,} are back." if rest else f"{text}."
+
+
+def pressed_by(by: str, button: Button, what: str) -> str:
+    """Return the line that tells below an alert who pressed its button, and what came of it."""
+    return f"*{by} pressed {button.label}.* {what}"
+
+
+def _totals(view: RunView) -> tuple[tuple[str, str], ...]:
+    fields = []
+    if view.tally.total or view.planned:
+        tally = view.tally
+        fields.append(
+            (
+                "Users",
+                f"{tally.created:,} created, {tally.updated:,} updated, {tally.departed:,} left",
+            )
+        )
+    if view.roles.total:
+        roles = view.roles
+        fields.append(
+            (
+                "Roles",
+                f"{roles.created:,} created, {roles.updated:,} updated, {roles.deleted:,} deleted",
+            )
+        )
+    return tuple(fields)
+
+
+def _trouble(view: RunView) -> tuple[tuple[str, str], ...]:
+    fields = []
+    if view.parked or view.parked_roles:
+        lines = [f"`{row.id}` {quote(row.reason)}" for row in view.parked[:_SHOWN_PARKED]]
+        lines += [quote(text) for text in view.parked_roles[:_SHOWN_PARKED]]
+        count = len(view.parked) + len(view.parked_roles)
+        if count > len(lines):
+            lines.append(f"and {count - len(lines):,} more")
+        fields.append((f"Parked: {count:,} the site does not take", "\n".join(lines)))
+    if view.still_parked:
+        fields.append(("Parked before", f"{view.still_parked:,} rows, not tried again yet"))
+    if view.withheld:
+        fields.append((f"Departures withheld: {view.withheld:,}", view.withheld_reason))
+    if view.withheld_roles:
+        name = f"Role deletions withheld: {view.withheld_roles:,}"
+        fields.append((name, view.withheld_roles_reason))
+    if view.approved:
+        fields.append(("Approved", "\n".join(view.approved)))
+    return tuple(fields)
+
+
+def _of_ended(view: RunView) -> tuple[Button, ...]:
+    has_parked = view.parked or view.still_parked
+    return buttons.of_parked(view.run_id) if has_parked else ()
+
+
+def _all_causes(view: RunView) -> tuple[tuple[str, str], ...]:
+    # That of a run that ended well stands above already, if it is but one.
+    told = 1 if view.ending is Ending.VERIFIED else 0
+    return (("Causes", _causes(view)),) if len(view.causes) > told else ()
+
+
+def _causes(view: RunView) -> str:
+    lines = [f"{cause.count:,}: {_cause(cause, view)}" for cause in view.causes[:_TOP_CAUSES]]
+    if len(view.causes) > _TOP_CAUSES:
+        rest = sum(cause.count for cause in view.causes[_TOP_CAUSES:])
+        lines.append(f"{rest:,}: other causes")
+    return "\n".join(lines)
+
+
+def _cause(cause: Cause, view: RunView) -> str:
+    if cause.role_id is None:
+        return cause.reason.value
+    # Quoted first: of a name of nothing but invisible characters nothing is left.
+    name = quote(dict(view.role_names).get(cause.role_id, ""))
+    role = f"role *{name}*" if name else f"role `{cause.role_id}`"
+    return f"{role} {'removed' if cause.reason is Reason.ROLE_REMOVED else 'added'}"
+
+
+def _eta(view: RunView) -> str:
+    # Before 1 % an estimate is a guess, and people remember the guess.
+    if view.rate <= 0 or view.done * 100 < view.planned or view.done >= view.planned:
+        return ""
+    left_s = (view.planned - view.done) / view.rate
+    # At a rate next to nothing the time is beyond what a timedelta holds, and nobody's business.
+    left = f", about {span(timedelta(seconds=left_s))} left" if left_s < _LONGEST_ETA_S else ""
+    return f", {view.rate:,.0f} a second{left}"
+
+
+def _time_left(view: RunView) -> str:
+    compared = view.compared or 0
+    if compared * 100 < view.members or compared >= view.members:
+        return ""
+    taken = (view.now - view.started_at).total_seconds()
+    left = timedelta(seconds=taken * (view.members - compared) / compared)
+    return f", about {span(left)} left"
+
+
+def _bar(done: int, total: int) -> str:
+    # Rounded down: 100 % is said when all is done and not before.
+    percent = min(100, done * 100 // total)
+    full = percent * _BAR_CELLS // 100
+    return f"`{'█' * full}{'░' * (_BAR_CELLS - full)}` {percent}%"
+
+
+def duration(view: RunView) -> str:
+    """Say how long the run has taken."""
+    return span(view.now - view.started_at)
+
+
+def when(moment: datetime) -> str:
+    """Return a moment as Discord shows it, relative to its reader's now."""
+    return f"<t:{int(moment.timestamp())}:R>"
+
+
+def span(time: timedelta) -> str:
+    """Say how long something took."""
+    seconds = time.total_seconds()
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def quote(text: str) -> str:
+    """Return text of users or of the site so that it shows as it is: escaped, on one line, cut."""
+    flat = _INVISIBLE.sub(" ", text).strip()
+    if len(flat) > _MAX_QUOTE:
+        flat = flat[: _MAX_QUOTE - 1] + "…"
+    # A zero-width space keeps "@everyone" from being a mention even where markdown is not read.
+    return _MARKDOWN.sub(r"\\\1", flat).replace("@", "@\u200b")
+
+
+def code(text: str) -> str:
+    """Return text as a code span, in which markdown means nothing and a backtick would end it."""
+    flat = _INVISIBLE.sub(" ", text).replace("`", "'").strip()[:_MAX_QUOTE] or " "
+    return "`" + flat.replace("@", "@\u200b") + "`"
+
+
+def fit(notice: Notice) -> Notice:
+    """Cut a notice to Discord's limits: each part to its own, then fields from the last on."""
+    title = _cut(notice.title, MAX_TITLE)
+    description = _cut(notice.description, MAX_DESCRIPTION)
+    footer = _cut(notice.footer, MAX_FOOTER)
+    room = MAX_EMBED - len(title) - len(footer)
+    description = _cut(description, room)
+    room -= len(description)
+    fields = []
+    for name, value in notice.fields[:MAX_FIELDS]:
+        part = (_cut(name, MAX_FIELD_NAME) or "\u200b", _cut(value, MAX_FIELD_VALUE) or "\u200b")
+        room -= len(part[0]) + len(part[1])
+        if room < 0:
+            break
+        fields.append(part)
+    return replace(
+        notice,
+        title=title,
+        description=description,
+        fields=tuple(fields),
+        footer=footer,
+        buttons=notice.buttons[:MAX_BUTTONS],
+    )
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"[: max(0, limit)]

@@ -1,0 +1,1 @@
+"""What everything else speaks of: members, roles and the changes of their rows."""

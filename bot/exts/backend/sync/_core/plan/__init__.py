@@ -1,0 +1,1 @@
+"""What differs between guild and site, and what a sync will change."""

@@ -1,0 +1,243 @@
+"""What a sync will change: ids grouped by what is sent about them, and the causes behind them.
+
+A plan never holds values. The payload is built from the guild at the moment a chunk is sent, so a
+change that lands meanwhile is not overwritten by an older value, and a plan of 80,000 changes
+costs a few bytes each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from ..model.members import ALL_FIELDS, Field
+from .diff import differing_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from ..model.members import Member, RoleId, UserId
+
+
+class Kind(StrEnum):
+    """What a change does to the site's row."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DEPARTURE = "departure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Ids that are sent alike; `fields` are the changed ones, in the order of `Field`.
+
+    The site writes the union of the fields in a request to every row of it, so rows with different
+    changed fields never share a request. Ids that stand in another group, too, are `counted` there.
+    """
+
+    kind: Kind
+    fields: tuple[Field, ...]
+    ids: tuple[UserId, ...]
+    counted: bool = True
+
+
+class Reason(StrEnum):
+    """The kind of a cause."""
+
+    ROLE_REMOVED = "role removed"
+    ROLE_ADDED = "role added"
+    NAME = "renamed"
+    DISPLAY_NAME = "display name changed"
+    DISCRIMINATOR = "discriminator changed"
+    JOINED = "joined"
+    RETURNED = "returned"
+    LEFT = "left"
+    SEEN = "seen live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why `count` members differ; one with two causes is counted under both."""
+
+    reason: Reason
+    role_id: RoleId | None
+    count: int
+
+
+@dataclass(slots=True)
+class Causes:
+    """The causes of several plans, counted together."""
+
+    _counts: Counter[tuple[Reason, RoleId | None]] = field(default_factory=Counter)
+
+    def add(self, causes: Iterable[Cause]) -> None:
+        for cause in causes:
+            self.count(cause.reason, cause.role_id, cause.count)
+
+    def count(self, reason: Reason, role_id: RoleId | None, members: int = 1) -> None:
+        """Note that so many members differ for this reason."""
+        self._counts[reason, role_id] += members
+
+    def largest_first(self) -> tuple[Cause, ...]:
+        return tuple(
+            Cause(reason=reason, role_id=role_id, count=count)
+            for (reason, role_id), count in self._counts.most_common()
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All changes of users, the largest group first within a kind: creates, updates, departures.
+
+    `in_guild_rows` counts the site's rows that it says are in the guild (the base of the
+    departure gate), `rows` all rows that were read.
+    """
+
+    groups: tuple[Group, ...]
+    causes: tuple[Cause, ...]
+    rows: int
+    in_guild_rows: int
+
+    def count(self, kind: Kind) -> int:
+        return sum(len(group.ids) for group in self.groups if group.kind is kind)
+
+    @property
+    def total(self) -> int:
+        return sum(len(group.ids) for group in self.groups)
+
+
+_KIND_ORDER = {kind: place for place, kind in enumerate(Kind)}
+_FIELD_REASONS = {
+    Field.NAME: Reason.NAME,
+    Field.DISPLAY_NAME: Reason.DISPLAY_NAME,
+    Field.DISCRIMINATOR: Reason.DISCRIMINATOR,
+    Field.IN_GUILD: Reason.RETURNED,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Planner:
+    """Fold pages of site rows into a plan, in any page size, each row once.
+
+    `seen` holds every row id that was read, `absent` those that the site has in the guild but the
+    guild's cache does not know: unknown, not gone, until the guild is asked about them. `witness`
+    is a member whose row is right, and so can be written again without harm. `lacking` are roles
+    that the site does not have and does not take: they make no difference.
+    """
+
+    seen: set[UserId] = field(default_factory=set)
+    absent: list[UserId] = field(default_factory=list)
+    in_guild_rows: int = 0
+    witness: UserId | None = None
+    lacking: AbstractSet[RoleId] = frozenset()
+    _updates: dict[tuple[Field, ...], list[UserId]] = field(default_factory=dict)
+    _creates: list[UserId] = field(default_factory=list)
+    _departures: list[UserId] = field(default_factory=list)
+    _causes: Causes = field(default_factory=Causes)
+
+    def add_rows(self, rows: Iterable[Member], guild: Mapping[UserId, Member]) -> int:
+        """Compare rows with the members of the same ids, and return how many rows were new.
+
+        `guild` need hold only the ids of these rows. A row read before (pages shift when rows are
+        inserted meanwhile) is passed over.
+        """
+        new = 0
+        for row in rows:
+            if row.id in self.seen:
+                continue
+            new += 1
+            self.seen.add(row.id)
+            self.in_guild_rows += row.in_guild
+            member = guild.get(row.id)
+            if member is not None:
+                self._add_member(member, row)
+            elif row.in_guild:
+                self.absent.append(row.id)
+        return new
+
+    def _add_member(self, member: Member, row: Member) -> None:
+        fields = differing_fields(member, row, lacking=self.lacking)
+        if not fields:
+            self.witness = row.id if self.witness is None else self.witness
+            return
+        self._updates.setdefault(fields, []).append(row.id)
+        for changed in fields:
+            if changed is not Field.ROLES:
+                self._causes.count(_FIELD_REASONS[changed], None)
+                continue
+            held = set(member.roles) - self.lacking
+            kept = set(row.roles) - self.lacking
+            for role_id in kept - held:
+                self._causes.count(Reason.ROLE_REMOVED, role_id)
+            for role_id in held - kept:
+                self._causes.count(Reason.ROLE_ADDED, role_id)
+
+    def add_missing(self, ids: Iterable[UserId]) -> None:
+        """Plan the creation of those guild members whose row was not read."""
+        for id_ in ids:
+            if id_ not in self.seen:
+                self.seen.add(id_)
+                self._creates.append(id_)
+                self._causes.count(Reason.JOINED, None)
+
+    def add_departures(self, ids: Iterable[UserId]) -> None:
+        """Plan the departure of ids that the guild was asked about and does not have."""
+        for id_ in ids:
+            self._departures.append(id_)
+            self._causes.count(Reason.LEFT, None)
+
+    def plan(self, *, without: AbstractSet[UserId] = frozenset()) -> Plan:
+        """Return the plan of what was added so far, but for these ids."""
+        groups = [
+            Group(kind=Kind.CREATE, fields=ALL_FIELDS, ids=_but(self._creates, without)),
+            *(
+                Group(kind=Kind.UPDATE, fields=fields, ids=_but(ids, without))
+                for fields, ids in self._updates.items()
+            ),
+            Group(
+                kind=Kind.DEPARTURE, fields=(Field.IN_GUILD,), ids=_but(self._departures, without)
+            ),
+        ]
+        groups.sort(key=lambda group: (_KIND_ORDER[group.kind], -len(group.ids)))
+        return Plan(
+            groups=tuple(group for group in groups if group.ids),
+            causes=self._causes.largest_first(),
+            rows=len(self.seen) - len(self._creates),
+            in_guild_rows=self.in_guild_rows,
+        )
+
+
+def _but(ids: Iterable[UserId], without: AbstractSet[UserId]) -> tuple[UserId, ...]:
+    return tuple(id_ for id_ in ids if id_ not in without)
+
+
+_SMALL_MIN: Final = 10
+_SMALL_PART: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepartureLimits:
+    """How many departures found by comparison are believed: `minimum`, or that part of the rows.
+
+    A guild of fewer than `minimum` rows could lose all of them so: there it is a fifth, or ten.
+    """
+
+    minimum: int = 500
+    part: float = 0.05
+
+    def need_approval(self, departures: int, in_guild_rows: int) -> bool:
+        """Say whether so many must wait for a moderator; leaves that were seen are not among them.
+
+        `in_guild_rows` is how many rows the site has in the guild.
+        """
+        if in_guild_rows < self.minimum:
+            return departures > min(self.minimum, max(_SMALL_MIN, int(in_guild_rows * _SMALL_PART)))
+        return departures > max(self.minimum, int(in_guild_rows * self.part))
+
+
+def role_deletions_need_approval(deletions: int, site_roles: int) -> bool:
+    """Say whether so many role deletions must wait for a moderator."""
+    return deletions > max(5, site_roles // 5)

@@ -1,0 +1,366 @@
+"""The site's JSON: the one module that knows its field names.
+
+What enters is `object` and leaves as values, or as a `WireError` that names what was wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..model.members import (
+    ALL_FIELDS,
+    Field,
+    Member,
+    Role,
+    RoleId,
+    UserId,
+)
+from ..model.redaction import without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXCERPT_CHARACTERS: Final = 200
+# Of a page of 10,000 members with 150 roles each; an empty list takes twenty times its two bytes.
+_MAX_VALUES: Final = 2_000_000
+
+_UNKNOWN_USER = re.compile(r"User with id (\d{1,20}) not found")
+_UNKNOWN_ROLE = re.compile(r"Role with ID (\d{1,20}) does not exist")
+
+
+class WireError(ValueError):
+    """A body is not what the site's contract says."""
+
+
+class NotJsonError(WireError):
+    """A body is no JSON at all, and so hardly the site's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of the site's users, ascending by id; `next` is None on the last one.
+
+    `next` is a page's number, or where the site offers pages by id, the id to go on after. `count`
+    is how many rows the site says that it has in all, if it says so.
+    """
+
+    rows: tuple[Member, ...]
+    next: int | None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a site offers beyond the contract; the defaults are the contract alone."""
+
+    max_items: int | None = None
+    max_bytes: int | None = None
+    minimal_responses: bool = False
+    pages_by_id: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowFault:
+    """Why the site refuses one row of a request: its place there, the reason, unknown roles."""
+
+    index: int
+    reason: str
+    unknown_roles: frozenset[RoleId] = frozenset()
+
+
+def decode(body: bytes) -> object:
+    """Return the JSON value of a body."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise WireError(f"more than {_MAX_VALUES:,} values")
+    try:
+        value: object = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise NotJsonError(f"not JSON: {exc}") from exc
+    return value
+
+
+def excerpt(body: bytes) -> str:
+    """Return at most 200 printable characters of a body, for a person to read."""
+    return shown(body[: EXCERPT_CHARACTERS * 8].decode("utf-8", "replace"))
+
+
+def shown(text: str) -> str:
+    """Return at most 200 printable characters of a text, on one line and without credentials."""
+    text = text[: EXCERPT_CHARACTERS * 8].encode("utf-8", "replace").decode()  # no half surrogate
+    text = without_credentials(text)
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return flat if len(flat) <= EXCERPT_CHARACTERS else flat[: EXCERPT_CHARACTERS - 1] + "…"
+
+
+def read_page(value: object) -> Page:
+    """Read a page of `GET bot/users`, by number."""
+    return _page(value, "next_page_no")
+
+
+def read_page_by_id(value: object) -> Page:
+    """Read a page of `GET bot/users?after=`, which some sites offer."""
+    return _page(value, "next_after")
+
+
+def read_user(value: object) -> Member:
+    """Read one user."""
+    row = _object(value, "a user")
+    roles = row.get("roles")
+    if not isinstance(roles, list):
+        raise WireError(f"roles of user {row.get('id')!r} are {_kind(roles)}, not a list")
+    for role in roles:
+        if type(role) is not int:
+            raise WireError(f"roles of user {row.get('id')!r} hold {_kind(role)}")
+    return Member(
+        id=UserId(_int(row, "id")),
+        name=_text(row, "name"),
+        display_name=_text(row, "display_name"),
+        discriminator=_int(row, "discriminator"),
+        roles=tuple(sorted(set(roles))),
+        in_guild=_bool(row, "in_guild"),
+    )
+
+
+def read_roles(value: object) -> tuple[Role, ...]:
+    """Read all roles of `GET bot/roles`."""
+    if not isinstance(value, list):
+        raise WireError(f"roles are {_kind(value)}, not a list")
+    return tuple(_read_role(item) for item in value)
+
+
+def _read_role(value: object) -> Role:
+    row = _object(value, "a role")
+    return Role(
+        id=RoleId(_int(row, "id")),
+        name=_text(row, "name"),
+        colour=_int(row, "colour"),
+        permissions=_int(row, "permissions"),
+        position=_int(row, "position"),
+    )
+
+
+def read_capabilities(value: object) -> Capabilities:
+    """Read what the site offers; what is missing, or of a kind we don't know, is not offered."""
+    body = value if isinstance(value, dict) else {}
+    return Capabilities(
+        max_items=_positive(body.get("max_items")),
+        max_bytes=_positive(body.get("max_bytes")),
+        minimal_responses=body.get("minimal_responses") is True,
+        pages_by_id=body.get("pages_by_id") is True,
+    )
+
+
+def read_written_users(value: object) -> None:
+    """Read what is said of users that were written: they themselves, or nothing, in a list."""
+    if not isinstance(value, list):
+        raise WireError(f"written users are {_kind(value)}, not a list")
+
+
+def read_written_role(value: object) -> None:
+    """Read what is said of a role that was written: the role itself."""
+    _object(value, "a written role")
+
+
+def is_healthy(value: object) -> bool:
+    """Say whether this is the answer of a healthcheck that is well."""
+    return isinstance(value, dict) and value.get("status") == "ok"
+
+
+def read_row_faults(value: object, *, rows: int) -> tuple[RowFault, ...]:
+    """Read a validation error that is aligned with a request of `rows` rows; () if it is not."""
+    if not isinstance(value, list) or len(value) != rows:
+        return ()
+    faults = []
+    for index, entry in enumerate(value):
+        if not isinstance(entry, dict):
+            return ()
+        if entry:
+            faults.append(
+                RowFault(
+                    index=index,
+                    reason=_reason(entry),
+                    unknown_roles=_unknown_roles(entry),
+                )
+            )
+    return tuple(faults)
+
+
+def read_unknown_user(value: object) -> UserId | None:
+    """Return the id that a 404 names as unknown, or None if it names none."""
+    match = _UNKNOWN_USER.search(_detail(value))
+    return None if match is None else UserId(int(match[1]))
+
+
+def is_past_the_end(value: object) -> bool:
+    """Say whether a 404 means that the page asked for is beyond the last one."""
+    return "Invalid page" in _detail(value)
+
+
+def is_no_match(value: object) -> bool:
+    """Say whether a 404 means that the one row asked for is not there."""
+    return "matches the given query" in _detail(value)
+
+
+def is_error(value: object) -> bool:
+    """Say whether this has a shape in which the site itself tells an error.
+
+    That is a detail, or messages by field, or a list of those; a gateway's JSON has others.
+    """
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(entry, dict) for entry in value)
+    if not isinstance(value, dict) or not value:
+        return False
+    return bool(_detail(value)) or all(isinstance(told, list | dict) for told in value.values())
+
+
+def is_refusal(value: object) -> bool:
+    """Say whether a 401 or 403 is the site's own word about our credentials."""
+    return bool(_detail(value))
+
+
+def is_existing_role(value: object) -> bool:
+    """Say whether a 400 means that a role of this id is there already.
+
+    The name of another role, too, may exist already where a site wants each to be unique.
+    """
+    messages = value.get("id") if isinstance(value, dict) else None
+    return isinstance(messages, list) and "already exists" in " ".join(map(str, messages))
+
+
+def reason_of(value: object) -> str:
+    """Return what an error body says, on one line of at most 200 characters."""
+    if isinstance(value, dict):
+        return _reason(value)
+    return shown(json.dumps(value, ensure_ascii=False))
+
+
+def member_row(member: Member, fields: Sequence[Field] = ALL_FIELDS) -> dict[str, object]:
+    """Return the row that sets these fields of a member."""
+    row: dict[str, object] = {"id": member.id}
+    for field in fields:
+        value = getattr(member, field.value)
+        row[field.value] = list(value) if field is Field.ROLES else value
+    return row
+
+
+def departure_row(id_: UserId) -> dict[str, object]:
+    """Return the row that says of a member only that they are no longer in the guild."""
+    return {"id": id_, Field.IN_GUILD.value: False}
+
+
+def role_row(role: Role) -> dict[str, object]:
+    """Return the row of a role."""
+    return {
+        "id": role.id,
+        "name": role.name,
+        "colour": role.colour,
+        "permissions": role.permissions,
+        "position": role.position,
+    }
+
+
+def encode(value: object) -> bytes:
+    """Return a value as JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def encode_rows(rows: Sequence[dict[str, object]], *, max_bytes: int) -> tuple[bytes, int]:
+    """Encode as many of the first rows as fit into `max_bytes`, at least one.
+
+    Return the body and how many rows it holds.
+    """
+    parts: list[bytes] = []
+    size = 2
+    for row in rows:
+        part = encode(row)
+        if parts and size + len(part) > max_bytes:
+            break
+        parts.append(part)
+        size += len(part) + 1
+    return b"[" + b",".join(parts) + b"]", len(parts)
+
+
+def _page(value: object, next_name: str) -> Page:
+    body = _object(value, "a page")
+    following = _optional_int(body, next_name)
+    rows = _rows(body)
+    if following is not None and not rows:
+        raise WireError(f"a page without rows says that {following} comes next")
+    return Page(rows=rows, next=following, count=_natural(body.get("count")))
+
+
+def _rows(body: dict[str, object]) -> tuple[Member, ...]:
+    results = body.get("results")
+    if not isinstance(results, list):
+        raise WireError(f"results are {_kind(results)}, not a list")
+    return tuple(read_user(item) for item in results)
+
+
+def _object(value: object, what: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise WireError(f"{what} is {_kind(value)}, not an object")
+    return value
+
+
+def _int(row: dict[str, object], name: str) -> int:
+    value = row.get(name)
+    if type(value) is not int:
+        raise WireError(f"{name} is {_kind(value)}, not an integer")
+    return value
+
+
+def _optional_int(row: dict[str, object], name: str) -> int | None:
+    if name not in row:
+        raise WireError(f"{name} is missing")
+    return None if row[name] is None else _int(row, name)
+
+
+def _text(row: dict[str, object], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise WireError(f"{name} is {_kind(value)}, not text")
+    return value
+
+
+def _bool(row: dict[str, object], name: str) -> bool:
+    value = row.get(name)
+    if not isinstance(value, bool):
+        raise WireError(f"{name} is {_kind(value)}, not true or false")
+    return value
+
+
+def _positive(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def _natural(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _kind(value: object) -> str:
+    return "missing" if value is None else type(value).__name__
+
+
+def _detail(value: object) -> str:
+    detail = value.get("detail") if isinstance(value, dict) else None
+    return detail if isinstance(detail, str) else ""
+
+
+def _reason(entry: dict[str, object]) -> str:
+    parts = []
+    for name, messages in entry.items():
+        text = "; ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
+        parts.append(f"{name}: {text}")
+    return shown(" | ".join(parts))
+
+
+def _unknown_roles(entry: dict[str, object]) -> frozenset[RoleId]:
+    messages = entry.get("roles")
+    if not isinstance(messages, list):
+        return frozenset()
+    return frozenset(
+        RoleId(int(id_)) for id_ in _UNKNOWN_ROLE.findall(" ".join(map(str, messages)))
+    )

@@ -1,0 +1,295 @@
+"""A full sync of a guild whose members aren't cached: one round, read and written as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from .._clock import give_way
+from .._core.messages.report import Ending, Phase
+from .._core.plan.merging import NONE, DisorderError, Stretch
+from .._core.plan.planner import Causes, Planner
+from .._core.plan.rounds import Bookmark, Round, is_whole
+from .._core.policy.patience import Failure, FailureKind
+from .._core.site.reading import Rereading
+from .._errors import RunStoppedError
+from .._ports import Proof
+from .._state.parking import Parking
+from .full import (
+    FullSync,
+    Scope,
+    protocol_failure,
+    role_names,
+)
+from .snapshot import Shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Mapping
+
+    from .._core.model.members import Member, RoleId, UserId
+    from .._core.plan.diff import RoleDiff
+    from .._core.plan.merging import Merge, Window
+    from .._core.plan.planner import Plan
+    from .._core.site.reading import Cursor
+    from .._core.site.wire import Page
+    from .._ports import PagedGuild
+    from .runner import Parts
+
+log = structlog.get_logger(__name__)
+
+_STRETCH_ROWS: Final = 20_000
+_BEGINNINGS: Final = 5
+_BARREN: Final = 3
+
+
+class RoundSync(FullSync):
+    """One attempt at bringing the site in step, stretch by stretch, in constant memory.
+
+    Each stretch is compared, written and looked at again before the next one is read. A change
+    that is heard of meanwhile is left to the live changes: it is newer than the page that was read.
+    """
+
+    def __init__(self, parts: Parts, guild: PagedGuild, **common: Any) -> None:
+        self._streamed = guild
+        self._shown = Shown(guild)
+        parts = replace(parts, guild=self._shown)
+        parking = Parking(parts.ledger, self._shown, parts.clock)
+        super().__init__(parts, **common | {"parking": parking})
+        self._names: Mapping[RoleId, str] = {}
+        self._causes = Causes()
+        self._drifted = Causes()
+        self._drifted_rows = 0
+        self._stretch_began: Cursor | None = None
+        self._begun = 0
+
+    async def _tell_of_source(self, _proof: Proof) -> None:
+        """Wait with it: how much of the guild can be read is seen at the end of the round."""
+
+    async def _carry_out(
+        self, role_diff: RoleDiff, names: Mapping[RoleId, str], _proof: Proof
+    ) -> None:
+        self._names = names
+        self._due = bool(role_diff.total)
+        if not self.dry:
+            await self._write_roles(role_diff)
+        departures = None
+        if self.scope is not Scope.ROLES:
+            try:
+                round_ = await self._go_round()
+            finally:
+                self._shown.close()
+            departures = await self._end_round(round_)
+        if self._plan_file is not None:
+            await self._complete(self._plan_file, departures, role_diff, names)
+            self._end(Ending.PLANNED)
+            return
+        await self._delete_roles(role_diff.delete)
+        await self._verify_roles()
+        self._end(Ending.VERIFIED)
+
+    # -- one round --------------------------------------------------------------------------------
+
+    async def _go_round(self) -> Round:
+        round_ = self._begin_round(self._bookmarked())
+        while not round_.ended:
+            round_ = await self._go_on(round_)
+        return round_
+
+    def _bookmarked(self) -> UserId:
+        bookmark = self._parts.ledger.state.bookmark
+        return bookmark.through if bookmark and bookmark.is_fresh(self._clock.now()) else NONE
+
+    def _begin_round(self, after: UserId) -> Round:
+        self._begun += 1
+        if self._begun > _BEGINNINGS:
+            raise _no_source(f"Discord began {_BEGINNINGS} sessions while they were read")
+        round_ = Round.begin(after, epoch=self._guild.epoch)
+        log.info("sync.round.begun", after=round_.began_after, epoch=round_.epoch)
+        return round_
+
+    async def _go_on(self, round_: Round) -> Round:
+        """Go on to the end of the leg; return the round that then has to go on.
+
+        It is another one if a new epoch began meanwhile.
+        """
+        await self._runner.prove()
+        merge = round_.merge(by_id=self._offers.pages_by_id)
+        cursor = self._begin_reading(after=merge.site.through)
+        while not merge.ended and self._guild.epoch == round_.epoch:
+            self._stretch_began = cursor.again_after(merge.after)
+            merge, cursor, stretch = await self._read_stretch(round_, merge, cursor)
+            if self._guild.epoch != round_.epoch:
+                break
+            await self._bring(stretch)
+            round_.passed(stretch)
+            if not self.dry:
+                place = Bookmark(through=round_.after, at=self._clock.now())
+                await self._parts.ledger.put_bookmark(place)
+        if self._guild.epoch == round_.epoch:
+            return round_
+        await self._runner.prove()
+        return self._begin_round(round_.after)
+
+    async def _read_stretch(
+        self, round_: Round, merge: Merge, cursor: Cursor
+    ) -> tuple[Merge, Cursor, Stretch]:
+        """Read and compare until there is enough to write, or the leg ends."""
+        self._shown.begin_stretch()
+        self._show(phase=Phase.COMPARING)
+        planner = Planner(lacking=self._parts.writes.lacking)
+        stretch = Stretch(through=merge.after, planner=planner)
+        while not merge.ended and not stretch.is_long(
+            members=self._pace.max_items, rows=_STRETCH_ROWS
+        ):
+            merge, cursor = await self._read_on(merge, cursor)
+            window, merge = merge.window()
+            stretch.add(window, moving=self._shown.heard)
+            self._note(window)
+            self._show(
+                compared=round_.members + stretch.read,
+                rows_read=self.view.rows_read + len(window.rows),
+            )
+            await give_way()
+        return merge, cursor, stretch
+
+    def _note(self, window: Window) -> None:
+        """Keep what people may want to see of a window."""
+        present = {member.id: member for member in window.members}
+        self.withholding.note(window.rows, present)
+        if self._plan_file is not None:
+            self._plan_file.compared(window.rows, present, lacking=self._parts.writes.lacking)
+            known = {row.id for row in window.rows}
+            self._plan_file.created(m for id_, m in present.items() if id_ not in known)
+
+    async def _read_on(self, merge: Merge, cursor: Cursor) -> tuple[Merge, Cursor]:
+        """Read whichever side a window has to wait for, both at once if it is both."""
+        if not merge.wants_members:
+            return await self._read_rows(merge, cursor)
+        reading = asyncio.ensure_future(self._read_members(merge.guild.through))
+        try:
+            merge, cursor = await self._read_rows(merge, cursor)
+            members = await reading
+        except BaseException:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            raise
+        try:
+            merge = merge.with_members(members, ended=not members)
+        except DisorderError as exc:
+            raise _no_source(str(exc)) from exc
+        if merge.guild.barren:
+            raise _no_source(f"the page after id {merge.guild.through} repeats others")
+        return merge, cursor
+
+    async def _read_members(self, after: UserId) -> tuple[Member, ...]:
+        return await self._runner.wait(self._shown.page(after))
+
+    async def _read_rows(self, merge: Merge, cursor: Cursor) -> tuple[Merge, Cursor]:
+        while merge.wants_rows:
+            page, cursor = await self._page(cursor)
+            try:
+                merge = merge.with_rows(page.rows, ended=page.next is None)
+            except DisorderError as exc:
+                raise protocol_failure(f"GET bot/users: {exc}") from exc
+            # Rows that were created here have pushed so many pages' rows onto others.
+            if merge.site.barren > _BARREN + self.view.tally.created // cursor.size:
+                raise protocol_failure(
+                    f"{merge.site.barren} pages of GET bot/users repeat rows already read"
+                )
+            cursor = await self._past(cursor, page)
+        return merge, cursor
+
+    async def _bring(self, stretch: Stretch) -> None:
+        """Write what differs in a stretch, and look at it again."""
+        self._shown.values = stretch.members
+        plan = await self._planned(stretch.planner)
+        self._parts.writes.witnessed(stretch.planner.witness)
+        if not self.dry:
+            await self._write_users(plan, stretch.planner.witness)
+
+    async def _planned(self, planner: Planner) -> Plan:
+        """Return the plan without what is parked, and count it among all that is planned."""
+        whole = planner.plan()
+        among = {id_ for group in whole.groups for id_ in group.ids}
+        held = await self._parking.held(among)
+        plan = planner.plan(without=held)
+        if self._drift:
+            unexplained = self._unexplained(planner, held)
+            self._drifted_rows += unexplained.total
+            self._drifted.add(unexplained.causes)
+        self._causes.add(plan.causes)
+        causes = self._causes.largest_first()
+        self._due = self._due or bool(plan.total)
+        self._show(
+            planned=self.view.planned + plan.total,
+            still_parked=self.view.still_parked + len(held),
+            causes=causes,
+            role_names=role_names(causes, self._names),
+        )
+        return plan
+
+    async def _pages_of(self, ids: Collection[UserId]) -> AsyncIterator[Page]:
+        """Read the pages of these ids alone, from where the stretch began."""
+        began = self._stretch_began or self._begin_reading()
+        reading = Rereading.of(ids, cursor=began)
+        while not reading.ended:
+            page, cursor = await self._page(reading.cursor)
+            yield page
+            reading = replace(reading, cursor=cursor)
+            if reading.begins_late(page):
+                reading = reading.from_before()
+            else:
+                reading = reading.past(page, await self._past(cursor, page))
+
+    # -- after the round --------------------------------------------------------------------------
+
+    async def _end_round(self, round_: Round) -> Plan | None:
+        """Judge whether all members were read, and write the departures that this allows.
+
+        Return the plan of them.
+        """
+        plan = None
+        await self._runner.prove()
+        proof = _proof(round_, told=self._streamed.count)
+        log.info(
+            "sync.round.ended",
+            complete=proof.complete,
+            reason=proof.reason,
+            absent=len(round_.absent) + round_.beyond,
+        )
+        await super()._tell_of_source(proof)
+        self._show(members=round_.members, phase=Phase.ASKING)
+        if round_.beyond:
+            self._show(
+                withheld=len(round_.absent) + round_.beyond,
+                withheld_reason="So many are not believed to have left without a moderator.",
+            )
+        else:
+            planner = Planner(absent=round_.absent, in_guild_rows=round_.in_guild_rows)
+            await self._add_departures(planner, proof)
+            plan = await self._planned(planner)
+            self._stretch_began = None
+            if not self.dry:
+                await self._write_users(plan, None)
+        if self._drift:
+            self._note_drift(self._drifted_rows, self._drifted.largest_first())
+        if not self.dry:
+            await self._parts.ledger.put_bookmark(None)
+        return plan
+
+
+def _proof(round_: Round, *, told: int | None) -> Proof:
+    reason = f"{round_.members:,} members from REST"
+    complete = is_whole(round_.members, told)
+    if not complete:
+        reason += (
+            f", but Discord counts {told:,}" if told is not None else ", and Discord gives no count"
+        )
+    return Proof(complete=complete, reason=reason, members=round_.members)
+
+
+def _no_source(reason: str) -> RunStoppedError:
+    return RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=reason))

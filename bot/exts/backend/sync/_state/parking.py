@@ -1,0 +1,91 @@
+"""Rows that the site does not take: which to leave out of a run, and which to remember after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._core.messages import alert
+from .._core.policy.memory import due, hash_of, parked_again
+from .._core.site import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from .._core.delivery.chunks import ParkedRow
+    from .._core.model.members import Member, UserId
+    from .._core.policy.memory import ParkedRecord
+    from .._ports import Clock, Guild
+    from .repository import Ledger
+
+
+class Parking:
+    """The parked records of the ledger, held against what would be sent now."""
+
+    def __init__(self, ledger: Ledger, guild: Guild, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._guild = guild
+
+    @property
+    def known(self) -> frozenset[UserId]:
+        """The ids that are parked, due or not."""
+        return frozenset(self._ledger.parked)
+
+    async def held(self, among: Collection[UserId] | None = None) -> frozenset[UserId]:
+        """Return the ids that are parked, unchanged, and not yet to be tried again.
+
+        Of all that are parked, or only `among` these.
+        """
+        records = {
+            id_: record
+            for id_, record in self._ledger.parked.items()
+            if among is None or id_ in among
+        }
+        if not records:
+            return frozenset()
+        members = await self._guild.members(records)
+        now = self._clock.now()
+        return frozenset(
+            id_
+            for id_, record in records.items()
+            if not due(record, payload_hash=_hash(id_, members), now=now)
+        )
+
+    async def settle(
+        self, rows: Iterable[ParkedRow], *, taken: Collection[UserId], run_id: str
+    ) -> None:
+        """Keep the rows that a run parked, tell of new ones, and forget those that it `taken`.
+
+        Raises `StoreError`.
+        """
+        rows = tuple(rows)
+        before = self._ledger.parked_lately | self._ledger.parked
+        members = await self._guild.members(row.id for row in rows)
+        now = self._clock.now()
+        records = [
+            parked_again(
+                before.get(row.id),
+                id_=row.id,
+                reason=row.reason,
+                payload_hash=_hash(row.id, members),
+                now=now,
+            )
+            for row in rows
+        ]
+        no_longer = [id_ for id_ in taken if id_ in self._ledger.parked]
+        if not records and not no_longer:
+            return
+        await self._ledger.park(records, no_longer=no_longer)
+        if any(_is_news(record, before) for record in records):
+            news = sorted(self._ledger.parked.values(), key=lambda row: row.parked_at, reverse=True)
+            await self._ledger.tell(alert.parked(news, run_id=run_id))
+
+
+def _is_news(record: ParkedRecord, before: Mapping[UserId, ParkedRecord]) -> bool:
+    known = before.get(record.id)
+    return known is None or known.reason != record.reason
+
+
+def _hash(id_: UserId, members: Mapping[UserId, Member]) -> str:
+    member = members.get(id_)
+    return hash_of(wire.departure_row(id_) if member is None else wire.member_row(member))

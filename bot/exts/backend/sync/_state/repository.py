@@ -1,0 +1,494 @@
+"""The state of one guild in its store: moved by the core, on disk before anybody acts on it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import structlog
+
+from .._core.messages import alert, history
+from .._core.messages.alert import Alert
+from .._core.messages.marks import alert_footer
+from .._core.messages.report import quote
+from .._core.plan import drift, rounds
+from .._core.policy import (
+    attempt,
+    breaker,
+    memory,
+    state,
+    withheld,
+)
+from .._core.policy.state import State
+from .._errors import StoreUnreachableError
+from .._ports import Unreadable
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Collection, Coroutine, Mapping
+    from datetime import datetime
+
+    from .._core.messages.alert import Draft
+    from .._core.messages.history import PastRun
+    from .._core.messages.report import Notice
+    from .._core.model.members import UserId
+    from .._core.plan.drift import Drift
+    from .._core.plan.rounds import Bookmark
+    from .._core.policy.attempt import Attempt
+    from .._core.policy.breaker import AttemptEnding, Start
+    from .._core.policy.memory import ParkedRecord
+    from .._core.policy.state import Moved, StateLimits
+    from .._core.policy.withheld import Decision, What, WithheldList
+    from .._ports import Clock, Json, Store
+
+    _T = TypeVar("_T")
+
+log = structlog.get_logger(__name__)
+
+_PUT_S: Final = 5.0
+_PUT_AGAIN_S: Final = 0.25
+_ALERT: Final = "alert/"
+_PARKED: Final = "parked/"
+_HISTORY: Final = "history/"
+_WITHHELD: Final = "withheld/"
+_ASIDE: Final = "unreadable/"
+_NAMED: Final = 5
+
+
+class Ledger:
+    """What the store holds, as this process knows it; only the holder of the lease may move it.
+
+    Every move raises `StoreError` where it could not be kept, and then nothing has moved here.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        chance: random.Random,
+        limits: StateLimits,
+        secret: str,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._chance = chance
+        self._limits = limits
+        self._secret = secret
+        self._moving = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._kept: dict[str, Json | None] = {}
+        self._salt = ""
+        self._past: list[str] = []
+        self.is_trusted = False
+        self.was_handed_over = True
+        self.state = State()
+        self.parked: dict[UserId, ParkedRecord] = {}
+        # Of rows that were taken in the end, for a day; not kept over restarts.
+        self.parked_lately: dict[UserId, ParkedRecord] = {}
+        self.alerts: dict[str, Alert] = {}
+        self.withheld: dict[What, WithheldList] = {}
+        self.died: Attempt | None = None
+        self.drift: Drift | None = None
+
+    def changed(self) -> Coroutine[Any, Any, object]:
+        """Wait until something is moved after this call, even if it is awaited only later.
+
+        A task made of it starts behind those that are ready already, and must not miss their moves.
+        """
+        return self._changed.wait()
+
+    # -- the beginning ----------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read all that is kept, and end what a process that died had left open.
+
+        `died` is that attempt. Records that can't be read are kept aside under another key, and the
+        breaker counts as open, for they may have held it.
+        """
+        found = await self._store.scan("")
+        # What is not even JSON was not written by us: whatever it was, it is not there any more.
+        alien = {key: one for key, one in found.items() if isinstance(one, Unreadable)}
+        kept = {key: one for key, one in found.items() if not isinstance(one, Unreadable)}
+        unreadable = {key: one.fault for key, one in alien.items() if not _is(key, _ASIDE)}
+
+        def read(key: str, make: Callable[[object], _T], default: _T) -> _T:
+            if kept.get(key) is None:
+                return default
+            try:
+                return make(kept[key])
+            except ValueError as exc:
+                unreadable[key] = str(exc)
+                return default
+
+        self.state = State(
+            breaker=read("breaker", breaker.from_json, breaker.Breaker()),
+            memory=read("crash-memory", memory.crash_memory_from_json, memory.CrashMemory()),
+            attempt=read("attempt", attempt.from_json, None),
+            pause=read("pause", state.pause_from_json, None),
+            told=read("told", alert.told_from_json, {}),
+            bookmark=read("bookmark", rounds.from_json, None),
+        )
+        self.drift = read("drift", drift.from_json, None)
+        parked = (read(key, memory.parked_from_json, None) for key in kept if _is(key, _PARKED))
+        alerts = (read(key, alert.from_json, None) for key in kept if _is(key, _ALERT))
+        self.parked = {row.id: row for row in parked if row is not None}
+        self.alerts = {one.id: one for one in alerts if one is not None}
+        lists = (read(key, withheld.from_json, None) for key in kept if _is(key, _WITHHELD))
+        self.withheld = {one.what: one for one in lists if one is not None}
+        self._past = sorted(key for key in kept if _is(key, _HISTORY))
+        self._kept = {key: value for key, value in kept.items() if key not in unreadable}
+        salt = kept.get("salt")
+        self._salt = salt if isinstance(salt, str) else f"{self._chance.getrandbits(128):032x}"
+        self.is_trusted = "born" in found
+        # A new store has no one before; what an older version left says nothing of how it ended.
+        self.was_handed_over = not found or kept.get("handed-over") is True
+        self.died = self.state.attempt
+        aside: dict[str, Json | None] = {}
+        for key, fault in unreadable.items():
+            log.error("sync.store.unreadable", key=key, fault=fault)
+            what = alien[key].text if key in alien else kept[key]
+            aside |= {f"{_ASIDE}{self._clock.now().isoformat()}/{key}": what, key: None}
+        aside |= {"salt": self._salt, "handed-over": None}
+        await self._move(
+            lambda now: state.loaded(
+                self.state,
+                credentials=self.credentials,
+                now=now,
+                jitter=self._chance.random(),
+                limits=self._limits,
+            ),
+            aside,
+        )
+        if self.died is not None:
+            log.warning("sync.attempt.interrupted", run_id=self.died.run_id)
+        if unreadable:
+            await self.lose(f"{_names(unreadable)} can't be read, and is kept aside")
+
+    @property
+    def credentials(self) -> str:
+        """The salted hash of the site's URL and token of now."""
+        return hashlib.sha256(f"{self._salt} {self._secret}".encode()).hexdigest()
+
+    async def trust(self) -> None:
+        """Note that the store is known to be kept from now on, and say where it is."""
+        await self._move(
+            lambda now: state.tell(self.state, (alert.store_new(self._store.where),), now=now),
+            {"born": self._clock.now().isoformat()},
+        )
+        self.is_trusted = True
+
+    async def lose(self, why: str) -> None:
+        """Note that the store has lost what it knew: the breaker counts as open."""
+        await self._move(
+            lambda now: state.lost(
+                self.state, where=self._store.where, why=why, now=now, limits=self._limits
+            ),
+            {"born": self._clock.now().isoformat()},
+        )
+        self.is_trusted = True
+
+    async def hand_over(self) -> None:
+        """Note that this process has left no request unanswered."""
+        await self._move(lambda _: (self.state, ()), {"handed-over": True})
+
+    def forget(self) -> None:
+        """Know nothing any more: the lease went, and with it the right to act on what was read."""
+        self.alerts.clear()
+        self.is_trusted = False
+        self._notify()
+
+    # -- attempts ---------------------------------------------------------------------------------
+
+    async def begin(self, attempt_: Attempt, *, start: Start) -> None:
+        """Write an attempt down."""
+        await self._move(lambda now: (state.begun(self.state, attempt_, start=start, now=now), ()))
+
+    async def end(
+        self,
+        ending: AttemptEnding,
+        *,
+        reason: str = "",
+        refused: bool = False,
+        failure: Notice | None = None,
+        kind: str = "",
+        past: PastRun | None = None,
+    ) -> None:
+        """Strike the open attempt off, with all that follows from how it ended."""
+        further: dict[str, Json | None] = {}
+        if past is not None:
+            further[history.key_of(past)] = _json(history.to_json(past))
+            over = len(self._past) + 1 - history.KEPT_RUNS
+            further |= dict.fromkeys(self._past[: max(0, over)])
+        await self._move(
+            lambda now: state.ended(
+                self.state,
+                ending,
+                now=now,
+                jitter=self._chance.random(),
+                limits=self._limits,
+                reason=reason,
+                refused=self.credentials if refused else None,
+                failure=failure,
+                kind=kind,
+            ),
+            further,
+        )
+        self._past = sorted(key for key in self._kept if _is(key, _HISTORY))
+
+    async def shown(
+        self, run_id: str, *, channel_id: int, message_id: int, done: int, planned: int
+    ) -> None:
+        """Note which message shows a run and how far it is, if it is the open attempt."""
+
+        def move(_: datetime) -> Moved:
+            # Looked at only now: the attempt may have been struck off while this waited.
+            open_ = self.state.attempt
+            if open_ is None or open_.run_id != run_id:
+                return self.state, ()
+            shown = replace(
+                open_, channel_id=channel_id, message_id=message_id, done=done, planned=planned
+            )
+            return replace(self.state, attempt=shown), ()
+
+        await self._move(move)
+
+    async def before_chunk(self, items: int) -> None:
+        """Write down the size of a chunk that is larger than all before it in this attempt."""
+        if self.state.memory.must_record(items):
+            await self._move(
+                lambda _: (replace(self.state, memory=self.state.memory.recorded(items)), ())
+            )
+
+    async def put_bookmark(self, bookmark: Bookmark | None) -> None:
+        """Keep where a round has come to; None when it came round."""
+        await self._move(lambda _: (replace(self.state, bookmark=bookmark), ()))
+
+    # -- what people order, and what live writes meet ---------------------------------------------
+
+    async def pause(self, by: str) -> None:
+        """Hold all automatic and live writes."""
+        await self._move(lambda now: state.paused(self.state, by=by, now=now))
+
+    async def resume(self, by: str) -> None:
+        """End the pause."""
+        await self._move(lambda now: state.resumed(self.state, by=by, now=now))
+
+    async def open_breaker(self, by: str, reason: str) -> None:
+        """Open the breaker until a reset."""
+        await self._move(
+            lambda now: state.opened_by_hand(self.state, by=by, reason=reason, now=now)
+        )
+
+    async def reset_breaker(self, by: str) -> None:
+        """Close the breaker."""
+        await self._move(lambda now: state.reset_by_hand(self.state, by=by, now=now))
+
+    async def refuse(self, reason: str) -> None:
+        """Open the breaker because a live write's credentials were refused."""
+        await self._move(
+            lambda now: state.refused_live(
+                self.state,
+                credentials=self.credentials,
+                reason=reason,
+                now=now,
+                limits=self._limits,
+            )
+        )
+
+    async def withhold_start(self) -> None:
+        """Tell people, once for each reason, that the sync at start-up has to wait."""
+        await self._move(lambda now: state.start_withheld(self.state, now=now))
+
+    async def remind(self) -> None:
+        """Tell people again what still lasts, at most once a day."""
+        await self._move(lambda now: state.reminded(self.state, now=now))
+
+    async def tell(self, *drafts: Draft) -> None:
+        """Tell people what is news of these."""
+        await self._move(lambda now: state.tell(self.state, drafts, now=now))
+
+    async def proven(self) -> None:
+        """Note that the guild's member list is whole."""
+        await self._move(lambda now: state.proven(self.state, now=now))
+
+    # -- what is withheld -------------------------------------------------------------------------
+
+    async def withhold(self, list_: WithheldList) -> WithheldList:
+        """Keep a list and ask people about it, unless one of its kind stands; return what does."""
+        standing = self.withheld.get(list_.what)
+        if standing is not None and withheld.holds(standing, now=self._clock.now()):
+            return standing
+        await self._keep_list(list_, alert.withheld(list_))
+        log.info(
+            "sync.list.withheld", what=list_.what.value, list=list_.digest, items=len(list_.ids)
+        )
+        return list_
+
+    async def decide(self, list_: WithheldList, decision: Decision, *, by: str) -> None:
+        """Keep what somebody decided about a list, and tell everybody."""
+        decided = withheld.decided(list_, decision, by=by, now=self._clock.now())
+        await self._keep_list(decided, alert.decided(decided))
+        log.info("sync.list.decided", list=list_.digest, decision=decision.value, by=by)
+
+    async def begin_list(self, list_: WithheldList) -> None:
+        """Note that an approved list is being written, and can't be decided about any more."""
+        if list_.begun:
+            return
+        begun = replace(list_, begun=True)
+        changes = {f"{_WITHHELD}{list_.what.value}": _json(withheld.to_json(begun))}
+        await self._move(lambda _: (self.state, ()), changes)
+        self.withheld[list_.what] = begun
+
+    async def _keep_list(self, list_: WithheldList, draft: Draft) -> None:
+        # Each list is news, whatever was told of the one before it.
+        await self._move(
+            lambda now: state.tell(state.over(self.state, draft.topic), (draft,), now=now),
+            {f"{_WITHHELD}{list_.what.value}": _json(withheld.to_json(list_))},
+        )
+        self.withheld[list_.what] = list_
+
+    async def withhold_no_longer(self, what: What) -> None:
+        """Forget a list: it was carried out, or there are not too many any more."""
+        if what in self.withheld:
+            topic = alert.topic_of(what)
+            await self._move(
+                lambda _: (state.over(self.state, topic), ()), {f"{_WITHHELD}{what.value}": None}
+            )
+            del self.withheld[what]
+
+    async def note_drift(self, found: Drift) -> None:
+        """Keep what the last check for drift found."""
+        await self._move(lambda _: (self.state, ()), {"drift": _json(drift.to_json(found))})
+        self.drift = found
+
+    # -- parked records ---------------------------------------------------------------------------
+
+    async def park(
+        self, records: Collection[ParkedRecord], *, no_longer: Collection[UserId] = ()
+    ) -> None:
+        """Keep these records, and forget those of `no_longer`."""
+        changes: dict[str, Json | None] = {
+            f"{_PARKED}{row.id}": _json(memory.parked_to_json(row)) for row in records
+        }
+        gone = [id_ for id_ in no_longer if id_ in self.parked]
+        changes |= {f"{_PARKED}{id_}": None for id_ in gone}
+        await self._move(lambda _: (self.state, ()), changes)
+        now = self._clock.now()
+        for id_ in gone:
+            record = self.parked.pop(id_, None)
+            if record is not None:
+                self.parked_lately[id_] = memory.lifted(record, now=now)
+        self.parked_lately = {
+            id_: row for id_, row in self.parked_lately.items() if memory.is_on_mind(row, now=now)
+        }
+        self.parked |= {row.id: row for row in records}
+
+    async def retry_parked(self) -> None:
+        """Make every parked record due at once."""
+        now = self._clock.now()
+        await self.park([memory.retried_now(row, now=now) for row in self.parked.values()])
+
+    # -- alerts and history -----------------------------------------------------------------------
+
+    async def delivered(self, id_: str) -> None:
+        """Forget an alert that mod-log shows."""
+        await self._move(lambda _: (self.state, ()), {f"{_ALERT}{id_}": None})
+        self.alerts.pop(id_, None)
+
+    def past_runs(self) -> list[PastRun]:
+        """Return the runs that have ended, oldest first; unreadable ones are left out."""
+        runs = []
+        for key in self._past:
+            try:
+                runs.append(history.from_json(self._kept.get(key)))
+            except ValueError as exc:
+                log.warning("sync.store.unreadable", key=key, fault=str(exc))
+        return runs
+
+    # -- moving -----------------------------------------------------------------------------------
+
+    async def _move(
+        self,
+        move: Callable[[datetime], Moved],
+        further: Mapping[str, Json | None] | None = None,
+    ) -> None:
+        async with self._moving:
+            now = self._clock.now()
+            moved, notices = move(now)
+            alerts = [self.stamped(notice, now) for notice in notices]
+            wanted: dict[str, Json | None] = {**_texts(moved), **(further or {})}
+            wanted |= {f"{_ALERT}{one.id}": _json(alert.to_json(one)) for one in alerts}
+            changes = {key: value for key, value in wanted.items() if value != self._kept.get(key)}
+            if changes:
+                await self._put(changes)
+            for key, value in changes.items():
+                if value is None:
+                    self._kept.pop(key, None)
+                else:
+                    self._kept[key] = value
+            if moved.breaker != self.state.breaker:
+                log.info(
+                    "sync.breaker.moved",
+                    before=self.state.breaker.state.value,
+                    after=moved.breaker.state.value,
+                    failures=moved.breaker.failures,
+                    retry_at=moved.breaker.retry_at and moved.breaker.retry_at.isoformat(),
+                    reason=moved.breaker.reason,
+                )
+            self.state = moved
+            self.alerts |= {one.id: one for one in alerts}
+        self._notify()
+
+    async def _put(self, changes: Mapping[str, Json | None]) -> None:
+        """Put, for a short while again and again: a store that restarts must not end a run."""
+        give_up = self._clock.monotonic() + _PUT_S
+        while True:
+            try:
+                await self._store.put(changes)
+            except StoreUnreachableError:
+                if self._clock.monotonic() > give_up:
+                    raise
+                await self._clock.sleep(_PUT_AGAIN_S)
+            else:
+                return
+
+    def stamped(self, notice: Notice, now: datetime | None = None) -> Alert:
+        """Make an alert of a notice: its id is new, and stands in its footer."""
+        id_ = f"{self._chance.getrandbits(48):012x}"
+        notice = replace(notice, footer=alert_footer(notice.footer, id_))
+        return Alert(id=id_, created_at=now or self._clock.now(), notice=notice)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _texts(moved: State) -> dict[str, Json | None]:
+    open_, held, place = moved.attempt, moved.pause, moved.bookmark
+    return {
+        "breaker": _json(breaker.to_json(moved.breaker)),
+        "crash-memory": _json(memory.crash_memory_to_json(moved.memory)),
+        "attempt": None if open_ is None else _json(attempt.to_json(open_)),
+        "pause": None if held is None else _json(state.pause_to_json(held)),
+        "told": _json(alert.told_to_json(moved.told)),
+        "bookmark": None if place is None else _json(rounds.to_json(place)),
+    }
+
+
+def _json(value: dict[str, object]) -> Any:
+    # As the store will give it back, so that what is kept can be compared.
+    return json.loads(json.dumps(value))
+
+
+def _names(keys: Collection[str]) -> str:
+    """Return keys as people may be shown them, whatever they are."""
+    named = ", ".join(quote(key) for key in sorted(keys)[:_NAMED])
+    return named if len(keys) <= _NAMED else f"{named} and {len(keys) - _NAMED:,} more"
+
+
+def _is(key: str, prefix: str) -> bool:
+    return key.startswith(prefix)
