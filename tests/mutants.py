@@ -72,9 +72,9 @@ TRUTH: Final = (
     Mutant(
         "4: lost answers of a single member leave no doubt",
         "_runs/runner.py",
-        "            if in_doubt:\n                self._parts.writes.lost(request)",
+        "            if in_doubt:\n                self._services.writes.lost(request)",
         "            if in_doubt and (self._attempt or self._changed):\n"
-        "                self._parts.writes.lost(request)",
+        "                self._services.writes.lost(request)",
     ),
     Mutant(
         "5: a run that is cancelled forgets what was unanswered",
@@ -97,7 +97,7 @@ TRUTH: Final = (
     Mutant(
         "8: whoever was synced by hand and left needs nothing",
         "_runs/runner.py",
-        "self._parts.writes.begun(step.batch.ids)",
+        "self._services.writes.begun(step.batch.ids)",
         "pass",
     ),
     Mutant(
@@ -125,7 +125,7 @@ SLIPS: Final = (
     Mutant(
         "what could not be sent is not put back",
         "_service/live.py",
-        "        except BaseException:\n            self._dirty.put_back(taken)\n            raise",
+        "        except BaseException:\n            self._queue.put_back(taken)\n            raise",
         "        except BaseException:\n            raise",
     ),
     Mutant(
@@ -156,13 +156,13 @@ SLIPS: Final = (
     Mutant(
         "marks made in a run are forgotten with those before",
         "_service/control.py",
-        "self.dirty.waiting.settle(but=self.dirty.noted)",
-        "self.dirty.waiting.settle(but=frozenset())",
+        "self.queue.waiting.settle(but=self.queue.noted)",
+        "self.queue.waiting.settle(but=frozenset())",
     ),
     Mutant(
         "an approved list is kept for ever",
         "_service/control.py",
-        "            await self.ledger.withhold_no_longer(what)\n\n    async def _tell_of_failure",
+        "            await self.repository.withhold_no_longer(what)\n\n    async def _tell_of_failure",
         "            pass\n\n    async def _tell_of_failure",
     ),
     Mutant(
@@ -186,7 +186,7 @@ SLIPS: Final = (
     Mutant(
         "nothing is written down before a chunk",
         "_runs/runner.py",
-        "await self._parts.ledger.before_chunk(items)",
+        "await self._services.repository.before_chunk(items)",
         "pass",
     ),
     Mutant(
@@ -204,7 +204,7 @@ SLIPS: Final = (
     Mutant(
         "a delivered alert is never forgotten",
         "_state/outbox.py",
-        "await self._ledger.delivered(one.id)",
+        "await self._repository.delivered(one.id)",
         "pass",
     ),
     Mutant(
@@ -228,20 +228,20 @@ SLIPS: Final = (
     Mutant(
         "a taken row stays parked",
         "_state/parking.py",
-        "no_longer = [id_ for id_ in taken if id_ in self._ledger.parked]",
+        "no_longer = [id_ for id_ in taken if id_ in self._repository.parked]",
         "no_longer = []",
     ),
     Mutant(
         "left-out members are forgotten",
-        "_service/live.py",
-        "    present = await guild.members(ids)\n    dirty.mark(present)",
+        "_runs/work_queue.py",
+        "    present = await guild.members(ids)\n    queue.mark(present)",
         "    present = await guild.members(ids)",
     ),
     Mutant(
         "a chunk is sent while Discord is away",
         "_runs/runner.py",
-        "return self._parts.gate.admits(self._as) and self._parts.guild.proof is not None",
-        "return self._parts.gate.admits(self._as)",
+        "return self._services.gate.admits(self._as) and self._services.guild.proof is not None",
+        "return self._services.gate.admits(self._as)",
     ),
 )
 

@@ -21,9 +21,9 @@ from bot.exts.backend.sync._core.policy.attempt import Attempt
 from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerLimits, BreakerState
 from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
 from bot.exts.backend.sync._core.policy.state import Pause, State, StateLimits
-from bot.exts.backend.sync._core.policy.withheld import Decision, What, WithheldList
+from bot.exts.backend.sync._core.policy.withheld import Decision, Subject, WithheldList
 from bot.exts.backend.sync._ports import Store
-from bot.exts.backend.sync._state.repository import Ledger
+from bot.exts.backend.sync._state.repository import StateRepository
 from bot.exts.backend.sync._store import open_store
 from tests.baseline.make_stores import STORES, VALKEY
 from tests.fakes.clock import HandClock
@@ -96,13 +96,13 @@ def past_run(run_id: str, ending: str, *, at: int = 0, reason: str = "") -> Past
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """All that a ledger knows once it is loaded; of its alerts when they were said, and titles."""
+    """All that a repository knows once it is loaded; of its alerts when they were said, and titles."""
 
     state: State = field(default_factory=State)
     died: Attempt | None = None
     alerts: tuple[tuple[datetime, str], ...] = ()
     parked: Mapping[UserId, ParkedRecord] = field(default_factory=dict)
-    withheld: Mapping[What, WithheldList] = field(default_factory=dict)
+    withheld: Mapping[Subject, WithheldList] = field(default_factory=dict)
     drift: Drift | None = None
     past: tuple[PastRun, ...] = ()
 
@@ -131,16 +131,16 @@ def opened(request: pytest.FixtureRequest) -> Open:
     return made
 
 
-async def ledger_of(
+async def repository_of(
     opened: Open, name: str, place: Path, *, at: datetime = READ, secret: str = SECRET
-) -> Ledger:
-    """Load a ledger as the process that follows would, and see that its store is trusted."""
+) -> StateRepository:
+    """Load a repository as the process that follows would, and see that its store is trusted."""
     clock = HandClock()
     clock.skew = at - clock.now()
     async with opened(name, place, clock) as store:
         assert (store.is_new, store.kept_aside, store.warnings) == (False, None, ())
         assert await store.acquire()
-        ledger = Ledger(
+        repository = StateRepository(
             store,
             clock=clock,
             chance=random.Random(1),
@@ -148,34 +148,34 @@ async def ledger_of(
             secret=secret,
         )
         before = await store.scan("")
-        await ledger.load()
+        await repository.load()
         after = await store.scan("")
-    assert ledger.is_trusted
+    assert repository.is_trusted
     assert not [key for key in after if key.startswith("unreadable")]
     assert (after["born"], after["salt"]) == (before["born"], before["salt"])
-    return ledger
+    return repository
 
 
 async def loaded(opened: Open, name: str, place: Path, *, at: datetime = READ) -> Loaded:
     """Return all that is known of a state."""
-    ledger = await ledger_of(opened, name, place, at=at)
-    alerts = in_order(ledger)
+    repository = await repository_of(opened, name, place, at=at)
+    alerts = in_order(repository)
     # The version before does not say how it ended, so its last writes may still be under way.
-    assert not ledger.was_handed_over
+    assert not repository.was_handed_over
     return Loaded(
-        state=ledger.state,
-        died=ledger.died,
+        state=repository.state,
+        died=repository.died,
         alerts=tuple((one.created_at, one.notice.title) for one in alerts),
-        parked=ledger.parked,
-        withheld=ledger.withheld,
-        drift=ledger.drift,
-        past=tuple(ledger.past_runs()),
+        parked=repository.parked,
+        withheld=repository.withheld,
+        drift=repository.drift,
+        past=tuple(repository.past_runs()),
     )
 
 
-def in_order(ledger: Ledger) -> list[Alert]:
+def in_order(repository: StateRepository) -> list[Alert]:
     """Return the alerts in the order in which they were said."""
-    return sorted(ledger.alerts.values(), key=lambda one: (one.created_at, one.notice.title))
+    return sorted(repository.alerts.values(), key=lambda one: (one.created_at, one.notice.title))
 
 
 async def test_in_step(opened: Open, tmp_path: Path) -> None:
@@ -269,8 +269,8 @@ async def test_refused(opened: Open, tmp_path: Path) -> None:
 
 async def test_other_credentials(opened: Open, tmp_path: Path) -> None:
     """A token other than the one that was refused is tried at once."""
-    ledger = await ledger_of(opened, "refused", tmp_path, secret="http://site/api/ other")
-    breaker = ledger.state.breaker
+    repository = await repository_of(opened, "refused", tmp_path, secret="http://site/api/ other")
+    breaker = repository.state.breaker
 
     assert (breaker.state, breaker.retry_at, breaker.credentials) == (BreakerState.OPEN, READ, None)
 
@@ -330,7 +330,7 @@ async def test_paused(opened: Open, tmp_path: Path) -> None:
 
 
 DEPARTURES = WithheldList(
-    what=What.DEPARTURES,
+    what=Subject.DEPARTURES,
     ids=(11, 12, 13),
     digest="dac459a5",
     total=20,
@@ -339,7 +339,7 @@ DEPARTURES = WithheldList(
     names={11: "eve"},
 )
 ROLE_DELETIONS = WithheldList(
-    what=What.ROLE_DELETIONS,
+    what=Subject.ROLE_DELETIONS,
     ids=(5, 6),
     digest="cb45f7e6",
     total=7,
@@ -359,7 +359,7 @@ async def test_lists_wait(opened: Open, tmp_path: Path) -> None:
             }
         ),
         alerts=((WRITTEN, "Departures withheld"), (WRITTEN, "Role deletions withheld")),
-        withheld={What.DEPARTURES: DEPARTURES, What.ROLE_DELETIONS: ROLE_DELETIONS},
+        withheld={Subject.DEPARTURES: DEPARTURES, Subject.ROLE_DELETIONS: ROLE_DELETIONS},
     )
 
 
@@ -373,14 +373,14 @@ async def test_lists_decided(opened: Open, tmp_path: Path) -> None:
             (minute(30), "Role deletions rejected"),
         ),
         withheld={
-            What.DEPARTURES: replace(
+            Subject.DEPARTURES: replace(
                 DEPARTURES,
                 decision=Decision.APPROVED,
                 by="<@7>",
                 decided_at=minute(30),
                 begun=True,  # it did not say, so that nothing of it may be taken back
             ),
-            What.ROLE_DELETIONS: replace(
+            Subject.ROLE_DELETIONS: replace(
                 ROLE_DELETIONS, decision=Decision.REJECTED, by="<@7>", decided_at=minute(30)
             ),
         },
@@ -413,10 +413,10 @@ async def test_parked(opened: Open, tmp_path: Path) -> None:
 
 async def test_alerts_undelivered(opened: Open, tmp_path: Path) -> None:
     """What Discord could not take waits still: every word, its buttons, its ping and its id."""
-    ledger = await ledger_of(opened, "alerts_undelivered", tmp_path)
-    first, second = in_order(ledger)
+    repository = await repository_of(opened, "alerts_undelivered", tmp_path)
+    first, second = in_order(repository)
 
-    assert ledger.alerts == {first.id: first, second.id: second}
+    assert repository.alerts == {first.id: first, second.id: second}
     assert first == Alert(
         id=first.id,
         created_at=WRITTEN,
@@ -457,9 +457,9 @@ async def test_alerts_undelivered(opened: Open, tmp_path: Path) -> None:
 
 async def test_an_undelivered_alert_s_fields(opened: Open, tmp_path: Path) -> None:
     """The figures of a failed run wait with it."""
-    ledger = await ledger_of(opened, "retry_waits", tmp_path)
+    repository = await repository_of(opened, "retry_waits", tmp_path)
 
-    (alert,) = ledger.alerts.values()
+    (alert,) = repository.alerts.values()
 
     assert alert.notice.fields == (("Sent", "300 of 1,000"), ("Chunk", "12"))
 

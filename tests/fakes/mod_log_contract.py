@@ -58,7 +58,7 @@ class Room(Protocol):
 
 
 def alert(number: int) -> Alert:
-    """Return an alert as the ledger stamps it."""
+    """Return an alert as the repository stamps it."""
     id_ = f"{number:012x}"
     notice = Notice(
         title=f"Alert {number}", description="d", tone=Tone.WARNING, footer=f"alert {id_}"

@@ -9,7 +9,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from bot.exts.backend.sync._core.messages.marks import run_shown
-from bot.exts.backend.sync._service.commands import Orders
+from bot.exts.backend.sync._service.commands import Commands
 from bot.exts.backend.sync._service.control import Control
 from bot.exts.backend.sync._settings import SyncSettings
 from tests.fakes.guild import FakeGuild, Listener, PagedFake
@@ -53,20 +53,20 @@ class Marking(Listener):
         self._control = control
 
     def joined(self, id_: UserId) -> None:
-        self._control.dirty.mark_joined(id_)
+        self._control.queue.mark_joined(id_)
 
     def left(self, id_: UserId) -> None:
-        self._control.dirty.mark_left(id_)
+        self._control.queue.mark_left(id_)
 
     def updated(self, id_: UserId) -> None:
-        self._control.dirty.mark((id_,))
+        self._control.queue.mark((id_,))
 
     def role_created(self, id_: RoleId, holders: Sequence[UserId]) -> None:
-        self._control.dirty.mark_role(id_)
-        self._control.dirty.mark(holders)
+        self._control.queue.mark_role(id_)
+        self._control.queue.mark(holders)
 
     def role_updated(self, id_: RoleId) -> None:
-        self._control.dirty.mark_role(id_)
+        self._control.queue.mark_role(id_)
 
     def role_deleted(self, _id: RoleId) -> None:
         self._control.want("because a role was deleted")
@@ -119,10 +119,10 @@ class Process:
             settings=self.settings,
             run_above=run_above,
         )
-        self.mod_log.keeper = self.control.ledger
+        self.mod_log.keeper = self.control.repository
         self.guild.listener = Marking(self.control)
         channel.listeners.append(self._hear)
-        self.orders = Orders(self.control, self.settings)
+        self.commands = Commands(self.control, self.settings)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _hear(self, shown: Shown) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
+from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.model.members import UserId
-from bot.exts.backend.sync._core.plan.planner import Kind
 from bot.exts.backend.sync._core.site import requests
 from bot.exts.backend.sync._core.site.outcome import Answer, Lost, NoAnswer
 from tests.fakes.clock import HandClock

@@ -60,14 +60,14 @@ class Rules:
         """Return why a process does not say that it is in step; None if it does."""
         process = life.process
         control = process.control
-        state = control.ledger.state
+        state = control.repository.state
         checks = (
             ("it is gone", not life.is_alive or life.stopping),
             ("it does not lead", not control.is_leading),
             ("a sync is on", control._sync is not None),
             ("a sync is wanted", control._wish is not None),
             ("no full sync was verified", not self.judged(life).verified),
-            ("ids wait", len(control.dirty) > 0 or bool(control.dirty.waiting.unsettled)),
+            ("ids wait", len(control.queue) > 0 or bool(control.queue.waiting.unsettled)),
             ("ids are in doubt", len(control.writes) > 0),
             ("the breaker is open", state.breaker.state is not BreakerState.CLOSED),
             ("a retry is due", state.breaker.retry_at is not None),
@@ -96,19 +96,19 @@ class Rules:
     def differing(self, life: Life) -> list[str]:
         """Return in what the site differs from the guild, but for what is parked or withheld."""
         world = self._world
-        ledger = life.process.control.ledger
+        repository = life.process.control.repository
         due = world.discord.of_now()
         wrong = []
         for id_, member in due.items():
             row = world.rows.users.get(id_)
-            if id_ not in ledger.parked and row != wire.member_row(member):
+            if id_ not in repository.parked and row != wire.member_row(member):
                 wrong.append(f"row {id_} is {row}, not {wire.member_row(member)}")
         wrong += [
             f"row {id_} is in the guild, and the member is not"
             for id_, row in world.rows.users.items()
-            if row["in_guild"] and id_ not in due and id_ not in ledger.parked
+            if row["in_guild"] and id_ not in due and id_ not in repository.parked
         ]
-        if not ledger.withheld:
+        if not repository.withheld:
             roles: dict[int, object] = {
                 id_: wire.role_row(role) for id_, role in world.discord.roles.items()
             }
@@ -126,7 +126,7 @@ class Rules:
         if not call.request.writes:
             return
         process = life.process
-        state = process.control.ledger.state
+        state = process.control.repository.state
         if process.site.in_flight > 1:
             self._break("one write in flight", f"{process.site.in_flight} of {life.tag.name}")
         for other in self._world.alive():
@@ -199,8 +199,8 @@ class Rules:
         """Return how things stand, for a finding."""
         return "; ".join(
             f"{life.tag.name}: {self.claims(life)}, {life.process.control.trouble[:80]!r}, "
-            f"breaker {life.process.control.ledger.state.breaker.state.value}, "
-            f"{len(life.process.control.dirty)} wait"
+            f"breaker {life.process.control.repository.state.breaker.state.value}, "
+            f"{len(life.process.control.queue)} wait"
             for life in self._world.alive()
         )
 
@@ -209,9 +209,9 @@ class Rules:
         leaders = [life for life in self._world.alive() if life.process.control.is_leading]
         if len(leaders) != 1:
             raise Broken("one process leads", f"{len(leaders)} do")
-        ledger = leaders[0].process.control.ledger
-        if ledger.alerts:
-            raise Broken("alerts are delivered", f"{len(ledger.alerts)} are not")
+        repository = leaders[0].process.control.repository
+        if repository.alerts:
+            raise Broken("alerts are delivered", f"{len(repository.alerts)} are not")
         open_ = [
             shown.run_id
             for shown in self._world.channel.messages

@@ -24,7 +24,7 @@ CHANGES = (Move(20, "rename", (10, "other")), Move(21, "rename", (11, "other")))
 
 def open_gate(process: Process) -> None:
     """Let the gate admit whatever comes."""
-    gate: Any = process.control._parts.gate
+    gate: Any = process.control._services.gate
     gate.admits = lambda _: True
 
 
@@ -53,7 +53,7 @@ def no_renewing(process: Process) -> None:
 
 def no_turns(process: Process) -> None:
     """Let writes leave side by side."""
-    gate: Any = process.control._parts.gate
+    gate: Any = process.control._services.gate
     gate.writing = NoLock()
 
 
@@ -67,14 +67,14 @@ def always_proven(process: Process) -> None:
     process.guild._check_proven = lambda: None  # type: ignore[method-assign] # as above
 
 
-def no_spool(process: Process) -> None:
+def no_outbox(process: Process) -> None:
     """Let alerts wait for ever."""
 
     async def never() -> None:
         await asyncio.Event().wait()
 
-    spool: Any = process.control._spool
-    spool.run_forever = never
+    outbox: Any = process.control._outbox
+    outbox.run_forever = never
 
 
 def no_worker(process: Process) -> None:
@@ -151,7 +151,7 @@ def broken(process: Process) -> None:
             ),
             always_proven,
         ),
-        ("alerts are delivered", Story(), no_spool),
+        ("alerts are delivered", Story(), no_outbox),
         ("nothing moves on: ids wait", Story(moves=CHANGES), no_worker),
         ("totals are rows written", Story(stored=False), double_entry),
         ("no error of ours", Story(), broken),

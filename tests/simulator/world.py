@@ -161,7 +161,7 @@ class World:
             if not life.process.control.is_leading:
                 self._in(life, life.tag.die)
             elif self.story.schedule % 3:
-                self.order(life, life.process.orders.reset_breaker(WHO))
+                self.order(life, life.process.commands.reset_breaker(WHO))
 
     def run(self, until: float) -> None:
         """Let everything happen up to a moment."""
@@ -204,17 +204,17 @@ class World:
         """Let a moderator take back what holds writes for good, as one who wants them to go on."""
         for life in self.alive():
             control = life.process.control
-            state = control.ledger.state
+            state = control.repository.state
             if not control.is_leading:
                 continue
             if state.pause is not None:
-                self.order(life, life.process.orders.resume(WHO))
+                self.order(life, life.process.commands.resume(WHO))
             elif state.breaker.opened_by is not None:
-                self.order(life, life.process.orders.reset_breaker(WHO))
+                self.order(life, life.process.commands.reset_breaker(WHO))
             elif self.rules.judged(life).cancelled and control.current is None:
                 self.command("all")
-            elif life.process.orders.list_ids():
-                self.order(life, life.process.orders.decide(None, Decision.APPROVED, WHO))
+            elif life.process.commands.list_ids():
+                self.order(life, life.process.commands.decide(None, Decision.APPROVED, WHO))
 
     # -- processes --------------------------------------------------------------------------------
 
@@ -456,24 +456,24 @@ class World:
         if life is None:
             return
         self.reached.add(f"command {name}")
-        orders = life.process.orders
+        commands = life.process.commands
         at_once: dict[str, Callable[[], Reply]] = {
-            "all": lambda: orders.start(Scope.ALL, WHO, forced=False),
-            "users": lambda: orders.start(Scope.USERS, WHO, forced=False),
-            "roles": lambda: orders.start(Scope.ROLES, WHO, forced=False),
-            "force": lambda: orders.start(Scope.ALL, WHO, forced=True),
-            "cancel": lambda: orders.cancel(WHO),
-            "status": orders.status,
+            "all": lambda: commands.start(Scope.ALL, WHO, forced=False),
+            "users": lambda: commands.start(Scope.USERS, WHO, forced=False),
+            "roles": lambda: commands.start(Scope.ROLES, WHO, forced=False),
+            "force": lambda: commands.start(Scope.ALL, WHO, forced=True),
+            "cancel": lambda: commands.cancel(WHO),
+            "status": commands.status,
         }
         in_time: dict[str, Callable[[], Coroutine[Any, Any, Reply]]] = {
-            "plan": lambda: orders.plan(WHO),
-            "pause": lambda: orders.pause(WHO),
-            "resume": lambda: orders.resume(WHO),
-            "open": lambda: orders.open_breaker(WHO, "to look"),
-            "reset": lambda: orders.reset_breaker(WHO),
-            "retry": orders.retry_parked,
-            "approve": lambda: orders.decide(None, Decision.APPROVED, WHO),
-            "reject": lambda: orders.decide(None, Decision.REJECTED, WHO),
+            "plan": lambda: commands.plan(WHO),
+            "pause": lambda: commands.pause(WHO),
+            "resume": lambda: commands.resume(WHO),
+            "open": lambda: commands.open_breaker(WHO, "to look"),
+            "reset": lambda: commands.reset_breaker(WHO),
+            "retry": commands.retry_parked,
+            "approve": lambda: commands.decide(None, Decision.APPROVED, WHO),
+            "reject": lambda: commands.decide(None, Decision.REJECTED, WHO),
         }
         if name in at_once:
             self._in(life, lambda: self._heard(name, at_once[name]()))
@@ -490,7 +490,7 @@ class World:
         async def work() -> None:
             life.singles += 1
             try:
-                async for reply in life.process.orders.single(UserId(id_)):
+                async for reply in life.process.commands.single(UserId(id_)):
                     self._heard(f"user {id_}", reply)
             finally:
                 life.singles -= 1

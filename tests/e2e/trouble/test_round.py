@@ -274,7 +274,7 @@ async def test_a_guild_that_cant_be_read_is_not_the_sites_fault(stage: Stage) ->
         end = await stage.run_end()
         await stage.until(lambda: bool(stage.alerts()))
         cog: Any = bot.get_cog("Sync")
-        failures = cog._control.ledger.state.breaker.failures
+        failures = cog._control.repository.state.breaker.failures
 
     said = end["description"].splitlines()
     assert said[0].startswith(
@@ -313,7 +313,7 @@ async def test_rows_parked_in_several_stretches_are_told_together(stage: Stage) 
     async with stage.bot(**SMALL) as bot:
         end = await stage.run_end()
         cog: Any = bot.get_cog("Sync")
-        tries = {int(id_): row.tries for id_, row in cog._control.ledger.parked.items()}
+        tries = {int(id_): row.tries for id_, row in cog._control.repository.parked.items()}
     async with stage.bot(**SMALL):
         again = await stage.run_end(2)
 
@@ -345,6 +345,6 @@ async def test_a_cancelled_round_that_has_found_nothing_is_no_failure(stage: Sta
         closing = asyncio.create_task(bot.close())
         opened.set()
         await closing
-        state = cog._control.ledger.state
+        state = cog._control.repository.state
 
     assert (state.breaker.failures, state.attempt) == (0, None)

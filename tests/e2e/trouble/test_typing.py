@@ -157,12 +157,12 @@ async def test_a_fault_of_ours_is_answered_logged_and_reported(
         )
         try:
             cog: Any = bot.get_cog("Sync")
-            cog._orders.history = broken
+            cog._commands.history = broken
             if slash:
                 text = (await people.invoke(people.holder, "sync history")).text
             else:
                 text = await say(stage, stage.mod_log, people.holder, "!sync history")
-            del cog._orders.history
+            del cog._commands.history
             again = await say(stage, stage.mod_log, people.holder, "!sync history")
         finally:
             sentry_sdk.get_global_scope().set_client(None)

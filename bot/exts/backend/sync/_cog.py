@@ -34,7 +34,7 @@ from ._environment import way_to
 from ._http.client import HttpSite
 from ._runs.full import Scope
 from ._service.answers import Answers
-from ._service.commands import MAX_ITEMS, TARGET, Orders
+from ._service.commands import MAX_ITEMS, TARGET, Commands
 from ._service.control import Control
 from ._service.side_channel import SideChannel
 from ._store import open_store
@@ -147,8 +147,8 @@ class Sync(commands.Cog):
             telemetry=self._telemetry,
             settings=settings,
         )
-        self._mod_log.keeper = self._control.ledger
-        self._orders = Orders(self._control, settings)
+        self._mod_log.keeper = self._control.repository
+        self._commands = Commands(self._control, settings)
         self._answers = Answers(
             mod_log=SideChannel(self._mod_log),
             mod_log_id=settings.mod_log_channel_id,
@@ -195,37 +195,37 @@ class Sync(commands.Cog):
     async def on_member_join(self, member: discord.Member) -> None:
         """Mark a member whom the site may not know."""
         if member.guild.id == self._settings.guild_id:
-            self._control.dirty.mark_joined(UserId(member.id))
+            self._control.queue.mark_joined(UserId(member.id))
 
     @commands.Cog.listener()
     async def on_raw_member_remove(self, payload: discord.RawMemberRemoveEvent) -> None:
         """Mark a member who left, cached or not."""
         if payload.guild_id == self._settings.guild_id:
-            self._control.dirty.mark_left(UserId(payload.user.id))
+            self._control.queue.mark_left(UserId(payload.user.id))
 
     def _mark(self, id_: UserId) -> None:
         """Mark a member whose nick or roles changed, or of whom nothing was known."""
-        self._control.dirty.mark((id_,))
+        self._control.queue.mark((id_,))
 
     @commands.Cog.listener()
     async def on_user_update(self, _before: discord.User, after: discord.User) -> None:
         """Mark a member whose own name changed; strangers of other servers are none of ours."""
         guild = self._bot.get_guild(self._settings.guild_id)
         if guild is not None and guild.get_member(after.id) is not None:
-            self._control.dirty.mark((UserId(after.id),))
+            self._control.queue.mark((UserId(after.id),))
 
     @commands.Cog.listener()
     async def on_guild_role_create(self, role: discord.Role) -> None:
         """Mark a new role, and who holds it already."""
         if role.guild.id == self._settings.guild_id:
-            self._control.dirty.mark_role(RoleId(role.id))
-            self._control.dirty.mark(UserId(member.id) for member in role.members)
+            self._control.queue.mark_role(RoleId(role.id))
+            self._control.queue.mark(UserId(member.id) for member in role.members)
 
     @commands.Cog.listener()
     async def on_guild_role_update(self, _before: discord.Role, after: discord.Role) -> None:
         """Mark a role that changed."""
         if after.guild.id == self._settings.guild_id:
-            self._control.dirty.mark_role(RoleId(after.id))
+            self._control.queue.mark_role(RoleId(after.id))
 
     @commands.Cog.listener()
     async def on_guild_role_delete(self, role: discord.Role) -> None:
@@ -325,7 +325,7 @@ class Sync(commands.Cog):
                 argument=button.argument,
                 user_id=person.id,
             )
-            return await self._orders.press(button, f"<@{person.id}>")
+            return await self._commands.press(button, f"<@{person.id}>")
 
         await self._answers.press(press, work)
 
@@ -336,12 +336,12 @@ class Sync(commands.Cog):
     @commands.guild_only()
     async def sync(self, ctx: _Context) -> None:
         """Show the sync that is on, or the last one."""
-        await self._answer(ctx, self._orders.status())
+        await self._answer(ctx, self._commands.status())
 
     @sync.command(name="status")  # type: ignore[arg-type] # see _Context
     async def sync_status(self, ctx: _Context) -> None:
         """Show the sync that is on, or the last one."""
-        await self._answer(ctx, self._orders.status())
+        await self._answer(ctx, self._commands.status())
 
     @sync.command(name="all")  # type: ignore[arg-type] # see _Context
     @app_commands.choices(force=_choices("force"))
@@ -367,54 +367,54 @@ class Sync(commands.Cog):
         call = self._call(ctx)
         await self._answers.defer(call, private=True)
         async with contextlib.nullcontext() if ctx.interaction else ctx.typing():
-            reply = await self._orders.plan(_who(ctx))
+            reply = await self._commands.plan(_who(ctx))
         await self._answers.give(call, reply, private=True)
 
     @sync.command(name="cancel")  # type: ignore[arg-type] # see _Context
     async def sync_cancel(self, ctx: _Context) -> None:
         """Stop the sync that is on before its next request."""
-        await self._answer(ctx, self._orders.cancel(_who(ctx)))
+        await self._answer(ctx, self._commands.cancel(_who(ctx)))
 
     @sync.command(name="pause")  # type: ignore[arg-type] # see _Context
     async def sync_pause(self, ctx: _Context) -> None:
         """Hold every write to the website until it is resumed."""
-        await self._answers.carry_out(self._call(ctx), self._orders.pause(_who(ctx)))
+        await self._answers.carry_out(self._call(ctx), self._commands.pause(_who(ctx)))
 
     @sync.command(name="resume")  # type: ignore[arg-type] # see _Context
     async def sync_resume(self, ctx: _Context) -> None:
         """End the pause."""
-        await self._answers.carry_out(self._call(ctx), self._orders.resume(_who(ctx)))
+        await self._answers.carry_out(self._call(ctx), self._commands.resume(_who(ctx)))
 
     @sync.command(name="parked")  # type: ignore[arg-type] # see _Context
     async def sync_parked(self, ctx: _Context) -> None:
         """Show the rows that the website does not take."""
-        await self._answers.give(self._call(ctx), self._orders.parked(), private=True)
+        await self._answers.give(self._call(ctx), self._commands.parked(), private=True)
 
     @sync.command(name="retry")  # type: ignore[arg-type] # see _Context
     async def sync_retry(self, ctx: _Context) -> None:
         """Try the parked rows again now."""
-        await self._answers.carry_out(self._call(ctx), self._orders.retry_parked())
+        await self._answers.carry_out(self._call(ctx), self._commands.retry_parked())
 
     @sync.command(name="user")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(member="whose row to bring in step; an id will do for who has left")
     async def sync_user(self, ctx: _Context, member: discord.Member | discord.User) -> None:
         """Show how the website's row of a member differs, field by field, and bring it in step."""
-        await self._answers.follow(self._call(ctx), self._orders.single(UserId(member.id)))
+        await self._answers.follow(self._call(ctx), self._commands.single(UserId(member.id)))
 
     @sync.command(name="history")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(run="the id of a run, to be told more of it")
     async def sync_history(self, ctx: _Context, run: str | None = None) -> None:
         """Show the latest runs, or one with the time that its requests took."""
         if run is None:
-            await self._answer(ctx, self._orders.history())
+            await self._answer(ctx, self._commands.history())
         else:
-            await self._answers.carry_out(self._call(ctx), self._orders.details(run.lower()))
+            await self._answers.carry_out(self._call(ctx), self._commands.details(run.lower()))
 
     @sync_history.autocomplete("run")
     async def _complete_run(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._orders.run_ids(), typed)
+        return self._choices(interaction, self._commands.run_ids(), typed)
 
     @sync.command(name="set")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(
@@ -424,31 +424,31 @@ class Sync(commands.Cog):
     @app_commands.choices(name=_choices(TARGET, MAX_ITEMS))
     async def sync_set(self, ctx: _Context, name: _PaceName, value: float) -> None:
         """Set the pace of the sync that is on; the next one has its own again."""
-        await self._answer(ctx, self._orders.tune(name, value, _who(ctx)))
+        await self._answer(ctx, self._commands.tune(name, value, _who(ctx)))
 
     @sync.command(name="approve")  # type: ignore[arg-type] # see _Context
     async def sync_approve(self, ctx: _Context, list_id: str | None = None) -> None:
         """Let withheld departures or role deletions be written."""
-        order = self._orders.decide(list_id, Decision.APPROVED, _who(ctx))
+        order = self._commands.decide(list_id, Decision.APPROVED, _who(ctx))
         await self._answers.carry_out(self._call(ctx), order)
 
     @sync_approve.autocomplete("list_id")
     async def _complete_list(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._orders.list_ids(), typed)
+        return self._choices(interaction, self._commands.list_ids(), typed)
 
     @sync.command(name="reject")  # type: ignore[arg-type] # see _Context
     async def sync_reject(self, ctx: _Context, list_id: str | None = None) -> None:
         """Keep withheld departures or role deletions from being written."""
-        order = self._orders.decide(list_id, Decision.REJECTED, _who(ctx))
+        order = self._commands.decide(list_id, Decision.REJECTED, _who(ctx))
         await self._answers.carry_out(self._call(ctx), order)
 
     @sync_reject.autocomplete("list_id")
     async def _complete_rejected(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._orders.list_ids(), typed)
+        return self._choices(interaction, self._commands.list_ids(), typed)
 
     def _choices(
         self, interaction: discord.Interaction[Any], ids: Iterable[str], typed: str
@@ -462,20 +462,22 @@ class Sync(commands.Cog):
     @sync.group(name="breaker", case_insensitive=True)  # type: ignore[arg-type] # see _Context
     async def sync_breaker(self, ctx: _Context) -> None:
         """Show whether the breaker lets syncs write."""
-        await self._answer(ctx, self._orders.breaker())
+        await self._answer(ctx, self._commands.breaker())
 
     @sync_breaker.command(name="open")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_open(self, ctx: _Context, *, reason: str = "") -> None:
         """Let nothing be written to the website until a reset."""
-        await self._answers.carry_out(self._call(ctx), self._orders.open_breaker(_who(ctx), reason))
+        await self._answers.carry_out(
+            self._call(ctx), self._commands.open_breaker(_who(ctx), reason)
+        )
 
     @sync_breaker.command(name="reset")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_reset(self, ctx: _Context) -> None:
         """Close the breaker and forget the failures that were counted."""
-        await self._answers.carry_out(self._call(ctx), self._orders.reset_breaker(_who(ctx)))
+        await self._answers.carry_out(self._call(ctx), self._commands.reset_breaker(_who(ctx)))
 
     async def _start(self, ctx: _Context, scope: Scope, force: str | None) -> None:
-        reply = self._orders.start(scope, _who(ctx), forced=force is not None)
+        reply = self._commands.start(scope, _who(ctx), forced=force is not None)
         await self._answer(ctx, reply)
 
     async def _answer(self, ctx: _Context, reply: Reply) -> None:

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from .._core.model.members import Member, UserId
-    from .._core.plan.planner import DepartureLimits
-    from .._core.policy.withheld import What, WithheldList
+    from .._core.policy.withheld import DepartureLimits, Subject, WithheldList
     from .._ports import Clock
-    from .._state.repository import Ledger
+    from .._state.repository import StateRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +37,20 @@ class Withholding:
     """
 
     def __init__(
-        self, ledger: Ledger, run_id: str, *, clock: Clock, limits: DepartureLimits, dry: bool
+        self,
+        repository: StateRepository,
+        run_id: str,
+        *,
+        clock: Clock,
+        limits: DepartureLimits,
+        dry: bool,
     ) -> None:
-        self._ledger = ledger
+        self._repository = repository
         self._limits = limits
         self._clock = clock
         self._run_id = run_id
         self._dry = dry
-        self.used: list[What] = []
+        self.used: list[Subject] = []
         self.names: dict[int, str] = {}
 
     def note(self, rows: Iterable[Member], members: Mapping[UserId, Member]) -> None:
@@ -55,7 +60,7 @@ class Withholding:
         self.names |= {row.id: row.name for row in islice(absent, room)}
 
     async def believe(
-        self, what: What, ids: Sequence[int], *, total: int, names: Mapping[int, str]
+        self, what: Subject, ids: Sequence[int], *, total: int, names: Mapping[int, str]
     ) -> Believed:
         """Say which of these ids may be written; people are asked about those that are too many.
 
@@ -63,15 +68,15 @@ class Withholding:
         """
         if not withheld.too_many(what, len(ids), total, limits=self._limits):
             if not self._dry:
-                await self._ledger.withhold_no_longer(what)
+                await self._repository.withhold_no_longer(what)
             return Believed(ids=tuple(ids))
-        standing = self._ledger.withheld.get(what)
+        standing = self._repository.withheld.get(what)
         allowed = withheld.approved(standing, now=self._clock.now()).intersection(ids)
         if standing is not None and standing.decision is Decision.APPROVED and not allowed:
             # Nothing is left of it to write: the others are news.
             standing = None
             if not self._dry:
-                await self._ledger.withhold_no_longer(what)
+                await self._repository.withhold_no_longer(what)
         approved = standing if allowed else None
         rest = [id_ for id_ in ids if id_ not in allowed]
         if approved is not None and not withheld.too_many(
@@ -81,7 +86,7 @@ class Withholding:
         asked = withheld.withheld(
             what, rest, total=total, run_id=self._run_id, names=names, now=self._clock.now()
         )
-        list_ = asked if self._dry else await self._ledger.withhold(asked)
+        list_ = asked if self._dry else await self._repository.withhold(asked)
         return Believed(
             ids=tuple(id_ for id_ in ids if id_ in allowed),
             approved=approved,
@@ -99,5 +104,5 @@ class Withholding:
             return None
         self.used.append(list_.what)
         if not self._dry:
-            await self._ledger.begin_list(list_)
+            await self._repository.begin_list(list_)
         return carried_out(list_, due=len(frozenset(list_.ids).intersection(due)))

@@ -22,29 +22,23 @@ from .._core.messages.report import (
     quote,
     tuned,
 )
+from .._core.model.changes import Group, Kind
 from .._core.model.members import Member, RoleId, UserId
 from .._core.plan.diff import RoleDiff, diff_roles
 from .._core.plan.drift import Drift
-from .._core.plan.planner import (
-    Cause,
-    Group,
-    Kind,
-    Plan,
-    Planner,
-    Reason,
-)
+from .._core.plan.planner import Cause, Plan, Planner, Reason
 from .._core.policy.pace import Pace, PaceLimits
 from .._core.policy.patience import Failure, FailureKind
-from .._core.policy.withheld import What
+from .._core.policy.withheld import Subject
 from .._core.site import requests
 from .._core.site.outcome import Applied, NotFound
 from .._core.site.reading import Cursor, EndlessError, rest_s
 from .._core.site.wire import Capabilities, Page, shown
 from .._errors import CancelledByPersonError, RunStoppedError, StoreError
-from .._service.live import group_of, look_after
 from .departures import Withholding
 from .plan_file import PlanFile
 from .runner import Awaited, Runner
+from .work_queue import group_of, look_after
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -61,13 +55,13 @@ if TYPE_CHECKING:
 
     from .._core.messages.listing import File
     from .._core.model.members import Role
-    from .._core.plan.waiting import Taken
-    from .._core.policy.attempt import Traces
+    from .._core.plan.waiting import Claim
+    from .._core.policy.attempt import StopEvidence
     from .._core.site.requests import Request
     from .._ports import Guild, ModLog, Proof
-    from .._service.live import Dirty
     from .._state.parking import Parking
-    from .runner import Parts
+    from .runner import Services
+    from .work_queue import WorkQueue
 
 log = structlog.get_logger(__name__)
 
@@ -92,24 +86,24 @@ class FullSync:
 
     def __init__(
         self,
-        parts: Parts,
+        services: Services,
         *,
         run_id: str,
         scope: Scope,
         trigger: str,
-        dirty: Dirty,
+        queue: WorkQueue,
         mod_log: ModLog,
         parking: Parking,
         pace: PaceLimits,
         page_items: int,
         begin: Callable[[], Awaitable[None]],
-        changes: Collection[Taken] = (),
+        changes: Collection[Claim] = (),
         probe: bool = False,
         dry: bool = False,
         drift: bool = False,
     ) -> None:
-        self._parts = parts
-        self._clock = parts.clock
+        self._services = services
+        self._clock = services.clock
         self._parking = parking
         self._begin = begin
         self._due = True
@@ -120,7 +114,7 @@ class FullSync:
         self.found: Drift | None = None
         self._drift = drift
         self.scope = scope
-        self._dirty = dirty
+        self._queue = queue
         self._changes = changes
         self._departing: frozenset[UserId] = frozenset()
         self._marked_before: AbstractSet[UserId] = frozenset()
@@ -131,13 +125,13 @@ class FullSync:
         self._page_items = page_items
         self.dry = dry
         self.withholding = Withholding(
-            parts.ledger, run_id, clock=parts.clock, limits=parts.departures, dry=dry
+            services.repository, run_id, clock=services.clock, limits=services.departures, dry=dry
         )
         self._plan_file = PlanFile() if dry else None
         self._offers = Capabilities()
         self._announced: int | None = None
         self._runner = Runner(
-            parts, run_id, attempt=True, changed=self._show_delivery, waits=self._show_wait
+            services, run_id, attempt=True, changed=self._show_delivery, waits=self._show_wait
         )
         self._writing_since: float | None = None
         self._done_before = 0
@@ -154,7 +148,7 @@ class FullSync:
 
     @property
     def _guild(self) -> Guild:
-        return self._parts.guild
+        return self._services.guild
 
     def cancel(self, reason: str) -> None:
         """Stop before the next request; `reason` is shown."""
@@ -162,9 +156,9 @@ class FullSync:
         self._runner.cancel()
 
     @property
-    def traces(self) -> Traces:
+    def evidence(self) -> StopEvidence:
         """What it leaves at the site if it was stopped."""
-        return self._runner.traces(due=self._due)
+        return self._runner.evidence(due=self._due)
 
     @property
     def requests(self) -> int:
@@ -208,13 +202,13 @@ class FullSync:
     async def run(self) -> RunView:
         """Run to the end, whatever it is, and return the last view."""
         with structlog.contextvars.bound_contextvars(run_id=self.view.run_id):
-            self._parts.telemetry.run_started(self.view, probe=self.probe)
-            self._dirty.noted.clear()
-            self._marked_before = self._dirty.users
+            self._services.telemetry.run_started(self.view, probe=self.probe)
+            self._queue.noted.clear()
+            self._marked_before = self._queue.users
             # Only what plans from the guild makes rows of whoever has joined meanwhile.
             plans = self.scope in {Scope.ALL, Scope.USERS} and not self.dry
             if plans:
-                self._dirty.waiting.run_began()
+                self._queue.waiting.run_began()
             self._show()
             try:
                 await self._phases()
@@ -238,9 +232,9 @@ class FullSync:
                 self._end(Ending.FAILED, failure=failure)
             finally:
                 if plans:
-                    self._dirty.waiting.run_ended()
+                    self._queue.waiting.run_ended()
                 self._return_changes()
-                self._parts.telemetry.run_finished(self.view, self._runner.figures)
+                self._services.telemetry.run_finished(self.view, self._runner.figures)
             return self.view
 
     async def _phases(self) -> None:
@@ -252,7 +246,8 @@ class FullSync:
         await self._begin()
         self.attempted = True
         self._pace = replace(
-            self._pace, max_items=self._parts.ledger.state.memory.max_items(self._pace.max_items)
+            self._pace,
+            max_items=self._services.repository.state.memory.max_items(self._pace.max_items),
         )
         self._show(members=proof.members, phase=Phase.SITE)
         # A row that is read while another's write to it is on its way says nothing of what it will
@@ -265,7 +260,7 @@ class FullSync:
             self._end(Ending.VERIFIED)
             return
         site_roles = await self._read_roles()
-        self._parts.writes.has(role.id for role in site_roles)
+        self._services.writes.has(role.id for role in site_roles)
         await self._runner.prove()
         role_diff = diff_roles(self._guild.roles(), site_roles)
         if self.scope is Scope.USERS:
@@ -274,7 +269,7 @@ class FullSync:
         else:
             role_diff = await self._gate_roles(role_diff, site_roles)
         # What the site has refused before is tried again, and is no news if it is refused again.
-        known = self._parts.writes.lacking.intersection(role_diff.create)
+        known = self._services.writes.lacking.intersection(role_diff.create)
         self._show(
             roles=RoleTally(planned=role_diff.total - len(known)), roles_read=len(site_roles)
         )
@@ -284,10 +279,10 @@ class FullSync:
 
     async def _tell_of_source(self, proof: Proof) -> None:
         if proof.complete:
-            await self._parts.ledger.proven()
+            await self._services.repository.proven()
         else:
             draft = alert.source_unproven(proof.reason, run_id=self.view.run_id)
-            await self._parts.ledger.tell(draft)
+            await self._services.repository.tell(draft)
 
     async def _carry_out(
         self, role_diff: RoleDiff, names: Mapping[RoleId, str], proof: Proof
@@ -303,7 +298,7 @@ class FullSync:
             await self._add_departures(planner, proof)
             held = await self._parking.held()
             plan, witness = planner.plan(without=held), planner.witness
-            self._parts.writes.witnessed(witness)
+            self._services.writes.witnessed(witness)
             if self._drift:
                 unexplained = self._unexplained(planner, held)
                 self._note_drift(unexplained.total, unexplained.causes)
@@ -346,7 +341,7 @@ class FullSync:
 
     async def _read_users(self) -> Planner:
         """Compare every row of the site with the guild."""
-        planner = Planner(lacking=self._parts.writes.lacking)
+        planner = Planner(lacking=self._services.writes.lacking)
         async for page in self._pages():
             new = await self._compare(planner, page.rows)
             if page.rows and not new and page.next is not None:
@@ -427,7 +422,7 @@ class FullSync:
             self._show(withheld=len(absent), withheld_reason=reason)
             return
         believed = await self.withholding.believe(
-            What.DEPARTURES, absent, total=planner.in_guild_rows, names=self.withholding.names
+            Subject.DEPARTURES, absent, total=planner.in_guild_rows, names=self.withholding.names
         )
         self._show(withheld=believed.withheld, withheld_reason=believed.reason)
         if not believed.ids:
@@ -441,14 +436,14 @@ class FullSync:
             return
         if not self.dry:
             # Here after all, though the cache did not have them when they were compared.
-            self._dirty.mark({UserId(id_) for id_ in believed.ids} - gone)
+            self._queue.mark({UserId(id_) for id_ in believed.ids} - gone)
         self._show_approved(await self.withholding.carry_out(believed, gone))
         planner.add_departures(sorted(gone))
 
     async def _gate_roles(self, diff: RoleDiff, site_roles: Sequence[Role]) -> RoleDiff:
         """Return the difference with those deletions only that may be written."""
         believed = await self.withholding.believe(
-            What.ROLE_DELETIONS,
+            Subject.ROLE_DELETIONS,
             diff.delete,
             total=len(site_roles),
             names={role.id: role.name for role in site_roles},
@@ -463,13 +458,13 @@ class FullSync:
 
     def _unexplained(self, planner: Planner, held: frozenset[UserId]) -> Plan:
         """Return what differs although no event since the last sync can explain it."""
-        plan = planner.plan(without=held | self._marked_before | self._dirty.noted)
+        plan = planner.plan(without=held | self._marked_before | self._queue.noted)
         # A cause counts all its members; where none is unexplained, none of them is.
         return plan if plan.total else replace(plan, causes=())
 
     def _note_drift(self, rows: int, causes: tuple[Cause, ...]) -> None:
         self.found = Drift(at=self._clock.now(), rows=rows, causes=causes)
-        self._parts.telemetry.drifted(self.found)
+        self._services.telemetry.drifted(self.found)
 
     async def _complete(
         self, file: PlanFile, plan: Plan | None, roles: RoleDiff, names: Mapping[RoleId, str]
@@ -541,9 +536,9 @@ class FullSync:
         """Let what was not brought to the site wait again."""
         for taken in self._changes:
             if self.view.ending is Ending.VERIFIED:
-                self._dirty.waiting.done(taken)
+                self._queue.waiting.done(taken)
             else:
-                self._dirty.put_back(taken)
+                self._queue.put_back(taken)
 
     async def _write_users(self, plan: Plan, witness: UserId | None) -> None:
         if not plan.total:
@@ -622,7 +617,7 @@ class FullSync:
         touched -= {row.id for row in again.parked}
         await self._wait_out(touched)
         rest = await self._still_differing(touched)
-        if rest.total > self._parts.patience.tolerated(plan.total):
+        if rest.total > self._services.patience.tolerated(plan.total):
             reason = f"{rest.total:,} of {plan.total:,} rows"
             raise RunStoppedError(Failure(kind=FailureKind.UNVERIFIED, reason=reason))
         altered = tuple(
@@ -637,7 +632,7 @@ class FullSync:
         self, users: Collection[UserId] = (), roles: Collection[RoleId] = ()
     ) -> None:
         """Read nothing back before every write of these was answered, or has ended unanswered."""
-        if self._parts.writes.ends_in_s(users, roles):
+        if self._services.writes.ends_in_s(users, roles):
             self._show(slow="a request that was not answered may still be at work on the site")
             await self._runner.waited_out(users, roles)
             self._show(slow=None)
@@ -647,7 +642,7 @@ class FullSync:
 
         A role whose write was answered needs no second look: the answer is about that one role.
         """
-        doubtful = self._runner.roles_written & self._parts.writes.roles_in_doubt
+        doubtful = self._runner.roles_written & self._services.writes.roles_in_doubt
         doubtful -= self._runner.roles_refused  # they differ, and mod-log names them
         if not doubtful:
             return
@@ -693,16 +688,16 @@ class FullSync:
                     ids,
                     kind=kind,
                     guild=self._guild,
-                    dirty=self._dirty,
-                    limits=self._parts.departures,
+                    queue=self._queue,
+                    limits=self._services.departures,
                 )
         except RunStoppedError as exc:
             log.warning("sync.members.unasked", ids=len(left_out), error=str(exc))
-            self._dirty.mark(left_out)
+            self._queue.mark(left_out)
 
     async def _still_differing(self, ids: set[UserId]) -> Plan:
         """Read these ids' rows back and compare; ids that changed meanwhile are left out."""
-        planner = Planner(lacking=self._parts.writes.lacking)
+        planner = Planner(lacking=self._services.writes.lacking)
         if len(ids) <= _READ_ONE_BY_ONE:
             for id_ in sorted(ids):
                 outcome = await self._runner.ask(partial(_same, requests.user(id_)))
@@ -715,7 +710,7 @@ class FullSync:
         planner.add_missing(await self._guild.members(ids - planner.seen))
         # Others were not planned, and so neither confirmed nor counted by any gate.
         planner.add_departures(id_ for id_ in planner.absent if id_ in self._departing)
-        return planner.plan(without=self._dirty.noted)
+        return planner.plan(without=self._queue.noted)
 
     # -- showing ----------------------------------------------------------------------------------
 
@@ -742,7 +737,7 @@ class FullSync:
         self._show(**{"away" if who is Awaited.DISCORD else "slow": what})
 
     def _show(self, **changes: object) -> None:
-        pause = self._parts.ledger.state.pause
+        pause = self._services.repository.state.pause
         self.view = replace(
             self.view,
             now=self._clock.now(),

@@ -11,7 +11,7 @@ from .._errors import RunStoppedError
 
 if TYPE_CHECKING:
     from .._ports import Store
-    from .._state.repository import Ledger
+    from .._state.repository import StateRepository
 
 
 class Gate:
@@ -21,8 +21,8 @@ class Gate:
     breaker where a run has to stop.
     """
 
-    def __init__(self, ledger: Ledger, store: Store, *, deadline_s: float) -> None:
-        self._ledger = ledger
+    def __init__(self, repository: StateRepository, store: Store, *, deadline_s: float) -> None:
+        self._repository = repository
         self._store = store
         self._deadline_s = deadline_s
         self.writing = asyncio.Lock()
@@ -30,7 +30,7 @@ class Gate:
     async def admitted(self, run_id: str | None) -> None:
         """Wait until a write may go; raise `RunStoppedError` where no waiting will help."""
         while not self.admits(run_id):
-            await self._ledger.changed()
+            await self._repository.changed()
 
     def admits(self, run_id: str | None) -> bool:
         """Say whether a write may go now; raise `RunStoppedError` where no waiting will help."""
@@ -41,7 +41,7 @@ class Gate:
                     kind=FailureKind.LEASE, reason="the lease on this guild is not ours any more"
                 )
             )
-        state = self._ledger.state
+        state = self._repository.state
         if admits_write(state.breaker, run_id=run_id):
             return state.pause is None
         if run_id is None:

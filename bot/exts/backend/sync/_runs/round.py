@@ -24,7 +24,7 @@ from .full import (
     protocol_failure,
     role_names,
 )
-from .snapshot import Shown
+from .snapshot import PageSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .._core.site.reading import Cursor
     from .._core.site.wire import Page
     from .._ports import PagedGuild
-    from .runner import Parts
+    from .runner import Services
 
 log = structlog.get_logger(__name__)
 
@@ -52,12 +52,12 @@ class RoundSync(FullSync):
     that is heard of meanwhile is left to the live changes: it is newer than the page that was read.
     """
 
-    def __init__(self, parts: Parts, guild: PagedGuild, **common: Any) -> None:
+    def __init__(self, services: Services, guild: PagedGuild, **common: Any) -> None:
         self._streamed = guild
-        self._shown = Shown(guild)
-        parts = replace(parts, guild=self._shown)
-        parking = Parking(parts.ledger, self._shown, parts.clock)
-        super().__init__(parts, **common | {"parking": parking})
+        self._shown = PageSnapshot(guild)
+        services = replace(services, guild=self._shown)
+        parking = Parking(services.repository, self._shown, services.clock)
+        super().__init__(services, **common | {"parking": parking})
         self._names: Mapping[RoleId, str] = {}
         self._causes = Causes()
         self._drifted = Causes()
@@ -99,7 +99,7 @@ class RoundSync(FullSync):
         return round_
 
     def _bookmarked(self) -> UserId:
-        bookmark = self._parts.ledger.state.bookmark
+        bookmark = self._services.repository.state.bookmark
         return bookmark.through if bookmark and bookmark.is_fresh(self._clock.now()) else NONE
 
     def _begin_round(self, after: UserId) -> Round:
@@ -127,7 +127,7 @@ class RoundSync(FullSync):
             round_.passed(stretch)
             if not self.dry:
                 place = Bookmark(through=round_.after, at=self._clock.now())
-                await self._parts.ledger.put_bookmark(place)
+                await self._services.repository.put_bookmark(place)
         if self._guild.epoch == round_.epoch:
             return round_
         await self._runner.prove()
@@ -139,7 +139,7 @@ class RoundSync(FullSync):
         """Read and compare until there is enough to write, or the leg ends."""
         self._shown.begin_stretch()
         self._show(phase=Phase.COMPARING)
-        planner = Planner(lacking=self._parts.writes.lacking)
+        planner = Planner(lacking=self._services.writes.lacking)
         stretch = Stretch(through=merge.after, planner=planner)
         while not merge.ended and not stretch.is_long(
             members=self._pace.max_items, rows=_STRETCH_ROWS
@@ -160,7 +160,7 @@ class RoundSync(FullSync):
         present = {member.id: member for member in window.members}
         self.withholding.note(window.rows, present)
         if self._plan_file is not None:
-            self._plan_file.compared(window.rows, present, lacking=self._parts.writes.lacking)
+            self._plan_file.compared(window.rows, present, lacking=self._services.writes.lacking)
             known = {row.id for row in window.rows}
             self._plan_file.created(m for id_, m in present.items() if id_ not in known)
 
@@ -206,7 +206,7 @@ class RoundSync(FullSync):
         """Write what differs in a stretch, and look at it again."""
         self._shown.values = stretch.members
         plan = await self._planned(stretch.planner)
-        self._parts.writes.witnessed(stretch.planner.witness)
+        self._services.writes.witnessed(stretch.planner.witness)
         if not self.dry:
             await self._write_users(plan, stretch.planner.witness)
 
@@ -277,7 +277,7 @@ class RoundSync(FullSync):
         if self._drift:
             self._note_drift(self._drifted_rows, self._drifted.largest_first())
         if not self.dry:
-            await self._parts.ledger.put_bookmark(None)
+            await self._services.repository.put_bookmark(None)
         return plan
 
 

@@ -14,7 +14,7 @@ from .._clock import happens, wait_first
 from .._core.delivery import chunks
 from .._core.delivery.payload import compose
 from .._core.model.members import role_faults
-from .._core.policy.attempt import Traces
+from .._core.policy.attempt import StopEvidence
 from .._core.policy.pace import Tuning
 from .._core.policy.patience import (
     Failure,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 
     from .._core.model.members import Role, RoleId, UserId
-    from .._core.plan.planner import DepartureLimits
+    from .._core.policy.withheld import DepartureLimits
     from .._core.site.outcome import Answer, NoAnswer
     from .._core.site.requests import Request
     from .._ports import (
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         Site,
         Telemetry,
     )
-    from .._state.repository import Ledger
+    from .._state.repository import StateRepository
     from .gate import Gate
     from .writes import Writes
 
@@ -79,7 +79,7 @@ class Awaited(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Services:
     """What every run of a process shares."""
 
     clock: Clock
@@ -87,7 +87,7 @@ class Parts:
     site: Site
     guild: Guild
     telemetry: Telemetry
-    ledger: Ledger
+    repository: StateRepository
     gate: Gate
     writes: Writes
     patience: PatienceLimits
@@ -103,14 +103,14 @@ class Runner:
 
     def __init__(
         self,
-        parts: Parts,
+        services: Services,
         run_id: str,
         *,
         attempt: bool,
         changed: Callable[[chunks.Delivery, str | None, float], None] | None = None,
         waits: Callable[[Awaited, str | None], None] = lambda _who, _what: None,
     ) -> None:
-        self._parts = parts
+        self._services = services
         self._run_id = run_id
         self._attempt = attempt
         self._changed = changed
@@ -123,17 +123,17 @@ class Runner:
         self._witnesses: set[UserId] = set()
         self.figures = RunFigures()
         self.tuning = Tuning()
-        self._clock = parts.clock
+        self._clock = services.clock
         self._began_s = self._clock.monotonic()
-        self.patience = Patience(limits=parts.patience, progress_at=self._clock.now())
+        self.patience = Patience(limits=services.patience, progress_at=self._clock.now())
 
     def cancel(self) -> None:
         """Stop before the next request."""
         self._cancelled.set()
 
-    def traces(self, *, due: bool) -> Traces:
+    def evidence(self, *, due: bool) -> StopEvidence:
         """Say what this leaves at the site if it is stopped now."""
-        return Traces(
+        return StopEvidence(
             unanswered=self._unanswered, failing=self._failing, applied=self._applied, due=due
         )
 
@@ -143,10 +143,10 @@ class Runner:
         The guild may be read until the next `await`. Raises `RunStoppedError` where it can't be.
         """
         while True:
-            proof = self._parts.guild.proof
+            proof = self._services.guild.proof
             if proof is not None:
                 return proof
-            proof = await self._or_cancelled(self._parts.guild.prove())
+            proof = await self._or_cancelled(self._services.guild.prove())
             if not proof.members:
                 raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
 
@@ -166,7 +166,7 @@ class Runner:
         since = self._clock.monotonic()
         try:
             await self._while_told(
-                {working, cancelled}, Awaited.DISCORD, lambda: self._parts.guild.trouble
+                {working, cancelled}, Awaited.DISCORD, lambda: self._services.guild.trouble
             )
             self._check_cancelled()
             return working.result()
@@ -205,7 +205,7 @@ class Runner:
     @contextlib.asynccontextmanager
     async def _admitted(self) -> AsyncIterator[None]:
         """Hold the gate for one write, once it may go and the guild may be read."""
-        gate, run_id = self._parts.gate, self._as
+        gate, run_id = self._services.gate, self._as
         while True:
             await self.prove()
             if not gate.admits(run_id):
@@ -272,8 +272,8 @@ class Runner:
         """Write another role as it is, and say whether that got the site's own answer."""
 
         def make() -> Request | None:
-            lacking = self._parts.writes.lacking | {suspect}
-            others = [r for id_, r in self._parts.guild.roles().items() if id_ not in lacking]
+            lacking = self._services.writes.lacking | {suspect}
+            others = [r for id_, r in self._services.guild.roles().items() if id_ not in lacking]
             return requests.update_role(min(others, key=lambda r: r.id)) if others else None
 
         await self._check_patience(None)
@@ -300,7 +300,7 @@ class Runner:
 
     async def _back_off(self, outcome: Trouble) -> None:
         self.patience = self.patience.failed(outcome)
-        wait = self.patience.backoff(outcome, jitter=self._parts.chance.random())
+        wait = self.patience.backoff(outcome, jitter=self._services.chance.random())
         last = self.patience.last
         self._waits(Awaited.SITE, None if last is None else last.reason)
         await self._sleep(wait.total_seconds())
@@ -317,7 +317,7 @@ class Runner:
         """Bring a delivery to its end; raise `RunStoppedError` where it must stop."""
         delivery = replace(delivery, patience=self.patience)
         while True:
-            self._parts.writes.witnessed(delivery.witness)
+            self._services.writes.witnessed(delivery.witness)
             before = replace(delivery, pace=delivery.pace.tuned(self.tuning))
             delivery, step = chunks.decide(before, now=self._clock.now())
             self.patience = delivery.patience
@@ -338,7 +338,7 @@ class Runner:
                         delivery,
                         trouble,
                         now=self._clock.now(),
-                        jitter=self._parts.chance.random(),
+                        jitter=self._services.chance.random(),
                     )
                 case chunks.Wait(until=until):
                     await self._sleep((until - self._clock.now()).total_seconds())
@@ -357,18 +357,18 @@ class Runner:
         refused = []
         for id_ in sorted(ids):
             await self.prove()
-            role = self._parts.guild.roles().get(id_)
+            role = self._services.guild.roles().get(id_)
             if role is None:
                 continue
             fault = role_faults(role)
             if fault is None:
                 fault = await self._write_role(id_, known=known)
             elif not known:
-                self._parts.writes.lacks(id_)
+                self._services.writes.lacks(id_)
             self.roles_refused.discard(id_)
             if fault is not None:
                 self.roles_refused.add(id_)
-                without = id_ in self._parts.writes.lacking
+                without = id_ in self._services.writes.lacking
                 left_out = " (its holders are written without it)" if without else ""
                 refused.append(f"role {role.name}: {fault}{left_out}")
         return refused
@@ -388,7 +388,7 @@ class Runner:
     async def _write_role(self, id_: RoleId, *, known: bool) -> str | None:
         def made_by(build: Callable[[Role], Request]) -> Callable[[], Request | None]:
             def make() -> Request | None:
-                role = self._parts.guild.roles().get(id_)
+                role = self._services.guild.roles().get(id_)
                 return None if role is None else build(role)
 
             return make
@@ -403,26 +403,26 @@ class Runner:
             creating, outcome = False, await self._write(update, of=id_)
         fault = _role_fault(outcome)
         if fault is not None and creating:
-            self._parts.writes.lacks(id_)
+            self._services.writes.lacks(id_)
         elif outcome is not None:
-            self._parts.writes.has((id_,))
+            self._services.writes.has((id_,))
         return fault
 
     async def _send(self, delivery: chunks.Delivery, step: chunks.Send) -> chunks.Delivery:
         # Without a cache Discord is asked, which may take long: others may write meanwhile.
-        await self.wait(self._parts.guild.look_up(step.batch.ids))
+        await self.wait(self._services.guild.look_up(step.batch.ids))
         async with self._admitted():
             # Before they are read: whoever leaves from now on may leave a row behind.
-            self._parts.writes.begun(step.batch.ids)
+            self._services.writes.begun(step.batch.ids)
             # Read inside the gate and not before: what another write waited for may have changed.
-            members = await self.wait(self._parts.guild.members(step.batch.ids))
+            members = await self.wait(self._services.guild.members(step.batch.ids))
             sent, body = compose(
                 step.batch,
                 members,
                 max_bytes=step.max_bytes,
-                lacking=self._parts.writes.lacking,
+                lacking=self._services.writes.lacking,
             )
-            if not self._parts.gate.admits(self._as):
+            if not self._services.gate.admits(self._as):
                 # Discord had to be asked once more, and somebody has paused it since.
                 sent, body = chunks.Sent(batch=step.batch, ids=(), unsent=step.batch.ids), None
             outcome: Outcome | None = None
@@ -443,7 +443,7 @@ class Runner:
             outcome,
             now=self._clock.now(),
             seconds=self.latest_s,
-            jitter=self._parts.chance.random(),
+            jitter=self._services.chance.random(),
         )
 
     def _some_witness(
@@ -457,7 +457,7 @@ class Runner:
             return None
         passed_over = {*suspects, *self._witnesses, *delivery.known_parked}
         passed_over |= {id_ for batch in delivery.queue if batch.tries for id_ in batch.ids}
-        known, guild = self._parts.writes.witness, self._parts.guild
+        known, guild = self._services.writes.witness, self._services.guild
         candidates = itertools.chain(
             () if known is None else (known,), () if guild.proof is None else guild.member_ids()
         )
@@ -468,7 +468,7 @@ class Runner:
 
     async def _before_chunk(self, items: int) -> None:
         try:
-            await self._parts.ledger.before_chunk(items)
+            await self._services.repository.before_chunk(items)
         except StoreError as exc:
             raise RunStoppedError(Failure(kind=FailureKind.STORE, reason=str(exc))) from exc
 
@@ -515,12 +515,12 @@ class Runner:
         finally:
             # However it ended: nobody waits for this write any more.
             if in_doubt:
-                self._parts.writes.lost(request)
+                self._services.writes.lost(request)
         self.latest_s = answer.seconds
         self._failing = isinstance(outcome, Trouble)
         at_s = self._clock.monotonic() - self._began_s
         self.figures.asked(request, answer.seconds, at_s=at_s)
-        self._parts.telemetry.asked(request, request_id, outcome, answer.seconds)
+        self._services.telemetry.asked(request, request_id, outcome, answer.seconds)
         return outcome
 
     async def _answer(self, request: Request, request_id: str) -> Answer | NoAnswer | None:
@@ -545,10 +545,10 @@ class Runner:
         """Send a request, unless it is a write and the gate has closed since it was admitted."""
         if request.writes and not self._may_write():
             return None
-        return await self._parts.site.send(request, request_id=request_id)
+        return await self._services.site.send(request, request_id=request_id)
 
     def _may_write(self) -> bool:
-        return self._parts.gate.admits(self._as) and self._parts.guild.proof is not None
+        return self._services.gate.admits(self._as) and self._services.guild.proof is not None
 
     async def rest(self, seconds: float) -> None:
         """Leave the site alone for so long."""
@@ -556,7 +556,7 @@ class Runner:
 
     async def quiet(self) -> None:
         """Wait until no write is on its way: what is read before may be old when it is answered."""
-        writing = self._parts.gate.writing
+        writing = self._services.gate.writing
         await self._or_cancelled(writing.acquire(), undo=writing.release)
         writing.release()
 
@@ -564,7 +564,7 @@ class Runner:
         self, users: Collection[UserId] = (), roles: Collection[RoleId] = ()
     ) -> None:
         """Wait until no write that was given up can change these any more."""
-        while (left_s := self._parts.writes.ends_in_s(users, roles)) > 0:
+        while (left_s := self._services.writes.ends_in_s(users, roles)) > 0:
             await self._sleep(left_s)
             self.patience = self.patience.waited(timedelta(seconds=left_s))
 

@@ -19,11 +19,11 @@ from .._errors import RunStoppedError, StoreError
 from .runner import Runner
 
 if TYPE_CHECKING:
+    from .._core.model.changes import Group
     from .._core.model.members import Role, UserId
-    from .._core.plan.planner import Group
     from .._core.policy.pace import PaceLimits
     from .._state.parking import Parking
-    from .runner import Parts
+    from .runner import Services
 
 log = structlog.get_logger(__name__)
 
@@ -34,22 +34,22 @@ class Single:
     """Bringing one member in step; `compare` comes first."""
 
     def __init__(
-        self, parts: Parts, id_: UserId, *, run_id: str, pace: PaceLimits, parking: Parking
+        self, services: Services, id_: UserId, *, run_id: str, pace: PaceLimits, parking: Parking
     ) -> None:
-        self._parts = parts
+        self._services = services
         self._id = id_
         self._run_id = run_id
         self._pace = pace
         self._parking = parking
-        self._runner = Runner(parts, run_id, attempt=False)
+        self._runner = Runner(services, run_id, attempt=False)
 
     async def compare(self) -> Comparison:
         """Read both sides. Raises `RunStoppedError`, and `TimeoutError` if it takes too long."""
-        async with deadline(self._parts.clock, _LIMIT_S):
+        async with deadline(self._services.clock, _LIMIT_S):
             outcome = await self._runner.ask(lambda _: requests.user(self._id))
             row = _row(outcome)
             await self._runner.prove()
-            guild = self._parts.guild
+            guild = self._services.guild
             member = (await guild.members((self._id,))).get(self._id)
             left = False
             if member is None:
@@ -57,7 +57,7 @@ class Single:
             kept = await self._runner.ask(lambda _: requests.roles())
             await self._runner.prove()
             names = {role.id: role.name for role in (*_roles(kept), *guild.roles().values())}
-        lacking = self._parts.writes.lacking
+        lacking = self._services.writes.lacking
         member = member and without_roles(member, lacking)
         row = row and without_roles(row, lacking)
         return Comparison(id=self._id, member=member, row=row, left=left, role_names=names)
@@ -65,13 +65,13 @@ class Single:
     async def write(self, group: Group) -> Result:
         """Bring what differs to the site, and read it back."""
         try:
-            async with deadline(self._parts.clock, _LIMIT_S):
+            async with deadline(self._services.clock, _LIMIT_S):
                 return await self._write(group)
         except RunStoppedError as exc:
             if exc.failure.kind is FailureKind.REFUSED:
                 # Where it can't be kept now, the next write is refused, too.
                 with contextlib.suppress(StoreError):
-                    await self._parts.ledger.refuse(exc.failure.reason)
+                    await self._services.repository.refuse(exc.failure.reason)
             return Result(verified=False, reason=str(exc))
         except StoreError as exc:
             return Result(verified=False, reason=str(exc))

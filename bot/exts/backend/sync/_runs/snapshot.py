@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .._ports import PagedGuild, Proof
 
 
-class Shown:
+class PageSnapshot:
     """The guild as its pages showed the members of a stretch, for as long as that is current.
 
     It is empty of whoever something was heard of since the first of those pages was asked for, and

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .._core.model.members import RoleId, UserId
     from .._core.site.requests import Request
     from .._ports import Clock
-    from .._service.live import Dirty
+    from .work_queue import WorkQueue
 
 log = structlog.get_logger(__name__)
 
@@ -32,14 +32,14 @@ class Writes:
 
     def __init__(
         self,
-        dirty: Dirty,
+        queue: WorkQueue,
         *,
         clock: Clock,
         deadline_s: float,
         recheck_s: float,
         roles_due: Callable[[Collection[RoleId]], None],
     ) -> None:
-        self._dirty = dirty
+        self._queue = queue
         self._clock = clock
         self._roles_due = roles_due
         self._doubts = Doubts(deadline_s=deadline_s, recheck_s=recheck_s)
@@ -69,7 +69,7 @@ class Writes:
 
     def begun(self, users: Collection[UserId]) -> None:
         """Note that a write of these is being made: each may have a row from now on."""
-        self._dirty.waiting.written(users)
+        self._queue.waiting.written(users)
 
     def lost(self, request: Request) -> None:
         """Note that a write was given up, or answered by anything but the contract."""
@@ -94,6 +94,6 @@ class Writes:
             finally:
                 lost.cancel()
             users, roles = self._doubts.take_due(now=self._clock.monotonic())
-            self._dirty.mark(users)
+            self._queue.mark(users)
             if roles:
                 self._roles_due(roles)

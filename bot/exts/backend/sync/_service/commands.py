@@ -55,7 +55,7 @@ _GONE: Final = (
 )
 
 
-class Orders:
+class Commands:
     """The questions and orders that `control` can answer; `by` is a mention of who asks."""
 
     def __init__(self, control: Control, settings: SyncSettings) -> None:
@@ -68,13 +68,13 @@ class Orders:
         """Tell how the run that is on, or the last one, stands, and what holds others back."""
         control = self._control
         notice = status(
-            control.ledger.state,
+            control.repository.state,
             control.current or control.last,
-            waiting=len(control.dirty) + len(control.writes),
-            parked=len(control.ledger.parked),
+            waiting=len(control.queue) + len(control.writes),
+            parked=len(control.repository.parked),
             max_items=self._settings.sync_max_items,
             trouble=None if control.is_leading else control.trouble,
-            drift=control.ledger.drift,
+            drift=control.repository.drift,
             mod_log=control.mod_log_trouble,
         )
         return Reply(notice=notice)
@@ -83,15 +83,15 @@ class Orders:
         """Tell whether writes flow, and why not."""
         control = self._control
         trouble = None if control.is_leading else control.trouble
-        return Reply(notice=breaker(control.ledger.state, trouble=trouble))
+        return Reply(notice=breaker(control.repository.state, trouble=trouble))
 
     def parked(self) -> Reply:
         """List the rows that the site does not take."""
-        return Reply(notice=parked_list(self._control.ledger.parked.values()))
+        return Reply(notice=parked_list(self._control.repository.parked.values()))
 
     def history(self) -> Reply:
         """List the latest runs."""
-        return Reply(notice=history(self._control.ledger.past_runs()))
+        return Reply(notice=history(self._control.repository.past_runs()))
 
     async def details(self, run_id: str) -> Reply:
         """Tell all that is known of a run, on or ended, with a picture of how long it took."""
@@ -104,7 +104,7 @@ class Orders:
 
     def run_ids(self) -> list[str]:
         """Return the ids of the runs that are kept, the latest first."""
-        return [run.run_id for run in reversed(self._control.ledger.past_runs())]
+        return [run.run_id for run in reversed(self._control.repository.past_runs())]
 
     def list_ids(self) -> list[str]:
         """Return the digests of the lists that wait for a decision."""
@@ -185,20 +185,20 @@ class Orders:
 
     async def pause(self, by: str) -> Reply:
         """Hold every write until it is resumed."""
-        pause = self._control.ledger.state.pause
+        pause = self._control.repository.state.pause
         if pause is not None:
             return said(f"Sync is paused already: {pause.by} did that {when(pause.at)}.")
         return await self._order(self._control.pause(by), "Sync is paused.")
 
     async def resume(self, by: str) -> Reply:
         """End the pause."""
-        if self._control.is_leading and self._control.ledger.state.pause is None:
+        if self._control.is_leading and self._control.repository.state.pause is None:
             return said("Sync is not paused.")
         return await self._order(self._control.resume(by), "Sync goes on.")
 
     async def retry_parked(self) -> Reply:
         """Try the parked rows again now."""
-        count = len(self._control.ledger.parked)
+        count = len(self._control.repository.parked)
         if self._control.is_leading and not count:
             return said("No row is parked.")
         rows = "1 row is" if count == 1 else f"{count:,} rows are"
@@ -206,7 +206,7 @@ class Orders:
 
     async def open_breaker(self, by: str, reason: str) -> Reply:
         """Let nothing be written until a reset."""
-        order = self._control.ledger.open_breaker(by, reason)
+        order = self._control.repository.open_breaker(by, reason)
         return await self._order(order, "The breaker is open until it is reset.")
 
     async def reset_breaker(self, by: str) -> Reply:
@@ -239,7 +239,7 @@ class Orders:
 
     def _lists(self) -> list[WithheldList]:
         now = self._control.clock.now()
-        return [one for one in self._control.ledger.withheld.values() if holds(one, now=now)]
+        return [one for one in self._control.repository.withheld.values() if holds(one, now=now)]
 
     def _list(self, digest: str) -> WithheldList | None:
         return next((one for one in self._lists() if one.digest == digest.lower()), None)
@@ -299,7 +299,7 @@ class Orders:
 
     def _closed(self) -> Reply | None:
         """Return what to say to whoever presses a button of a breaker that has closed."""
-        breaker = self._control.ledger.state.breaker
+        breaker = self._control.repository.state.breaker
         if not self._control.is_leading or breaker.state is not BreakerState.CLOSED:
             return None
         return said("The breaker is closed by now: writes flow, and there is nothing to do here.")
@@ -309,7 +309,7 @@ class Orders:
         return view is not None and view.run_id == run_id
 
     def _past(self, run_id: str) -> PastRun | None:
-        runs = self._control.ledger.past_runs()
+        runs = self._control.repository.past_runs()
         return next((run for run in runs if run.run_id == run_id), None)
 
 

@@ -59,14 +59,15 @@ from .._ports import PagedGuild
 from .._runs.full import FullSync, Scope
 from .._runs.gate import Gate
 from .._runs.round import RoundSync
-from .._runs.runner import Parts
+from .._runs.runner import Services
 from .._runs.single import Single
+from .._runs.work_queue import WorkQueue
 from .._runs.writes import Writes
-from .._state.outbox import Spool
+from .._state.outbox import Outbox
 from .._state.parking import Parking
-from .._state.repository import Ledger
+from .._state.repository import StateRepository
 from .._supervision import keep_going
-from .live import RUN_ABOVE, Dirty, LiveUpdates
+from .live import RUN_ABOVE, LiveUpdates
 from .rivals import Rivals
 from .side_channel import SideChannel
 
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from .._core.messages.listing import File
     from .._core.messages.report import RunView
     from .._core.model.members import RoleId, UserId
-    from .._core.plan.waiting import Taken
+    from .._core.plan.waiting import Claim
     from .._core.policy.withheld import WithheldList
     from .._ports import (
         Clock,
@@ -145,14 +146,14 @@ class Control:
         # All that is decided here, and all that waits, goes by what really passed.
         self.clock = clock = SteadyClock(clock)
         self._chance = chance
-        self.dirty = Dirty(
+        self.queue = WorkQueue(
             clock=clock,
             limit=settings.sync_max_waiting,
             overflow=lambda: self.want("because live changes were too many to follow"),
             in_order=not isinstance(guild, PagedGuild),
         )
         self.last: RunView | None = None
-        self.ledger = Ledger(
+        self.repository = StateRepository(
             store,
             clock=clock,
             chance=chance,
@@ -163,30 +164,30 @@ class Control:
         self._mod_log = mod_log = SideChannel(mod_log)
         self._settings = settings
         self._run_above = run_above
-        self._spool = Spool(self.ledger, mod_log, clock)
+        self._outbox = Outbox(self.repository, mod_log, clock)
         self.writes = Writes(
-            self.dirty,
+            self.queue,
             clock=clock,
             deadline_s=settings.sync_deadline_s,
             recheck_s=settings.sync_doubtful_recheck_s,
             roles_due=self._roles_due,
         )
-        self._parts = Parts(
+        self._services = Services(
             clock=clock,
             chance=chance,
             site=site,
             guild=guild,
             telemetry=telemetry,
-            ledger=self.ledger,
-            gate=Gate(self.ledger, store, deadline_s=settings.sync_deadline_s),
+            repository=self.repository,
+            gate=Gate(self.repository, store, deadline_s=settings.sync_deadline_s),
             writes=self.writes,
             patience=settings.patience,
             departures=settings.departures,
         )
-        self._parking = Parking(self.ledger, guild, clock)
+        self._parking = Parking(self.repository, guild, clock)
         self._live = LiveUpdates(
-            self._parts,
-            self.dirty,
+            self._services,
+            self.queue,
             pace=settings.pace,
             run_above=run_above,
             new_run_id=self._new_run_id,
@@ -233,7 +234,7 @@ class Control:
         """Start what works for as long as the extension is loaded; returns at once."""
         if self._settings.sync_at_start:
             self.want("at start-up")
-        self._spawn(self._kept_going("alerts", self._spool.run_forever, but=()))
+        self._spawn(self._kept_going("alerts", self._outbox.run_forever, but=()))
         self._spawn(self._kept_going("doubtful writes", self.writes.run_forever, but=()))
         self._spawn(self._lead())
 
@@ -263,14 +264,14 @@ class Control:
 
     def say(self, notice: Notice) -> None:
         """Let mod-log tell something that concerns no run."""
-        self._spool.say(notice)
+        self._outbox.say(notice)
 
     def heard_of(self, run_id: str) -> None:
         """Note that mod-log shows a run, whosever it is: of this process, or of one before it."""
-        before = {run.run_id for run in self.ledger.past_runs()}
+        before = {run.run_id for run in self.repository.past_runs()}
         if run_id not in before and self._rivals.heard(run_id):
             log.warning("sync.rival.heard", run_id=run_id, where=self._store.where)
-            self._spool.say(alert.rival(run_id, where=self._store.where))
+            self._outbox.say(alert.rival(run_id, where=self._store.where))
 
     @property
     def whose(self) -> str:
@@ -303,7 +304,7 @@ class Control:
         if refusal is not None:
             return refusal
         return Single(
-            self._parts,
+            self._services,
             id_,
             run_id=self._new_run_id(),
             pace=self._settings.pace,
@@ -326,12 +327,12 @@ class Control:
 
     async def pause(self, by: str) -> None:
         """Hold all automatic and live writes."""
-        await self.ledger.pause(by)
+        await self.repository.pause(by)
         self._show_again()
 
     async def resume(self, by: str) -> None:
         """End the pause."""
-        await self.ledger.resume(by)
+        await self.repository.resume(by)
         self._show_again()
 
     def _show_again(self) -> None:
@@ -341,19 +342,19 @@ class Control:
 
     async def reset_breaker(self, by: str) -> None:
         """Close the breaker, and start a full sync in place of those that it withheld."""
-        await self.ledger.reset_breaker(by)
+        await self.repository.reset_breaker(by)
         self.want(f"after {by} reset the breaker")
 
     async def decide(self, list_: WithheldList, decision: Decision, by: str) -> None:
         """Note what somebody decided about a list; a sync carries out what was approved."""
-        await self.ledger.decide(list_, decision, by=by)
+        await self.repository.decide(list_, decision, by=by)
         if decision is Decision.APPROVED:
             self.want(f"after {by} approved {len(list_.ids):,} {list_.what.value}")
 
     async def retry_parked(self) -> None:
         """Make every parked row due, and let it be sent with the next live changes."""
-        await self.ledger.retry_parked()
-        self.dirty.mark(self.ledger.parked)
+        await self.repository.retry_parked()
+        self.queue.mark(self.repository.parked)
 
     def _refusal(self, how: Start, *, full: bool) -> Refusal | None:
         """Say why a run may not start."""
@@ -366,7 +367,7 @@ class Control:
 
     def _held_back(self, how: Start, *, full: bool) -> Refusal | None:
         """Say why nothing may be written that a person asks for."""
-        state = self.ledger.state
+        state = self.repository.state
         if not self.is_leading:
             return Refusal(reason=f"This bot may not write now: {quote(self.trouble)}.")
         if state.pause is not None:
@@ -388,27 +389,27 @@ class Control:
         trigger: str,
         how: Start,
         *,
-        changes: Collection[Taken] = (),
+        changes: Collection[Claim] = (),
         dry: bool = False,
         drift: bool = False,
     ) -> FullSync:
         full = scope is Scope.ALL and not dry
         probe = isinstance(
-            permit(self.ledger.state.breaker, start=how, full=full, now=self.clock.now()), Probe
+            permit(self.repository.state.breaker, start=how, full=full, now=self.clock.now()), Probe
         )
 
         async def begin() -> None:
             await self._begin(sync, how, full=full)
 
-        guild = self._parts.guild
+        guild = self._services.guild
         make = partial(RoundSync, guild=guild) if isinstance(guild, PagedGuild) else FullSync
         sync = make(
-            self._parts,
+            self._services,
             run_id=self._new_run_id(),
             scope=scope,
             trigger=f"{trigger}, as a probe of the site" if probe else trigger,
             probe=probe,
-            dirty=self.dirty,
+            queue=self.queue,
             mod_log=self._mod_log,
             parking=self._parking,
             pace=self._settings.pace,
@@ -430,7 +431,7 @@ class Control:
     async def _begin(self, sync: FullSync, how: Start, *, full: bool) -> None:
         """Write the attempt down, before its first request to the site."""
         view = sync.view
-        may = permit(self.ledger.state.breaker, start=how, full=full, now=self.clock.now())
+        may = permit(self.repository.state.breaker, start=how, full=full, now=self.clock.now())
         if isinstance(may, Withheld) or isinstance(may, Probe) is not sync.probe:
             # The breaker moved while this waited for Discord.
             raise RunStoppedError(Failure(kind=FailureKind.HELD, reason="its state has changed"))
@@ -442,18 +443,18 @@ class Control:
             probe=sync.probe,
             started_at=view.started_at,
         )
-        await self.ledger.begin(attempt, start=how)
+        await self.repository.begin(attempt, start=how)
 
     async def _run(self, sync: FullSync, how: Start, *, full: bool) -> None:
         run_id, every_s = sync.view.run_id, self._settings.sync_drift_every_s
         watched = how is Start.AUTOMATIC and every_s > 0
         if watched:
-            self._parts.telemetry.check_in(run_id, ok=None, every_s=every_s)
+            self._services.telemetry.check_in(run_id, ok=None, every_s=every_s)
         try:
             view = await sync.run()
             if watched and view.ending is not Ending.CANCELLED:
                 ok = view.ending is Ending.VERIFIED
-                self._parts.telemetry.check_in(run_id, ok=ok, every_s=every_s)
+                self._services.telemetry.check_in(run_id, ok=ok, every_s=every_s)
             await self._close(sync, full=full)
         except StoreError as exc:
             log.warning("sync.attempt.unkept", run_id=sync.view.run_id, error=str(exc))
@@ -488,7 +489,7 @@ class Control:
         tells = view.ending is Ending.FAILED and not _is_discords(view)
         if view.ending is Ending.CANCELLED and ending is AttemptEnding.INTERRUPTED:
             reason = "a sync was stopped while the site was in trouble"
-        await self.ledger.end(
+        await self.repository.end(
             ending,
             reason=reason,
             refused=view.failure is not None and view.failure.kind is FailureKind.REFUSED,
@@ -499,17 +500,17 @@ class Control:
             else None,
         )
         if sync.found is not None:
-            await self.ledger.note_drift(sync.found)
+            await self.repository.note_drift(sync.found)
         if ending is AttemptEnding.VERIFIED:
             await self._note_verified(sync, full=full)
         elif _is_discords(view):
             await self._tell_of_failure(sync, kind)
         elif view.ending is Ending.FAILED:
-            sync.say_next(alert.next_step(self.ledger.state.breaker))
+            sync.say_next(alert.next_step(self.repository.state.breaker))
         elif ending is AttemptEnding.INTERRUPTED:
             sync.say_next(
                 f"{view.next_step} It counts as a failure: the site had not answered well. "
-                f"{alert.next_step(self.ledger.state.breaker)}"
+                f"{alert.next_step(self.repository.state.breaker)}"
             )
 
     async def _note_verified(self, sync: FullSync, *, full: bool) -> None:
@@ -523,11 +524,11 @@ class Control:
                     f"again {when(self._check_at)}."
                 )
             # What was marked before it began was compared, or written, and seen again.
-            self.dirty.waiting.settle(but=self.dirty.noted)
+            self.queue.waiting.settle(but=self.queue.noted)
         if sync.is_unanswered and not sync.dry:
             self.want("to ask Discord again who has left", at=self.clock.now() + _SOURCE_RETRY)
         for what in sync.withholding.used:
-            await self.ledger.withhold_no_longer(what)
+            await self.repository.withhold_no_longer(what)
 
     async def _tell_of_failure(self, sync: FullSync, kind: str) -> None:
         """Tell of a run that failed through no fault of the site, which the breaker won't count."""
@@ -535,7 +536,7 @@ class Control:
         if view.ending is not Ending.FAILED:
             return
         notice = failure_alert(view)
-        await self.ledger.tell(Draft(topic=Topic.RUN, reason=kind, notice=notice))
+        await self.repository.tell(Draft(topic=Topic.RUN, reason=kind, notice=notice))
         if _is_discords(view):
             at = self.clock.now() + _SOURCE_RETRY
             self.want("again, after Discord's members could not be read", at=at)
@@ -567,7 +568,7 @@ class Control:
                 self._lead_now(leading=False)
                 await self._drop_run()
                 await self._hand_over()
-                self.ledger.forget()
+                self.repository.forget()
                 await self._store.close()
             await self.clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_POLL_S)
@@ -575,7 +576,7 @@ class Control:
     def _lead_now(self, *, leading: bool) -> None:
         self.is_leading = leading
         self._rivals.leads(leading=leading)
-        self._parts.telemetry.leads(leading=leading)
+        self._services.telemetry.leads(leading=leading)
 
     async def _take_turn(self) -> None:
         noted, said, since_s = False, False, self.clock.monotonic()
@@ -588,12 +589,12 @@ class Control:
             # A lease that nobody renews is that of a process that is gone, and no rival's.
             if not said and self.clock.monotonic() - since_s >= self._settings.sync_lease_s:
                 said = True
-                self._spool.say(alert.waiting_for(self._store.holder()))
+                self._outbox.say(alert.waiting_for(self._store.holder()))
             self._store_answers()
             await self.clock.sleep(_POLL_S)
         self.is_standby = False
-        await self.ledger.load()
-        self._unsure = not self.ledger.was_handed_over
+        await self.repository.load()
+        self._unsure = not self.repository.was_handed_over
         # Whoever led before may have died with a request on its way.
         self._sure_at_s = self.clock.monotonic() + self._settings.sync_deadline_s
         self._store_answers()
@@ -625,26 +626,26 @@ class Control:
     async def _work(self) -> None:
         """Do what a leading process does, in this order."""
         for warning in self._store.warnings:
-            await self.ledger.tell(alert.store_warning(warning))
+            await self.repository.tell(alert.store_warning(warning))
         if self._store.kept_aside is not None:
-            await self.ledger.tell(alert.store_aside(self._store.kept_aside))
+            await self.repository.tell(alert.store_aside(self._store.kept_aside))
         seen: Sequence[Seen] | None = None
-        if not self.ledger.is_trusted:
+        if not self.repository.is_trusted:
             seen = await self._mod_log.recent(_LOOK_BACK)
             self._unsure = seen is None or len(seen) > 0
             held = holding(seen or ())
             # What a person has ordered, only a person takes back. This comes first: if we are
             # killed in between, the next start looks again.
             if Mark.PAUSED in held:
-                await self.ledger.pause(_SOMEBODY)
+                await self.repository.pause(_SOMEBODY)
             if Mark.BREAKER_HELD in held:
-                await self.ledger.open_breaker(_SOMEBODY, "")
+                await self.repository.open_breaker(_SOMEBODY, "")
             if held:
-                await self.ledger.lose(_LOST)
+                await self.repository.lose(_LOST)
             else:
-                await self.ledger.trust()
+                await self.repository.trust()
         if self._settings.sync_at_start:
-            await self.ledger.withhold_start()
+            await self.repository.withhold_start()
         self._lead_now(leading=True)
         async with asyncio.TaskGroup() as tasks:
             for task, work in (
@@ -661,7 +662,7 @@ class Control:
         """Start a full sync whenever one is due."""
         while True:
             self._nudged.clear()
-            changed = asyncio.ensure_future(self.ledger.changed())
+            changed = asyncio.ensure_future(self.repository.changed())
             nudged = asyncio.ensure_future(self._nudged.wait())
             now = self.clock.now()
             due, check = self._due(now), self._check_due()
@@ -688,7 +689,7 @@ class Control:
     def _due(self, now: datetime) -> datetime | None:
         if self._sync is not None or self._stopping:
             return None
-        state, wish = self.ledger.state, self._wish
+        state, wish = self.repository.state, self._wish
         wanted = wish is not None and (wish.at is None or wish.at <= now)
         due = next_start(state.breaker, wanted=wanted, paused=state.pause is not None, now=now)
         if due is None and wish is not None and not wanted and state.pause is None:
@@ -697,7 +698,7 @@ class Control:
 
     def _check_due(self) -> datetime | None:
         """Return when to look for drift; None while anything else is on, held or waits."""
-        state = self.ledger.state
+        state = self.repository.state
         held = state.pause is not None or state.breaker.state is not BreakerState.CLOSED
         return None if held or self._sync is not None or self._stopping else self._check_at
 
@@ -716,18 +717,18 @@ class Control:
 
     def _trigger(self) -> str:
         wish = self._wish
-        if self.ledger.state.breaker.failures:
+        if self.repository.state.breaker.failures:
             return "again, by itself"
         return wish.trigger if wish is not None else "by itself"
 
     async def _watch(self) -> None:
         """Keep the metrics of what the store holds."""
         while True:
-            ledger = self.ledger
-            self._parts.telemetry.kept(
-                ledger.state, parked=len(ledger.parked), untold=len(ledger.alerts)
+            repository = self.repository
+            self._services.telemetry.kept(
+                repository.state, parked=len(repository.parked), untold=len(repository.alerts)
             )
-            await ledger.changed()
+            await repository.changed()
 
     async def _read_anew(self) -> None:
         """Let all members be read anew once a day, while no sync is on.
@@ -740,10 +741,10 @@ class Control:
             was_due = await happens(self._anew, clock=self.clock, within_s=wait_s)
             self._anew.clear()
             await self._free.wait()
-            wrong = await self._parts.guild.read_anew()
+            wrong = await self._services.guild.read_anew()
             wait_s = _ANEW_S if wrong is not None else _ANEW_AGAIN_S
             if wrong:
-                self._spool.say(alert.cache_corrected(wrong))
+                self._outbox.say(alert.cache_corrected(wrong))
             if was_due:
                 self.want("because Discord sent something that could not be read")
                 # However many such events come, they are looked after together.
@@ -751,14 +752,14 @@ class Control:
 
     async def _remind(self) -> None:
         while True:
-            await self.ledger.remind()
+            await self.repository.remind()
             await self.clock.sleep(_REMIND_S)
 
     async def _end_orphans(self, seen: Sequence[Seen] | None) -> None:
         """End the live messages that a process which died has left open; link what follows them."""
         seen = seen if seen is not None else await self._mod_log.recent(_LOOK_BACK)
-        died = self.ledger.died
-        past = {run.run_id: run for run in self.ledger.past_runs()}
+        died = self.repository.died
+        past = {run.run_id: run for run in self.repository.past_runs()}
         unlinked: dict[int, Notice] = {}
         for message in seen or ():
             run_id, mark = run_of(message.footer), mark_of(message.title, message.footer)
@@ -789,8 +790,8 @@ class Control:
         """Let the ends of interrupted runs name the next run, as soon as it has a message."""
         if not unlinked:
             return
-        while (attempt := self.ledger.state.attempt) is None or attempt.message_id is None:
-            await self.ledger.changed()
+        while (attempt := self.repository.state.attempt) is None or attempt.message_id is None:
+            await self.repository.changed()
         url = self._mod_log.url(attempt.message_id)
         for message_id, notice in unlinked.items():
             await self._mod_log.replace(
@@ -799,11 +800,11 @@ class Control:
 
     async def _hand_over(self) -> None:
         """Note that whoever leads next need not wait for any request of this process."""
-        settled = not self.writes and not self._parts.gate.writing.locked()
+        settled = not self.writes and not self._services.gate.writing.locked()
         if self._stopping and settled and not self._unsure:
             with contextlib.suppress(StoreError, TimeoutError):
                 async with deadline(self.clock, _HAND_OVER_S):
-                    await self.ledger.hand_over()
+                    await self.repository.hand_over()
 
     async def _drop_run(self) -> None:
         """End a run whose lease went: what it still writes could meet another process's writes."""
@@ -817,11 +818,11 @@ class Control:
         log.warning("sync.store.unreachable", error=reason)
         if self._trouble_since is None:
             self._trouble_since = self.clock.now()
-            self._spool.say(alert.store_unreachable(reason))
+            self._outbox.say(alert.store_unreachable(reason))
 
     def _store_answers(self) -> None:
         if self._trouble_since is not None:
-            self._spool.say(alert.store_back(lasted=self.clock.now() - self._trouble_since))
+            self._outbox.say(alert.store_back(lasted=self.clock.now() - self._trouble_since))
             self._trouble_since = None
 
     # -- live changes -----------------------------------------------------------------------------
@@ -834,17 +835,17 @@ class Control:
         await self.clock.sleep((self._changes_held_until - self.clock.now()).total_seconds())
         while True:
             await self._free.wait()
-            breaker, now = self.ledger.state.breaker, self.clock.now()
+            breaker, now = self.repository.state.breaker, self.clock.now()
             if self._sync is not None:
                 continue  # whoever waited as well was faster
             may = permit(breaker, start=Start.AUTOMATIC, full=False, now=now)
             if not isinstance(may, Withheld):
                 break
-            await self.ledger.changed()
-        if self.dirty.waiting.most <= self._run_above:
+            await self.repository.changed()
+        if self.queue.waiting.most <= self._run_above:
             return
-        trigger = f"because {len(self.dirty.waiting):,} members changed at once"
-        changes = self.dirty.waiting.take_all()
+        trigger = f"because {len(self.queue.waiting):,} members changed at once"
+        changes = self.queue.waiting.take_all()
         self._launch(Scope.CHANGES, trigger, Start.AUTOMATIC, changes=changes)
 
     async def _until_verified(self) -> None:
@@ -860,14 +861,16 @@ class Control:
     @property
     def _is_retried(self) -> bool:
         """Whether a full sync starts by itself, now or later."""
-        breaker = self.ledger.state.breaker
+        breaker = self.repository.state.breaker
         return breaker.state is not BreakerState.CLOSED or breaker.retry_at is not None
 
     def _roles_due(self, ids: Collection[RoleId]) -> None:
         """Bring roles once more whose writes were given up; it takes a sync to delete one."""
-        if self._parts.guild.proof is not None and self._parts.guild.roles().keys() >= set(ids):
+        if self._services.guild.proof is not None and self._services.guild.roles().keys() >= set(
+            ids
+        ):
             for id_ in ids:
-                self.dirty.mark_role(id_)
+                self.queue.mark_role(id_)
         else:
             self.want("because the site's answers about roles were lost")
 
@@ -904,9 +907,9 @@ def _ending(sync: FullSync) -> AttemptEnding:
         case Ending.VERIFIED | Ending.PLANNED:
             return AttemptEnding.VERIFIED
         case Ending.CANCELLED:
-            return ending_of_stop(sync.traces)
+            return ending_of_stop(sync.evidence)
         case Ending.FAILED if _is_discords(sync.view):
-            return ending_of_stop(sync.traces)
+            return ending_of_stop(sync.evidence)
         case _:
             return AttemptEnding.FAILED
 

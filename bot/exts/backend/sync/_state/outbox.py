@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._core.messages.alert import Alert
     from .._core.messages.report import Notice
     from .._ports import Clock, ModLog
-    from .repository import Ledger
+    from .repository import StateRepository
 
 log = structlog.get_logger(__name__)
 
@@ -23,11 +23,11 @@ _MAX_RETRY_S: Final = 60.0
 _MAX_UNKEPT: Final = 20
 
 
-class Spool:
-    """Deliver what the ledger holds, and what can't be kept there because the store is away."""
+class Outbox:
+    """Deliver what the repository holds, and what can't be kept there because the store is away."""
 
-    def __init__(self, ledger: Ledger, mod_log: ModLog, clock: Clock) -> None:
-        self._ledger = ledger
+    def __init__(self, repository: StateRepository, mod_log: ModLog, clock: Clock) -> None:
+        self._repository = repository
         self._clock = clock
         self._mod_log = mod_log
         self._unkept: dict[str, Alert] = {}
@@ -37,7 +37,7 @@ class Spool:
 
     def say(self, notice: Notice) -> None:
         """Tell people something that needs no store, or is about the store itself."""
-        one = self._ledger.stamped(notice)
+        one = self._repository.stamped(notice)
         self._unkept[one.id] = one
         while len(self._unkept) > _MAX_UNKEPT:
             self._unkept.pop(next(iter(self._unkept)))
@@ -47,7 +47,7 @@ class Spool:
         """Deliver, oldest first; wait longer and longer while Discord takes nothing."""
         wait_s = _RETRY_S
         while True:
-            changed = asyncio.ensure_future(self._ledger.changed())
+            changed = asyncio.ensure_future(self._repository.changed())
             said = asyncio.ensure_future(self._said.wait())
             self._said.clear()
             try:
@@ -64,7 +64,7 @@ class Spool:
 
     async def deliver(self) -> bool:
         """Try each that waits, once, and return whether none is left."""
-        waiting = [*self._ledger.alerts.values(), *self._unkept.values()]
+        waiting = [*self._repository.alerts.values(), *self._unkept.values()]
         complete = True
         for one in sorted(waiting, key=lambda alert: alert.created_at):
             if one.id not in self._shown:
@@ -80,9 +80,9 @@ class Spool:
         return complete
 
     async def _forget(self, one: Alert) -> bool:
-        if self._unkept.pop(one.id, None) is None and one.id in self._ledger.alerts:
+        if self._unkept.pop(one.id, None) is None and one.id in self._repository.alerts:
             try:
-                await self._ledger.delivered(one.id)
+                await self._repository.delivered(one.id)
             except StoreError as exc:
                 log.warning("sync.alert.kept", alert_id=one.id, error=str(exc))
                 return False

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from .._core.model.members import Member, UserId
     from .._core.policy.memory import ParkedRecord
     from .._ports import Clock, Guild
-    from .repository import Ledger
+    from .repository import StateRepository
 
 
 class Parking:
-    """The parked records of the ledger, held against what would be sent now."""
+    """The parked records of the repository, held against what would be sent now."""
 
-    def __init__(self, ledger: Ledger, guild: Guild, clock: Clock) -> None:
-        self._ledger = ledger
+    def __init__(self, repository: StateRepository, guild: Guild, clock: Clock) -> None:
+        self._repository = repository
         self._clock = clock
         self._guild = guild
 
     @property
     def known(self) -> frozenset[UserId]:
         """The ids that are parked, due or not."""
-        return frozenset(self._ledger.parked)
+        return frozenset(self._repository.parked)
 
     async def held(self, among: Collection[UserId] | None = None) -> frozenset[UserId]:
         """Return the ids that are parked, unchanged, and not yet to be tried again.
@@ -38,7 +38,7 @@ class Parking:
         """
         records = {
             id_: record
-            for id_, record in self._ledger.parked.items()
+            for id_, record in self._repository.parked.items()
             if among is None or id_ in among
         }
         if not records:
@@ -59,7 +59,7 @@ class Parking:
         Raises `StoreError`.
         """
         rows = tuple(rows)
-        before = self._ledger.parked_lately | self._ledger.parked
+        before = self._repository.parked_lately | self._repository.parked
         members = await self._guild.members(row.id for row in rows)
         now = self._clock.now()
         records = [
@@ -72,13 +72,15 @@ class Parking:
             )
             for row in rows
         ]
-        no_longer = [id_ for id_ in taken if id_ in self._ledger.parked]
+        no_longer = [id_ for id_ in taken if id_ in self._repository.parked]
         if not records and not no_longer:
             return
-        await self._ledger.park(records, no_longer=no_longer)
+        await self._repository.park(records, no_longer=no_longer)
         if any(_is_news(record, before) for record in records):
-            news = sorted(self._ledger.parked.values(), key=lambda row: row.parked_at, reverse=True)
-            await self._ledger.tell(alert.parked(news, run_id=run_id))
+            news = sorted(
+                self._repository.parked.values(), key=lambda row: row.parked_at, reverse=True
+            )
+            await self._repository.tell(alert.parked(news, run_id=run_id))
 
 
 def _is_news(record: ParkedRecord, before: Mapping[UserId, ParkedRecord]) -> bool:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .._core.policy.breaker import AttemptEnding, Start
     from .._core.policy.memory import ParkedRecord
     from .._core.policy.state import Moved, StateLimits
-    from .._core.policy.withheld import Decision, What, WithheldList
+    from .._core.policy.withheld import Decision, Subject, WithheldList
     from .._ports import Clock, Json, Store
 
     _T = TypeVar("_T")
@@ -58,7 +58,7 @@ _ASIDE: Final = "unreadable/"
 _NAMED: Final = 5
 
 
-class Ledger:
+class StateRepository:
     """What the store holds, as this process knows it; only the holder of the lease may move it.
 
     Every move raises `StoreError` where it could not be kept, and then nothing has moved here.
@@ -90,7 +90,7 @@ class Ledger:
         # Of rows that were taken in the end, for a day; not kept over restarts.
         self.parked_lately: dict[UserId, ParkedRecord] = {}
         self.alerts: dict[str, Alert] = {}
-        self.withheld: dict[What, WithheldList] = {}
+        self.withheld: dict[Subject, WithheldList] = {}
         self.died: Attempt | None = None
         self.drift: Drift | None = None
 
@@ -351,7 +351,7 @@ class Ledger:
         )
         self.withheld[list_.what] = list_
 
-    async def withhold_no_longer(self, what: What) -> None:
+    async def withhold_no_longer(self, what: Subject) -> None:
         """Forget a list: it was carried out, or there are not too many any more."""
         if what in self.withheld:
             topic = alert.topic_of(what)

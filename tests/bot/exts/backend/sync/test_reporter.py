@@ -22,7 +22,7 @@ from bot.exts.backend.sync._core.messages.report import (
 from bot.exts.backend.sync._discord.mod_log import DiscordModLog
 from bot.exts.backend.sync._ports import Seen
 from bot.exts.backend.sync._service.side_channel import SideChannel
-from bot.exts.backend.sync._state.outbox import Spool
+from bot.exts.backend.sync._state.outbox import Outbox
 from tests.bot.exts.backend.sync.sentry import Kept
 from tests.fakes.clock import HandClock
 
@@ -136,11 +136,11 @@ async def test_all_that_is_to_be_shown_backs_off_together(
     """A channel that takes nothing meets few tries, whatever is to be told there meanwhile."""
     channel = Channel(clock=clock, error=error)
     log = mod_log(clock, channel)
-    spool = Spool(Untold(), SideChannel(log), clock)  # type: ignore[arg-type] # as much of a ledger as it asks for
-    tasks = [asyncio.ensure_future(each()) for each in (log.run_forever, spool.run_forever)]
+    outbox = Outbox(Untold(), SideChannel(log), clock)  # type: ignore[arg-type] # as much of a repository as it asks for
+    tasks = [asyncio.ensure_future(each()) for each in (log.run_forever, outbox.run_forever)]
     for _ in range(60):
         log.show(VIEW)
-        spool.say(NOTICE)
+        outbox.say(NOTICE)
         await clock.advance(1)
     channel.error = None
     await clock.advance(120)
@@ -153,7 +153,7 @@ async def test_all_that_is_to_be_shown_backs_off_together(
 
 
 class Untold:
-    """A ledger without alerts, which is asked for stamps only."""
+    """A repository without alerts, which is asked for stamps only."""
 
     def __init__(self) -> None:
         self.alerts: dict[str, Alert] = {}

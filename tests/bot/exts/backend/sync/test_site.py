@@ -13,9 +13,9 @@ from aiohttp import web
 
 from bot.exts.backend.sync import _environment as environment
 from bot.exts.backend.sync._clock import SystemClock
+from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.model.redaction import Redaction
-from bot.exts.backend.sync._core.plan.planner import Kind
 from bot.exts.backend.sync._core.site import requests
 from bot.exts.backend.sync._core.site.outcome import Answer, Lost, NoAnswer
 from bot.exts.backend.sync._core.site.requests import Request

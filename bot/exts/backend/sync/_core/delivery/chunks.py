@@ -33,8 +33,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
+from ..model.changes import Kind
 from ..model.members import ALL_FIELDS
-from ..plan.planner import Kind
 from ..policy.patience import Failure, FailureKind, fatal
 from ..site.outcome import (
     Applied,
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
 
+    from ..model.changes import Group
     from ..model.members import Field, RoleId, UserId
-    from ..plan.planner import Group
     from ..policy.pace import Pace
     from ..policy.patience import Patience
     from ..site.outcome import Outcome, Trouble

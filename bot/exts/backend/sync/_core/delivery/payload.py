@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..model.changes import Kind
 from ..model.members import faults, without_roles
-from ..plan.planner import Kind
 from ..site import wire
 from .chunks import ParkedRow, Sent
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ..model.stored import Stored
 from ..policy.breaker import BreakerState
 from ..policy.patience import FailureKind
-from ..policy.withheld import Decision, What
+from ..policy.withheld import Decision, Subject
 from . import buttons
 from .marks import Mark, footer, mark_of
 from .report import (
@@ -74,8 +74,8 @@ class Topic(StrEnum):
 
 
 _WITHHELD_TOPICS: Final = {
-    What.DEPARTURES: Topic.DEPARTURES,
-    What.ROLE_DELETIONS: Topic.ROLE_DELETIONS,
+    Subject.DEPARTURES: Topic.DEPARTURES,
+    Subject.ROLE_DELETIONS: Topic.ROLE_DELETIONS,
 }
 _PROBE_OR_RESET: Final = (
     "**Probe now** (`!sync all force`) tries at once instead of waiting; **Reset** (`!sync breaker "
@@ -406,14 +406,14 @@ def source_proven(told: Told, *, now: datetime) -> Draft:
     )
 
 
-def topic_of(what: What) -> Topic:
+def topic_of(what: Subject) -> Topic:
     """Return the topic under which people are asked about what is withheld."""
     return _WITHHELD_TOPICS[what]
 
 
 def withheld(list_: WithheldList) -> Draft:
     """Ask whether a list of departures or role deletions is to be believed."""
-    departures = list_.what is What.DEPARTURES
+    departures = list_.what is Subject.DEPARTURES
     one = "members" if departures else "roles"
     return Draft(
         topic=topic_of(list_.what),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..model.changes import Group, Kind
 from ..model.members import ALL_FIELDS, Field
 from ..plan.diff import differing_fields
-from ..plan.planner import Group, Kind
 from .report import (
     Notice,
     Tone,

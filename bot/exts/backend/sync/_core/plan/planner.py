@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from ..model.changes import Group, Kind
 from ..model.members import ALL_FIELDS, Field
 from .diff import differing_fields
 
@@ -20,28 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from ..model.members import Member, RoleId, UserId
-
-
-class Kind(StrEnum):
-    """What a change does to the site's row."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    DEPARTURE = "departure"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Ids that are sent alike; `fields` are the changed ones, in the order of `Field`.
-
-    The site writes the union of the fields in a request to every row of it, so rows with different
-    changed fields never share a request. Ids that stand in another group, too, are `counted` there.
-    """
-
-    kind: Kind
-    fields: tuple[Field, ...]
-    ids: tuple[UserId, ...]
-    counted: bool = True
 
 
 class Reason(StrEnum):
@@ -212,32 +191,3 @@ class Planner:
 
 def _but(ids: Iterable[UserId], without: AbstractSet[UserId]) -> tuple[UserId, ...]:
     return tuple(id_ for id_ in ids if id_ not in without)
-
-
-_SMALL_MIN: Final = 10
-_SMALL_PART: Final = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DepartureLimits:
-    """How many departures found by comparison are believed: `minimum`, or that part of the rows.
-
-    A guild of fewer than `minimum` rows could lose all of them so: there it is a fifth, or ten.
-    """
-
-    minimum: int = 500
-    part: float = 0.05
-
-    def need_approval(self, departures: int, in_guild_rows: int) -> bool:
-        """Say whether so many must wait for a moderator; leaves that were seen are not among them.
-
-        `in_guild_rows` is how many rows the site has in the guild.
-        """
-        if in_guild_rows < self.minimum:
-            return departures > min(self.minimum, max(_SMALL_MIN, int(in_guild_rows * _SMALL_PART)))
-        return departures > max(self.minimum, int(in_guild_rows * self.part))
-
-
-def role_deletions_need_approval(deletions: int, site_roles: int) -> bool:
-    """Say whether so many role deletions must wait for a moderator."""
-    return deletions > max(5, site_roles // 5)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from .planner import Kind
+from ..model.changes import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Taken:
+class Claim:
     """Ids of one kind on their way to the site, and since when each has waited, oldest first."""
 
     kind: Kind
@@ -58,7 +58,7 @@ class Waiting:
         default_factory=lambda: {kind: {} for kind in Kind}
     )
     _fresh: set[UserId] = field(default_factory=set)
-    _on_their_way: list[Taken] = field(default_factory=list)
+    _on_their_way: list[Claim] = field(default_factory=list)
     _run_is_on: bool = False
 
     def __len__(self) -> int:
@@ -113,25 +113,25 @@ class Waiting:
         oldest = {kind: next(iter(ids.values())) for kind, ids in self._since.items() if ids}
         return min(oldest, key=oldest.__getitem__, default=None)
 
-    def take(self, kind: Kind, count: int) -> Taken:
+    def take(self, kind: Kind, count: int) -> Claim:
         """Take the oldest ids of a kind, to be sent; `done` or `put_back` ends that."""
         ids = self._since[kind]
-        taken = Taken(kind=kind, since=dict(islice(ids.items(), count)))
+        taken = Claim(kind=kind, since=dict(islice(ids.items(), count)))
         for id_ in taken.since:
             del ids[id_]
         self._fresh -= taken.since.keys()
         self._on_their_way.append(taken)
         return taken
 
-    def take_all(self) -> tuple[Taken, ...]:
+    def take_all(self) -> tuple[Claim, ...]:
         """Take every id that waits."""
         return tuple(self.take(kind, len(ids)) for kind, ids in self._since.items() if ids)
 
-    def done(self, taken: Taken) -> None:
+    def done(self, taken: Claim) -> None:
         """Note that these have been sent, or need not be."""
         self._on_their_way.remove(taken)
 
-    def put_back(self, taken: Taken) -> bool:
+    def put_back(self, taken: Claim) -> bool:
         """Let these wait again, before all others, unless they wait already as something else.
 
         Return whether all still wait.

@@ -39,7 +39,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
+class StopEvidence:
     """What a run that is stopped on purpose leaves at the site.
 
     `unanswered`: its last request was given up before its answer. `failing`: its last answer was
@@ -52,9 +52,11 @@ class Traces:
     due: bool
 
 
-def ending_of_stop(traces: Traces) -> AttemptEnding:
+def ending_of_stop(evidence: StopEvidence) -> AttemptEnding:
     """Say how an attempt ended that was stopped on purpose: neutrally, or as if it was killed."""
-    harmless = not traces.unanswered and not traces.failing and (traces.applied or not traces.due)
+    harmless = (
+        not evidence.unanswered and not evidence.failing and (evidence.applied or not evidence.due)
+    )
     return AttemptEnding.NEUTRAL if harmless else AttemptEnding.INTERRUPTED
 
 

@@ -28,19 +28,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from ..model.stored import Stored
-from ..plan.planner import role_deletions_need_approval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from ..plan.planner import DepartureLimits
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 
 HOLDS_FOR: Final = timedelta(days=1)
 KEPT_NAMES: Final = 1000
 
 
-class What(StrEnum):
+class Subject(StrEnum):
     """What is withheld; the value is how people are told of it, and part of the store's key."""
 
     DEPARTURES = "departures"
@@ -64,7 +65,7 @@ class WithheldList:
     `decided_at`. Once it has `begun`, a run may have written some of it.
     """
 
-    what: What
+    what: Subject
     ids: tuple[int, ...]
     digest: str
     total: int
@@ -83,7 +84,7 @@ class WithheldList:
 
 
 def withheld(
-    what: What,
+    what: Subject,
     ids: Iterable[int],
     *,
     total: int,
@@ -104,14 +105,14 @@ def withheld(
     )
 
 
-def _digest(what: What, ids: Iterable[int]) -> str:
+def _digest(what: Subject, ids: Iterable[int]) -> str:
     text = f"{what.value} {' '.join(map(str, ids))}"
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def too_many(what: What, count: int, total: int, *, limits: DepartureLimits) -> bool:
+def too_many(what: Subject, count: int, total: int, *, limits: DepartureLimits) -> bool:
     """Say whether so many of the `total` that the site has must wait for a moderator."""
-    if what is What.DEPARTURES:
+    if what is Subject.DEPARTURES:
         return limits.need_approval(count, total)
     return role_deletions_need_approval(count, total)
 
@@ -158,7 +159,7 @@ def from_json(value: object) -> WithheldList:
     """Return the list that `to_json` wrote; raise `ValueError` naming the field at fault."""
     record = Stored.of(value, what="the withheld list")
     what, decision = record.text("what"), record.text("decision")
-    if what not in {one.value for one in What}:
+    if what not in {one.value for one in Subject}:
         raise record.fault("what", f"{what[:40]!r}, nothing that is withheld")
     if decision not in {one.value for one in Decision}:
         raise record.fault("decision", f"{decision[:40]!r}, not a decision")
@@ -171,9 +172,9 @@ def from_json(value: object) -> WithheldList:
     ):
         raise record.fault("names", "not a mapping of ids to names")
     list_ = WithheldList(
-        what=What(what),
+        what=Subject(what),
         ids=tuple(ids),
-        digest=_digest(What(what), ids),
+        digest=_digest(Subject(what), ids),
         total=record.integer("total"),
         run_id=record.text("run_id"),
         asked_at=record.time("asked_at"),
@@ -188,3 +189,34 @@ def from_json(value: object) -> WithheldList:
     if (list_.by is None or list_.decided_at is None) is not (list_.decision is Decision.WAITING):
         raise record.fault("decision", f"{decision}, but not by whom and when")
     return list_
+
+
+_SMALL_MIN: Final = 10
+
+
+_SMALL_PART: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepartureLimits:
+    """How many departures found by comparison are believed: `minimum`, or that part of the rows.
+
+    A guild of fewer than `minimum` rows could lose all of them so: there it is a fifth, or ten.
+    """
+
+    minimum: int = 500
+    part: float = 0.05
+
+    def need_approval(self, departures: int, in_guild_rows: int) -> bool:
+        """Say whether so many must wait for a moderator; leaves that were seen are not among them.
+
+        `in_guild_rows` is how many rows the site has in the guild.
+        """
+        if in_guild_rows < self.minimum:
+            return departures > min(self.minimum, max(_SMALL_MIN, int(in_guild_rows * _SMALL_PART)))
+        return departures > max(self.minimum, int(in_guild_rows * self.part))
+
+
+def role_deletions_need_approval(deletions: int, site_roles: int) -> bool:
+    """Say whether so many role deletions must wait for a moderator."""
+    return deletions > max(5, site_roles // 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..plan.planner import Kind
+from ..model.changes import Kind
 from . import wire
 from .outcome import Purpose
 

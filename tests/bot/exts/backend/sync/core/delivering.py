@@ -6,18 +6,14 @@ from datetime import datetime, timedelta
 
 from bot.exts.backend.sync._core.delivery import chunks
 from bot.exts.backend.sync._core.delivery.payload import compose
+from bot.exts.backend.sync._core.model.changes import Group, Kind
 from bot.exts.backend.sync._core.model.members import (
     ALL_FIELDS,
     Member,
     RoleId,
     UserId,
 )
-from bot.exts.backend.sync._core.plan.planner import (
-    Group,
-    Kind,
-    Plan,
-    Planner,
-)
+from bot.exts.backend.sync._core.plan.planner import Plan, Planner
 from bot.exts.backend.sync._core.policy.pace import Pace, PaceLimits
 from bot.exts.backend.sync._core.policy.patience import Patience, PatienceLimits
 from bot.exts.backend.sync._core.site import requests

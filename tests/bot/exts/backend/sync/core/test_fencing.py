@@ -19,13 +19,14 @@ from hypothesis.stateful import (
 )
 
 from bot.exts.backend.sync._core.delivery import chunks
+from bot.exts.backend.sync._core.model.changes import Group, Kind
 from bot.exts.backend.sync._core.model.members import (
     ALL_FIELDS,
     Field,
     Member,
     UserId,
 )
-from bot.exts.backend.sync._core.plan.planner import Group, Kind, Plan
+from bot.exts.backend.sync._core.plan.planner import Plan
 from bot.exts.backend.sync._core.plan.waiting import Waiting
 from bot.exts.backend.sync._core.site.outcome import Answer, NoAnswer
 from bot.exts.backend.sync._core.site.requests import Request

@@ -1,6 +1,6 @@
 """What is counted of one run."""
 
-from bot.exts.backend.sync._core.plan.planner import Kind
+from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.site import requests
 from bot.exts.backend.sync._core.site.figures import RunFigures
 

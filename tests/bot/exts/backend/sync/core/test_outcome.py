@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.model.members import UserId
-from bot.exts.backend.sync._core.plan.planner import Kind
 from bot.exts.backend.sync._core.site import requests, wire
 from bot.exts.backend.sync._core.site.outcome import (
     MAX_RETRY_AFTER,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.delivery.chunks import Batch, ParkedRow, Sent
 from bot.exts.backend.sync._core.delivery.payload import compose
+from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.model.members import (
     ALL_FIELDS,
     Field,
@@ -17,7 +18,6 @@ from bot.exts.backend.sync._core.model.members import (
     UserId,
     faults,
 )
-from bot.exts.backend.sync._core.plan.planner import Kind
 from bot.exts.backend.sync._core.site import wire
 
 from .examples import member, members, role_ids, user_ids

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.exts.backend.sync._core.model.changes import Group, Kind
 from bot.exts.backend.sync._core.model.members import (
     ALL_FIELDS,
     Field,
@@ -15,15 +16,9 @@ from bot.exts.backend.sync._core.model.members import (
     UserId,
 )
 from bot.exts.backend.sync._core.plan.diff import differing_fields
-from bot.exts.backend.sync._core.plan.planner import (
-    Cause,
-    Causes,
+from bot.exts.backend.sync._core.plan.planner import Cause, Causes, Plan, Planner, Reason
+from bot.exts.backend.sync._core.policy.withheld import (
     DepartureLimits,
-    Group,
-    Kind,
-    Plan,
-    Planner,
-    Reason,
     role_deletions_need_approval,
 )
 

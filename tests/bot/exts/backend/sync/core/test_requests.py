@@ -2,8 +2,8 @@
 
 import pytest
 
+from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.model.members import RoleId, UserId
-from bot.exts.backend.sync._core.plan.planner import Kind
 from bot.exts.backend.sync._core.site import requests, wire
 from bot.exts.backend.sync._core.site.outcome import Purpose
 from bot.exts.backend.sync._core.site.requests import Request

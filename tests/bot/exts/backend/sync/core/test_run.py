@@ -15,8 +15,8 @@ from bot.exts.backend.sync._core.delivery.chunks import (
     Tally,
     Wait,
 )
+from bot.exts.backend.sync._core.model.changes import Group, Kind
 from bot.exts.backend.sync._core.model.members import ALL_FIELDS, Field, UserId
-from bot.exts.backend.sync._core.plan.planner import Group, Kind
 from bot.exts.backend.sync._core.policy.pace import Pace, PaceLimits
 from bot.exts.backend.sync._core.policy.patience import (
     Failure,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.exts.backend.sync._core.plan.planner import Kind
-from bot.exts.backend.sync._core.plan.waiting import Taken, Waiting
+from bot.exts.backend.sync._core.model.changes import Kind
+from bot.exts.backend.sync._core.plan.waiting import Claim, Waiting
 
 from .examples import user_ids
 
@@ -243,7 +243,7 @@ def test_two_lots_on_their_way_are_told_apart() -> None:
     second = waiting.take(Kind.UPDATE, 1)
     waiting.done(second)
 
-    assert (isinstance(first, Taken), waiting.unsettled) == (True, frozenset({ADA}))
+    assert (isinstance(first, Claim), waiting.unsettled) == (True, frozenset({ADA}))
     waiting.done(first)
     assert waiting.unsettled == frozenset()
 

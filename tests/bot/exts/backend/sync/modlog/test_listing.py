@@ -21,7 +21,7 @@ from bot.exts.backend.sync._core.model.members import (
     UserId,
 )
 from bot.exts.backend.sync._core.plan.diff import RoleDiff
-from bot.exts.backend.sync._core.policy.withheld import What, withheld
+from bot.exts.backend.sync._core.policy.withheld import Subject, withheld
 from bot.exts.backend.sync._runs.plan_file import PlanFile
 from tests.bot.exts.backend.sync.core.examples import NOW
 
@@ -75,7 +75,7 @@ def test_differences_have_both_values() -> None:
 def test_who_is_on_a_list() -> None:
     """Ids, with names where they are known; what has no room is counted."""
     list_ = withheld(
-        What.ROLE_DELETIONS, (1, 2, 3), total=5, run_id="r", names={1: "one", 3: "=x"}, now=NOW
+        Subject.ROLE_DELETIONS, (1, 2, 3), total=5, run_id="r", names={1: "one", 3: "=x"}, now=NOW
     )
     whole = withheld_file(list_)
 

@@ -25,13 +25,13 @@ from bot.exts.backend.sync._core.policy.breaker import (
 )
 from bot.exts.backend.sync._core.policy.withheld import (
     Decision,
-    What,
+    Subject,
     decided,
     withheld,
 )
 from tests.bot.exts.backend.sync.core.examples import NOW
 
-LIST: Final = withheld(What.DEPARTURES, [7], total=9, run_id="r1", names={}, now=NOW)
+LIST: Final = withheld(Subject.DEPARTURES, [7], total=9, run_id="r1", names={}, now=NOW)
 VIEW: Final = RunView(
     run_id="r1", what="users", trigger="by hand", phase=Phase.USERS, started_at=NOW, now=NOW
 )
@@ -39,7 +39,7 @@ LAST: Final = timedelta(hours=1)
 OPENED: Final = Opened(until=NOW, failures=3, reason="500")
 
 
-def of_list(what: What, decision: Decision) -> Notice:
+def of_list(what: Subject, decision: Decision) -> Notice:
     """Return what is said of a decision."""
     list_ = withheld(what, [7], total=9, run_id="r1", names={}, now=NOW)
     return alert.decided(decided(list_, decision, by="<@1>", now=NOW)).notice
@@ -54,10 +54,10 @@ def of_list(what: What, decision: Decision) -> Notice:
         (alert.paused("<@1>", since=NOW).notice, Mark.PAUSED),
         (alert.resumed("<@1>", lasted=LAST).notice, Mark.RESUMED),
         (alert.withheld(LIST).notice, None),
-        (of_list(What.DEPARTURES, Decision.REJECTED), Mark.DEPARTURES_REJECTED),
-        (of_list(What.DEPARTURES, Decision.APPROVED), Mark.DEPARTURES_APPROVED),
-        (of_list(What.ROLE_DELETIONS, Decision.REJECTED), Mark.ROLE_DELETIONS_REJECTED),
-        (of_list(What.ROLE_DELETIONS, Decision.APPROVED), Mark.ROLE_DELETIONS_APPROVED),
+        (of_list(Subject.DEPARTURES, Decision.REJECTED), Mark.DEPARTURES_REJECTED),
+        (of_list(Subject.DEPARTURES, Decision.APPROVED), Mark.DEPARTURES_APPROVED),
+        (of_list(Subject.ROLE_DELETIONS, Decision.REJECTED), Mark.ROLE_DELETIONS_REJECTED),
+        (of_list(Subject.ROLE_DELETIONS, Decision.APPROVED), Mark.ROLE_DELETIONS_APPROVED),
         (alert.opened(OPENED, kind="k", refused=False).notice, Mark.BREAKER_OPEN),
         (alert.opened(OPENED, kind="k", refused=True).notice, Mark.BREAKER_OPEN),
         (

@@ -10,14 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.messages.report import carried_out, withheld_because
-from bot.exts.backend.sync._core.plan.planner import DepartureLimits
 from bot.exts.backend.sync._core.policy import withheld as w
-from bot.exts.backend.sync._core.policy.withheld import Decision, What, WithheldList
+from bot.exts.backend.sync._core.policy.withheld import (
+    Decision,
+    DepartureLimits,
+    Subject,
+    WithheldList,
+)
 from tests.bot.exts.backend.sync.core.examples import NOW
 
 DAY = timedelta(days=1)
 ASKED = w.withheld(
-    What.DEPARTURES, (9, 7, 8), total=10, run_id="r1", names={7: "Ada", 1: "Eve"}, now=NOW
+    Subject.DEPARTURES, (9, 7, 8), total=10, run_id="r1", names={7: "Ada", 1: "Eve"}, now=NOW
 )
 APPROVED = w.decided(ASKED, Decision.APPROVED, by="<@1>", now=NOW + DAY / 2)
 REJECTED = w.decided(ASKED, Decision.REJECTED, by="<@1>", now=NOW + DAY / 2)
@@ -27,7 +31,7 @@ def test_a_list_keeps_what_was_found() -> None:
     """Ids in order, so that it is known again; names of those on it, as far as there are some."""
     assert (
         WithheldList(
-            what=What.DEPARTURES,
+            what=Subject.DEPARTURES,
             ids=(7, 8, 9),
             digest="27a6ee9a",
             total=10,
@@ -43,7 +47,7 @@ def test_names_are_kept_of_the_first_thousand() -> None:
     """A list of a whole guild must not hold its names as well."""
     many = range(1, 2001)
     list_ = w.withheld(
-        What.DEPARTURES, many, total=2000, run_id="r", names=dict.fromkeys(many, "x"), now=NOW
+        Subject.DEPARTURES, many, total=2000, run_id="r", names=dict.fromkeys(many, "x"), now=NOW
     )
 
     assert [len(list_.ids), len(list_.names), max(list_.names)] == [2000, 1000, 1000]
@@ -53,27 +57,29 @@ def test_names_are_kept_of_the_first_thousand() -> None:
 def test_the_digest_tells_lists_apart(ids: frozenset[int], others: frozenset[int]) -> None:
     """Whatever the order in which they were found; the kind counts, too."""
 
-    def digest(what: What, found: frozenset[int]) -> str:
+    def digest(what: Subject, found: frozenset[int]) -> str:
         return w.withheld(what, found, total=1, run_id="r", names={}, now=NOW).digest
 
-    assert (digest(What.DEPARTURES, ids) == digest(What.DEPARTURES, others)) is (ids == others)
-    assert digest(What.DEPARTURES, ids) != digest(What.ROLE_DELETIONS, ids)
+    assert (digest(Subject.DEPARTURES, ids) == digest(Subject.DEPARTURES, others)) is (
+        ids == others
+    )
+    assert digest(Subject.DEPARTURES, ids) != digest(Subject.ROLE_DELETIONS, ids)
 
 
 @pytest.mark.parametrize(
     ("what", "count", "total", "too_many"),
     [
-        (What.DEPARTURES, 500, 1000, False),
-        (What.DEPARTURES, 501, 1000, True),
-        (What.DEPARTURES, 4000, 80_000, False),
-        (What.DEPARTURES, 4001, 80_000, True),
-        (What.ROLE_DELETIONS, 5, 10, False),
-        (What.ROLE_DELETIONS, 6, 10, True),
-        (What.ROLE_DELETIONS, 20, 100, False),
-        (What.ROLE_DELETIONS, 21, 100, True),
+        (Subject.DEPARTURES, 500, 1000, False),
+        (Subject.DEPARTURES, 501, 1000, True),
+        (Subject.DEPARTURES, 4000, 80_000, False),
+        (Subject.DEPARTURES, 4001, 80_000, True),
+        (Subject.ROLE_DELETIONS, 5, 10, False),
+        (Subject.ROLE_DELETIONS, 6, 10, True),
+        (Subject.ROLE_DELETIONS, 20, 100, False),
+        (Subject.ROLE_DELETIONS, 21, 100, True),
     ],
 )
-def test_what_is_too_many(what: What, count: int, total: int, *, too_many: bool) -> None:
+def test_what_is_too_many(what: Subject, count: int, total: int, *, too_many: bool) -> None:
     """More than 500 and 5 % of the members, or than 5 and 20 % of the roles."""
     assert w.too_many(what, count, total, limits=DepartureLimits()) is too_many
 

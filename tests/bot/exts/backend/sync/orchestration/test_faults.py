@@ -120,11 +120,11 @@ def holds(stage: Stage, process: Process) -> None:
     """Check what must hold whatever happened: in step, the lease, nothing waits, all is told."""
     assert stage.in_step()
     assert process.control.is_leading
-    assert len(process.control.dirty) == 0
+    assert len(process.control.queue) == 0
     assert len(process.control.writes) == 0
-    assert process.control.ledger.state.attempt is None
-    assert process.control.ledger.state.breaker.failures == 0
-    assert process.control.ledger.alerts == {}
+    assert process.control.repository.state.attempt is None
+    assert process.control.repository.state.breaker.failures == 0
+    assert process.control.repository.alerts == {}
     assert [title for title in stage.channel.titles if title.startswith("Syncing")] == []
     assert process.site.most == 1
     told = [m.notice.title for m in stage.channel.messages if m.alert_id is not None]
@@ -210,7 +210,7 @@ async def test_mod_log_is_a_side_channel(
     assert stage.in_step()
     assert process.telemetry.told.count(("leads", True)) == 1
     assert process.control.is_leading
-    assert process.control.ledger.state.breaker.failures == 0
+    assert process.control.repository.state.breaker.failures == 0
     assert {log.get("task") for log in logs if log["log_level"] == "error"} <= {
         f"mod-log's {place}"
     }

@@ -64,7 +64,7 @@ async def test_a_kill_at_any_moment_is_followed_by_a_sync(stage: Stage, after_s:
     await stage.clock.advance(300)
 
     assert stage.in_step()
-    assert second.control.ledger.state.attempt is None
+    assert second.control.repository.state.attempt is None
     assert not [title for title in stage.channel.titles if title.startswith("Syncing")]
 
 
@@ -138,7 +138,7 @@ async def test_a_stop_in_a_run_lets_the_chunk_on_its_way_end(stage: Stage) -> No
     await stage.kill(process)
     second = await stage.start(30)
 
-    breaker = second.control.ledger.state.breaker
+    breaker = second.control.repository.state.breaker
     assert (breaker.state, breaker.failures) == (BreakerState.CLOSED, 0)
     assert stage.in_step()
 
@@ -155,7 +155,7 @@ async def test_a_size_that_a_process_died_of_is_halved(stage: Stage) -> None:
     second = await stage.start(0, **sizes)
 
     assert largest == 40
-    assert second.control.ledger.state.memory.ceiling == 20
+    assert second.control.repository.state.memory.ceiling == 20
 
 
 async def test_a_store_that_is_away_for_a_moment_ends_no_run(stage: Stage) -> None:
@@ -186,7 +186,7 @@ async def test_an_alert_that_a_killed_process_posted_is_not_posted_again(stage: 
 
     alerts = [message.alert_id for message in stage.channel.messages if message.alert_id]
     assert len(alerts) == len({*alerts})
-    assert second.control.ledger.alerts == {}
+    assert second.control.repository.alerts == {}
 
 
 async def test_nothing_is_sent_that_may_outlive_the_lease(stage: Stage) -> None:

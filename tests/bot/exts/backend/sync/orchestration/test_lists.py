@@ -7,7 +7,7 @@ import pytest
 
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
 from bot.exts.backend.sync._core.messages.report import Ending
-from bot.exts.backend.sync._core.policy.withheld import Decision, What
+from bot.exts.backend.sync._core.policy.withheld import Decision, Subject
 from bot.exts.backend.sync._runs.full import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, text
 from tests.fakes.process import Process
@@ -42,31 +42,31 @@ def left(stage: Stage) -> set[int]:
 async def test_the_rest_is_written_while_they_wait(stage: Stage) -> None:
     """The run is verified, says how many it withheld, and asks once, however often it runs."""
     process = await withholding(stage)
-    process.orders.start(Scope.ALL, BY, forced=False)
+    process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(60)
 
     assert stage.endings() == [Ending.VERIFIED] * 2
     assert [view.withheld for view in stage.runs()] == [600, 600]
     assert (left(stage), stage.rows.users[11]["name"]) == (set(), "user11")
     assert stage.channel.titles.count("Departures withheld") == 1
-    (list_,) = process.control.ledger.withheld.values()
-    assert (list_.what, list_.ids) == (What.DEPARTURES, tuple(GONE))
+    (list_,) = process.control.repository.withheld.values()
+    assert (list_.what, list_.ids) == (Subject.DEPARTURES, tuple(GONE))
 
 
 async def test_an_approved_list_is_written_but_for_who_is_back(stage: Stage) -> None:
     """And without whoever was found missing later; then the list is forgotten."""
     process = await withholding(stage)
-    (digest,) = process.orders.list_ids()
+    (digest,) = process.commands.list_ids()
     stage.discord.join(1000)
     await stage.clock.advance(5)
     stage.rows.users[2000] = {**stage.rows.users[1001], "id": 2000}
-    reply = await process.orders.press(Button(action=Action.APPROVE, argument=digest), BY)
+    reply = await process.commands.press(Button(action=Action.APPROVE, argument=digest), BY)
     await stage.clock.advance(60)
 
     assert reply.done
     assert left(stage) >= set(range(1001, 1600))
     assert 1000 not in left(stage)
-    assert process.control.ledger.withheld == {}
+    assert process.control.repository.withheld == {}
     assert BY in stage.runs()[-1].trigger
     assert len(stage.runs()[-1].approved) == 1
 
@@ -77,37 +77,37 @@ async def test_an_approved_list_is_written_but_for_who_is_back(stage: Stage) -> 
 async def test_a_list_holds_for_a_day(stage: Stage, decision: Decision | None) -> None:
     """Nobody is asked twice within it; unanswered or rejected, the next sync after it asks."""
     process = await withholding(stage)
-    (digest,) = process.orders.list_ids()
+    (digest,) = process.commands.list_ids()
     if decision is not None:
-        assert (await process.orders.decide(digest, decision, BY)).done
+        assert (await process.commands.decide(digest, decision, BY)).done
     await stage.clock.advance(DAY_S - 600)
-    process.orders.start(Scope.ALL, BY, forced=False)
+    process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(60)
     assert stage.channel.titles.count("Departures withheld") == 1
     await stage.clock.advance(700)
-    assert process.orders.list_ids() == []
-    assert not (await process.orders.decide(digest, Decision.APPROVED, BY)).done
-    process.orders.start(Scope.ALL, BY, forced=False)
+    assert process.commands.list_ids() == []
+    assert not (await process.commands.decide(digest, Decision.APPROVED, BY)).done
+    process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(60)
 
     assert stage.channel.titles.count("Departures withheld") == 2
-    assert process.orders.list_ids() == [digest]
+    assert process.commands.list_ids() == [digest]
     assert left(stage) == set()
 
 
 async def test_a_decision_outlives_the_process(stage: Stage) -> None:
     """Approved, then killed before the sync: the next process carries it out."""
     process = await withholding(stage)
-    await process.orders.pause(BY)
-    assert (await process.orders.decide(None, Decision.APPROVED, BY)).done
+    await process.commands.pause(BY)
+    assert (await process.commands.decide(None, Decision.APPROVED, BY)).done
     await stage.kill(process)
     process = await stage.start(10, sync_first_items=1000, sync_max_items=1000, sync_page_items=500)
     assert left(stage) == set()
-    await process.orders.resume(BY)
+    await process.commands.resume(BY)
     await stage.clock.advance(120)
 
     assert left(stage) == set(GONE)
-    assert process.control.ledger.withheld == {}
+    assert process.control.repository.withheld == {}
 
 
 async def test_a_list_is_forgotten_once_not_so_many_are_missing(stage: Stage) -> None:
@@ -116,11 +116,11 @@ async def test_a_list_is_forgotten_once_not_so_many_are_missing(stage: Stage) ->
     for id_ in range(1000, 1590):
         stage.discord.join(id_, name=f"gone{id_}")
     await stage.clock.advance(200)
-    process.orders.start(Scope.ALL, BY, forced=False)
+    process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(60)
 
     assert left(stage) == set(range(1590, 1600))
-    assert process.control.ledger.withheld == {}
+    assert process.control.repository.withheld == {}
 
 
 async def test_a_plan_asks_nobody(stage: Stage) -> None:
@@ -129,11 +129,11 @@ async def test_a_plan_asks_nobody(stage: Stage) -> None:
     for id_ in GONE:
         stage.rows.users[id_] = {**stage.rows.users[10], "id": id_}
     process = await stage.start(sync_at_start=False, sync_page_items=500)
-    planning = stage.make_task(stage.clock_loop(), process.orders.plan(BY))
+    planning = stage.make_task(stage.clock_loop(), process.commands.plan(BY))
     await stage.clock.advance(30)
 
     assert "600" in text(planning.result())
-    assert process.control.ledger.withheld == {}
+    assert process.control.repository.withheld == {}
     assert "Departures withheld" not in stage.channel.titles
 
 
@@ -145,17 +145,17 @@ async def test_of_two_lists_one_has_to_be_named(stage: Stage) -> None:
     for role in range(30, 40):
         stage.discord.delete_role(role)
     process = await withholding(stage)
-    digests = process.orders.list_ids()
-    asked = await process.orders.decide(None, Decision.APPROVED, BY)
-    shown = await process.orders.press(Button(action=Action.SHOW_WHO, argument=digests[0]), BY)
-    rejected = await process.orders.press(Button(action=Action.REJECT, argument=digests[0]), BY)
+    digests = process.commands.list_ids()
+    asked = await process.commands.decide(None, Decision.APPROVED, BY)
+    shown = await process.commands.press(Button(action=Action.SHOW_WHO, argument=digests[0]), BY)
+    rejected = await process.commands.press(Button(action=Action.REJECT, argument=digests[0]), BY)
 
     assert len(digests) == 2
     assert not asked.done
     assert all(digest in text(asked) for digest in digests)
     assert shown.file is not None
     assert rejected.done
-    assert process.orders.list_ids() == digests  # for what was rejected can still be approved
+    assert process.commands.list_ids() == digests  # for what was rejected can still be approved
 
 
 async def test_nobody_is_marked_while_discord_does_not_answer_who_left(stage: Stage) -> None:
@@ -181,9 +181,9 @@ async def test_nobody_is_marked_while_discord_does_not_answer_who_left(stage: St
 async def test_a_rejection_can_be_taken_back(stage: Stage) -> None:
     """Pressed by mistake, it holds until somebody approves; then the list is written."""
     process = await withholding(stage)
-    await process.orders.decide(None, Decision.REJECTED, BY)
+    await process.commands.decide(None, Decision.REJECTED, BY)
     stage_left = left(stage)
-    taken_back = await process.orders.decide(None, Decision.APPROVED, BY)
+    taken_back = await process.commands.decide(None, Decision.APPROVED, BY)
     await stage.clock.advance(120)
 
     assert stage_left == set()
@@ -195,10 +195,10 @@ async def test_what_is_being_written_can_not_be_taken_back(stage: Stage) -> None
     """A sync has begun on it; the answer says so, and the list ends with it."""
     process = await withholding(stage)
     process.site.fate = lambda request: Fate(answers_s=1.0) if request.writes else Fate()
-    await process.orders.decide(None, Decision.APPROVED, BY)
+    await process.commands.decide(None, Decision.APPROVED, BY)
     await stage.clock.advance(1.5)
-    digest = next(iter(process.control.ledger.withheld.values())).digest
-    late = await process.orders.decide(digest, Decision.REJECTED, BY)
+    digest = next(iter(process.control.repository.withheld.values())).digest
+    late = await process.commands.decide(digest, Decision.REJECTED, BY)
     await stage.clock.advance(120)
 
     assert (late.done, "has begun to write it" in text(late)) == (False, True)
@@ -211,8 +211,8 @@ async def test_a_list_of_whom_everybody_is_back_ends_and_the_next_is_asked_about
     """Others left meanwhile: they are news, and not what somebody approved."""
     process = await withholding(stage)
     process.site.fate = lambda _: DOWN  # so that nothing is written before they are back
-    first = process.orders.list_ids()
-    await process.orders.decide(None, Decision.APPROVED, BY)
+    first = process.commands.list_ids()
+    await process.commands.decide(None, Decision.APPROVED, BY)
     for id_ in GONE:
         stage.discord.join(id_, name=f"gone{id_}")
     others = range(2000, 2600)
@@ -220,9 +220,9 @@ async def test_a_list_of_whom_everybody_is_back_ends_and_the_next_is_asked_about
         stage.rows.users[id_] = {**stage.rows.users[10], "id": id_, "name": f"gone{id_}"}
     process.site.fate = lambda _: Fate()
     await stage.clock.advance(3600)
-    process.orders.start(Scope.ALL, BY, forced=True)
+    process.commands.start(Scope.ALL, BY, forced=True)
     await stage.clock.advance(120)
-    second = process.orders.list_ids()
+    second = process.commands.list_ids()
 
     assert left(stage) == set()
     assert (len(first), len(second)) == (1, 1)
@@ -242,5 +242,5 @@ async def test_a_small_guild_asks_too(stage: Stage, missing: int, asked: int) ->
         stage.discord.leave(id_)
     await stage.clock.advance(60)
 
-    assert len(process.orders.list_ids()) == asked
+    assert len(process.commands.list_ids()) == asked
     assert left(stage) == {*range(10, 40), *(() if asked else gone)}

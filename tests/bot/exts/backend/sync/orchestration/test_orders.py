@@ -38,7 +38,7 @@ async def slow_run(stage: Stage, *, answers_s: float = 2.0) -> Process:
 async def test_a_cancel_stops_before_the_next_request(stage: Stage) -> None:
     """It says by whom, and is not tried again by itself."""
     process = await slow_run(stage)
-    reply = process.orders.cancel(BY)
+    reply = process.commands.cancel(BY)
     sent = len(process.site.writes)
     await stage.clock.advance(600)
 
@@ -56,9 +56,9 @@ async def test_a_cancel_while_a_chunk_is_unanswered_keeps_its_doubt(stage: Stage
     process.site.fate = lambda request: (
         Fate(commits_s=20.0, answers_s=NEVER) if request.writes else Fate()
     )
-    process.orders.start(Scope.ALL, BY, forced=False)
+    process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(3)
-    process.orders.cancel(BY)
+    process.commands.cancel(BY)
     await stage.clock.advance(6)
     process.site.fate = lambda _: Fate()
     stage.discord.change(10, name="newer")
@@ -81,7 +81,7 @@ async def test_a_cancelled_sync_that_stood_in_for_live_changes_lets_them_go_on(
         await stage.clock.advance(1)
         if process.control.current is not None:
             break
-    process.orders.cancel(BY)
+    process.commands.cancel(BY)
     process.site.fate = lambda _: Fate()
     await stage.clock.advance(600)
 
@@ -92,29 +92,29 @@ async def test_a_pause_holds_every_write_and_a_resume_lets_them_go_on(stage: Sta
     """Over a restart as well; what waits is not lost."""
     stage.guild(10, 11)
     process = await stage.start()
-    await process.orders.pause(BY)
+    await process.commands.pause(BY)
     stage.discord.change(10, name="renamed")
     await stage.clock.advance(60)
     await stage.kill(process)
     process = await stage.start(60)
     assert process.site.writes == []
-    again = await process.orders.pause(BY)
-    await process.orders.resume(BY)
+    again = await process.commands.pause(BY)
+    await process.commands.resume(BY)
     await stage.clock.advance(30)
 
     assert (again.done, stage.in_step()) == (False, True)
-    assert "Sync is not paused." in text(await process.orders.resume(BY))
+    assert "Sync is not paused." in text(await process.commands.resume(BY))
 
 
 async def test_a_pause_holds_the_run_that_is_on(stage: Stage) -> None:
     """Between two of its chunks; its patience does not run out meanwhile."""
     process = await slow_run(stage)
-    await process.orders.pause(BY)
+    await process.commands.pause(BY)
     await stage.clock.advance(3)
     sent = len(process.site.writes)
     await stage.clock.advance(3600)
     assert len(process.site.writes) == sent
-    await process.orders.resume(BY)
+    await process.commands.resume(BY)
     await stage.clock.advance(60)
 
     assert stage.endings() == [Ending.VERIFIED]
@@ -125,7 +125,7 @@ async def test_one_run_at_a_time(stage: Stage) -> None:
     """A second one is refused, and says which is on."""
     process = await slow_run(stage)
     view = process.control.current
-    reply = process.orders.start(Scope.USERS, BY, forced=False)
+    reply = process.commands.start(Scope.USERS, BY, forced=False)
 
     assert view is not None
     assert not reply.done
@@ -138,7 +138,7 @@ async def test_a_narrow_sync_writes_what_it_is_for(stage: Stage, scope: Scope) -
     stage.guild(10)
     process = await stage.start()
     stage.rows.users[10]["name"] = stage.rows.roles[5]["name"] = "wrong"
-    reply = process.orders.start(scope, BY, forced=False)
+    reply = process.commands.start(scope, BY, forced=False)
     await stage.clock.advance(30)
 
     assert reply.done
@@ -153,26 +153,26 @@ async def test_an_open_breaker_refuses_what_is_not_forced(stage: Stage) -> None:
     process.site.fate = failing_writes(DOWN)
     await stage.clock.advance(15 * 60)
     process.site.fate = lambda _: Fate()
-    asked = process.orders.start(Scope.ALL, BY, forced=False)
-    forced = process.orders.start(Scope.ALL, BY, forced=True)
+    asked = process.commands.start(Scope.ALL, BY, forced=False)
+    forced = process.commands.start(Scope.ALL, BY, forced=True)
     await stage.clock.advance(10)
-    await process.orders.open_breaker(BY, "to look")
-    held = process.orders.start(Scope.ALL, BY, forced=True)
+    await process.commands.open_breaker(BY, "to look")
+    held = process.commands.start(Scope.ALL, BY, forced=True)
     stage.discord.change(10, name="renamed")
     await stage.clock.advance(60)
     assert not stage.in_step()
-    await process.orders.reset_breaker(BY)
+    await process.commands.reset_breaker(BY)
     await stage.clock.advance(60)
 
     assert [reply.done for reply in (asked, forced, held)] == [False, True, False]
-    assert process.control.ledger.state.breaker.state is BreakerState.CLOSED
+    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
     assert stage.in_step()
 
 
 async def test_an_opened_breaker_stops_the_run_that_is_on(stage: Stage) -> None:
     """Between two of its chunks."""
     process = await slow_run(stage)
-    await process.orders.open_breaker(BY, "")
+    await process.commands.open_breaker(BY, "")
     await stage.clock.advance(3)
     sent = len(process.site.writes)
     await stage.clock.advance(600)
@@ -187,7 +187,7 @@ async def test_a_plan_writes_nothing_and_tells_what_differs(stage: Stage) -> Non
     messages = len(stage.channel.messages)
     stage.rows.users[10]["name"] = "wrong"
     stage.discord.members.pop(next(iter(stage.discord.members.keys() - {10})))
-    planning = stage.make_task(stage.clock_loop(), process.orders.plan(BY))
+    planning = stage.make_task(stage.clock_loop(), process.commands.plan(BY))
     await stage.clock.advance(30)
     reply = planning.result()
 
@@ -204,7 +204,8 @@ async def test_one_member_is_compared_written_and_read_back(stage: Stage) -> Non
 
     async def ask() -> list[str]:
         return [
-            text(reply) async for reply in process.orders.single(next(iter(stage.discord.members)))
+            text(reply)
+            async for reply in process.commands.single(next(iter(stage.discord.members)))
         ]
 
     first = stage.make_task(stage.clock_loop(), ask())
@@ -233,7 +234,7 @@ async def test_one_member_is_answered_about_though_nothing_can_be_kept(stage: St
     stage.kept.reachable = False
 
     async def ask() -> list[str]:
-        return [text(reply) async for reply in process.orders.single(UserId(10))]
+        return [text(reply) async for reply in process.commands.single(UserId(10))]
 
     asking = stage.make_task(stage.clock_loop(), ask())
     await stage.clock.advance(30)
@@ -244,10 +245,10 @@ async def test_one_member_is_answered_about_though_nothing_can_be_kept(stage: St
 async def test_a_run_is_tuned_while_it_is_on(stage: Stage) -> None:
     """Never out of bounds, and not at all where none is on."""
     process = await slow_run(stage)
-    tuned = process.orders.tune(MAX_ITEMS, 1, BY)
-    too_much = process.orders.tune(TARGET, 1000, BY)
+    tuned = process.commands.tune(MAX_ITEMS, 1, BY)
+    too_much = process.commands.tune(TARGET, 1000, BY)
     await stage.clock.advance(60)
-    idle = process.orders.tune(MAX_ITEMS, 1, BY)
+    idle = process.commands.tune(MAX_ITEMS, 1, BY)
 
     assert [reply.done for reply in (tuned, too_much, idle)] == [True, False, False]
     assert [len(call.ids) for call in process.site.writes if call.ids][-1] == 1
@@ -258,11 +259,11 @@ async def test_a_parked_row_is_tried_again_when_asked(stage: Stage) -> None:
     stage.guild(10, 11, stored=False)
     stage.rows.named = {10}
     process = await stage.start()
-    listed = text(process.orders.parked())
+    listed = text(process.commands.parked())
     stage.rows.named = set()
-    reply = await process.orders.retry_parked()
+    reply = await process.commands.retry_parked()
     await stage.clock.advance(10)
-    nothing = await process.orders.retry_parked()
+    nothing = await process.commands.retry_parked()
 
     assert "Not this one" in listed
     assert (reply.done, nothing.done) == (True, False)
@@ -272,17 +273,17 @@ async def test_a_parked_row_is_tried_again_when_asked(stage: Stage) -> None:
 async def test_questions_are_answered_at_any_time(stage: Stage) -> None:
     """Before, in and after a run: how things stand, and what the last runs were."""
     process = await slow_run(stage)
-    running = text(process.orders.status())
+    running = text(process.commands.status())
     (run_id,) = [view.run_id for view in (process.control.current,) if view is not None]
-    details = text(await process.orders.details(run_id))
+    details = text(await process.commands.details(run_id))
     await stage.clock.advance(60)
 
     assert run_id in running
     assert run_id in details
-    assert process.orders.run_ids() == [run_id]
-    assert run_id in text(process.orders.history())
-    assert run_id in text(await process.orders.details(run_id))
-    assert "No run" in text(await process.orders.details("nope"))
+    assert process.commands.run_ids() == [run_id]
+    assert run_id in text(process.commands.history())
+    assert run_id in text(await process.commands.details(run_id))
+    assert "No run" in text(await process.commands.details("nope"))
 
 
 async def test_a_process_that_does_not_lead_carries_nothing_out(stage: Stage) -> None:
@@ -291,11 +292,11 @@ async def test_a_process_that_does_not_lead_carries_nothing_out(stage: Stage) ->
     await stage.start()
     second = await stage.start()
     replies = [
-        second.orders.start(Scope.ALL, BY, forced=True),
-        await second.orders.pause(BY),
-        await second.orders.reset_breaker(BY),
-        await second.orders.plan(BY),
-        second.orders.cancel(BY),
+        second.commands.start(Scope.ALL, BY, forced=True),
+        await second.commands.pause(BY),
+        await second.commands.reset_breaker(BY),
+        await second.commands.plan(BY),
+        second.commands.cancel(BY),
     ]
 
     assert [reply.done for reply in replies] == [False] * 5
@@ -316,10 +317,10 @@ async def test_too_many_role_deletions_wait_for_a_decision(
         stage.discord.delete_role(role)
     await stage.clock.advance(30)
     kept = len(stage.rows.roles)
-    (digest,) = process.orders.list_ids()
-    who = await process.orders.who(digest)
-    reply = await process.orders.decide(None, decision, BY)
-    again = await process.orders.decide(digest, decision, BY)
+    (digest,) = process.commands.list_ids()
+    who = await process.commands.who(digest)
+    reply = await process.commands.decide(None, decision, BY)
+    again = await process.commands.decide(digest, decision, BY)
     await stage.clock.advance(30)
 
     assert kept == 12
@@ -327,7 +328,7 @@ async def test_too_many_role_deletions_wait_for_a_decision(
     assert (reply.done, again.done) == (True, False)
     assert len(stage.rows.roles) == (2 if decision is Decision.APPROVED else 12)
     # What was carried out is forgotten: it must not let the next ones through.
-    assert (process.control.ledger.withheld == {}) is (decision is Decision.APPROVED)
+    assert (process.control.repository.withheld == {}) is (decision is Decision.APPROVED)
 
 
 async def test_every_button_does_what_it_says(stage: Stage) -> None:
@@ -340,23 +341,23 @@ async def test_every_button_does_what_it_says(stage: Stage) -> None:
         return Button(action=action, argument=argument)
 
     steered = [
-        await process.orders.press(button(action, view.run_id), BY)
+        await process.commands.press(button(action, view.run_id), BY)
         for action in (Action.PAUSE, Action.RESUME, Action.DETAILS, Action.CANCEL)
     ]
     await stage.clock.advance(60)
     over = [
-        await process.orders.press(button(action, view.run_id), BY)
+        await process.commands.press(button(action, view.run_id), BY)
         for action in (Action.PAUSE, Action.CANCEL)
     ]
     closed = [
-        await process.orders.press(button(action), BY) for action in (Action.PROBE, Action.RESET)
+        await process.commands.press(button(action), BY) for action in (Action.PROBE, Action.RESET)
     ]
     lists = [
-        await process.orders.press(button(action, "nope"), BY)
+        await process.commands.press(button(action, "nope"), BY)
         for action in (Action.APPROVE, Action.REJECT, Action.SHOW_WHO)
     ]
     parked = [
-        await process.orders.press(button(action), BY)
+        await process.commands.press(button(action), BY)
         for action in (Action.RETRY_PARKED, Action.SHOW_PARKED)
     ]
 
@@ -370,10 +371,10 @@ async def test_an_order_that_cannot_be_kept_does_not_hold(stage: Stage) -> None:
     stage.guild(10)
     process = await stage.start()
     stage.kept.reachable = False
-    pausing = stage.make_task(stage.clock_loop(), process.orders.pause(BY))
+    pausing = stage.make_task(stage.clock_loop(), process.commands.pause(BY))
     await stage.clock.advance(8)
     reply = pausing.result()
     stage.kept.reachable = True
 
     assert not reply.done
-    assert process.control.ledger.state.pause is None
+    assert process.control.repository.state.pause is None

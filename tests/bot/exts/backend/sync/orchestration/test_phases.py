@@ -82,12 +82,12 @@ async def test_a_cancel_ends_it_before_its_next_request(stage: Stage, phase: Pha
     """Whatever it waits for; it is over, and the next one makes all good."""
     process = await in_phase(stage, phase)
     sent = count(process)
-    reply = process.orders.cancel(BY)
+    reply = process.commands.cancel(BY)
     await stage.clock.advance(20)
     assert (reply.done, stage.endings(), count(process)) == (True, [Ending.CANCELLED], sent)
-    assert process.control.ledger.state.attempt is None
+    assert process.control.repository.state.attempt is None
     let_it_be(stage, process)
-    process.orders.start(Scope.ALL, BY, forced=False)
+    process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(120)
 
     assert stage.endings()[1:] == [Ending.VERIFIED]
@@ -100,13 +100,13 @@ async def test_a_pause_holds_its_writes_and_a_resume_lets_them_go_on(
 ) -> None:
     """However long it lasts: waiting for people is no trouble of the site's."""
     process = await in_phase(stage, phase)
-    await process.orders.pause(BY)
+    await process.commands.pause(BY)
     let_it_be(stage, process)
     await stage.clock.advance(30)
     held = len(process.site.writes)
     await stage.clock.advance(3600)
     assert len(process.site.writes) == held
-    await process.orders.resume(BY)
+    await process.commands.resume(BY)
     await stage.clock.advance(120)
 
     assert stage.endings() == [Ending.VERIFIED]
@@ -138,20 +138,20 @@ async def test_a_lost_lease_ends_it(stage: Stage, phase: Phase) -> None:
 async def test_a_kill_is_made_up_for_by_the_next_process(stage: Stage, phase: Phase) -> None:
     """An attempt that had begun counts; no message says for ever that something is on."""
     killed = await in_phase(stage, phase)
-    had_begun = killed.control.ledger.state.attempt is not None
+    had_begun = killed.control.repository.state.attempt is not None
     await stage.kill(killed)
     stage.discord.available = True
     process = await stage.start(0)
     await stage.clock.settle()
-    failures = process.control.ledger.state.breaker.failures
+    failures = process.control.repository.state.breaker.failures
     await stage.clock.advance(300)
 
     assert had_begun is (phase is not Phase.GUILD)
     assert failures == had_begun
     assert stage.endings()[-1] is Ending.VERIFIED
     assert stage.in_step()
-    assert process.control.ledger.state.attempt is None
-    assert process.control.ledger.state.breaker.state is BreakerState.CLOSED
+    assert process.control.repository.state.attempt is None
+    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
     assert [title for title in stage.channel.titles if title.startswith("Syncing")] == []
 
 
@@ -179,13 +179,13 @@ async def test_an_opened_breaker_ends_it_and_a_reset_starts_the_next(
 ) -> None:
     """Nothing is written meanwhile; by hand means until a hand closes it."""
     process = await in_phase(stage, phase)
-    await process.orders.open_breaker(BY, "to look")
+    await process.commands.open_breaker(BY, "to look")
     let_it_be(stage, process)
     await stage.clock.advance(30)
     sent = len(process.site.writes)
     await stage.clock.advance(3600)
     assert len(process.site.writes) == sent
-    await process.orders.reset_breaker(BY)
+    await process.commands.reset_breaker(BY)
     await stage.clock.advance(120)
 
     assert stage.endings()[-1] is Ending.VERIFIED
@@ -203,7 +203,7 @@ async def test_a_stop_leaves_no_attempt_open(stage: Stage, phase: Phase) -> None
     assert "attempt" not in stage.kept.entries
     process = await stage.start(0)
     await stage.clock.settle()
-    breaker = process.control.ledger.state.breaker
+    breaker = process.control.repository.state.breaker
     await stage.clock.advance(120)
 
     assert (breaker.state, breaker.failures) == (BreakerState.CLOSED, phase is Phase.SITE)
@@ -219,7 +219,7 @@ async def test_a_site_that_is_down_from_then_on_fails_it(stage: Stage, phase: Ph
     let_it_be(stage, process)
     await stage.clock.advance(50)
     assert stage.endings() == [Ending.FAILED]
-    assert process.control.ledger.state.breaker.failures == 1
+    assert process.control.repository.state.breaker.failures == 1
     process.site.fate = lambda _: Fate()
     await stage.clock.advance(600)
 

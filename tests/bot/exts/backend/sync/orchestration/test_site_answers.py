@@ -32,7 +32,7 @@ def is_(method: str, path: str) -> Any:
 
 async def full(stage: Stage, process: Process, seconds: float = 30.0) -> None:
     """Start a full sync by hand, and let it come to its end."""
-    assert process.orders.start(Scope.ALL, BY, forced=False).done
+    assert process.commands.start(Scope.ALL, BY, forced=False).done
     await stage.clock.advance(seconds)
 
 
@@ -80,7 +80,7 @@ async def test_an_answer_that_is_not_the_contracts_fails_the_run(
     left = iter(answers)
     process.site.fate = lambda request: saying(next(left, answers[-1])) if which(request) else WELL
     stage.rows.users[10]["name"] = "wrong"
-    assert process.orders.start(Scope.ALL, BY, forced=False).done
+    assert process.commands.start(Scope.ALL, BY, forced=False).done
     for _ in range(600):
         await stage.clock.advance(0.1)
         if process.control.current is None:
@@ -120,7 +120,7 @@ async def test_a_tuned_run_never_goes_beyond_what_the_site_takes(stage: Stage) -
     process = await stage.start(0)
     process.site.fate = lambda _: Fate(answers_s=0.2)
     await stage.clock.advance(3)
-    reply = process.orders.tune("max-items", 4, BY)
+    reply = process.commands.tune("max-items", 4, BY)
     await stage.clock.advance(60)
 
     assert "3" in text(reply)
@@ -184,7 +184,7 @@ async def test_a_row_that_the_site_alters_is_parked(stage: Stage) -> None:
     await stage.clock.advance(30)
 
     assert stage.endings()[0] is Ending.VERIFIED
-    assert [(row.id, row.reason) for row in process.control.ledger.parked.values()] == [
+    assert [(row.id, row.reason) for row in process.control.repository.parked.values()] == [
         (11, "the site alters it")
     ]
     assert "Rows parked" in stage.channel.titles
@@ -200,8 +200,8 @@ async def test_too_many_rows_that_the_site_alters_fail_the_run(stage: Stage) -> 
     (failed,) = stage.runs()
     assert failed.failure is not None
     assert failed.failure.kind is FailureKind.UNVERIFIED
-    assert process.control.ledger.parked == {}
-    assert process.control.ledger.state.breaker.failures == 1
+    assert process.control.repository.parked == {}
+    assert process.control.repository.state.breaker.failures == 1
 
 
 async def test_too_many_rows_that_the_site_refuses_fail_the_run(stage: Stage) -> None:
@@ -210,7 +210,7 @@ async def test_too_many_rows_that_the_site_refuses_fail_the_run(stage: Stage) ->
     stage.rows.named = set(MANY)
     process = await stage.start(30)
     (failed,) = stage.runs()
-    parked = dict(process.control.ledger.parked)
+    parked = dict(process.control.repository.parked)
     stage.rows.named = set()
     await stage.clock.advance(300)
 
@@ -227,9 +227,9 @@ async def test_a_row_that_breaks_the_site_is_found_and_parked(stage: Stage) -> N
     stage.rows.breaking = {13}
     process = await stage.start(600)
 
-    assert [*process.control.ledger.parked] == [13]
+    assert [*process.control.repository.parked] == [13]
     assert stage.rows.users.keys() == set(range(10, 18)) - {13}
-    assert process.control.ledger.state.breaker.state is BreakerState.CLOSED
+    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
 
 
 async def test_a_request_that_is_too_large_is_halved(stage: Stage) -> None:
@@ -278,7 +278,7 @@ async def test_a_role_that_the_site_has_lost_is_brought_again(stage: Stage) -> N
     stage.discord.change(10, name="renamed")
     await stage.clock.advance(30)
 
-    assert process.control.ledger.parked == {}
+    assert process.control.repository.parked == {}
     assert stage.in_step()
 
 

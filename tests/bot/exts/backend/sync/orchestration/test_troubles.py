@@ -59,11 +59,11 @@ async def test_a_record_that_can_not_be_read_counts_as_an_open_breaker(
     stage.kept.entries[key] = json.dumps("no record")
     process = await stage.start(30)
 
-    assert process.control.ledger.state.breaker.state is BreakerState.OPEN
+    assert process.control.repository.state.breaker.state is BreakerState.OPEN
     aside = [name for name in stage.kept.entries if name.startswith("unreadable/")]
     assert [name.rpartition("/")[2] for name in aside] == [key]
     assert "State store lost" in stage.channel.titles
-    await process.orders.reset_breaker(BY)
+    await process.commands.reset_breaker(BY)
     await stage.clock.advance(60)
     assert stage.endings()[-1] is Ending.VERIFIED
 
@@ -72,13 +72,13 @@ async def test_a_kept_run_that_can_not_be_read_is_left_out(stage: Stage) -> None
     """Of a list of runs that people look at: nothing else depends on it."""
     stage.guild(10)
     process = await stage.start()
-    (run_id,) = process.orders.run_ids()
+    (run_id,) = process.commands.run_ids()
     (key,) = [key for key in stage.kept.entries if key.startswith("history/")]
     await process.stop()
     stage.kept.entries[key] = json.dumps({"no": "run"})
     process = await stage.start(30)
 
-    assert run_id not in process.orders.run_ids()
+    assert run_id not in process.commands.run_ids()
     assert process.control.is_leading
 
 
@@ -100,14 +100,14 @@ async def test_an_end_that_could_not_be_kept_counts_as_interrupted(stage: Stage)
     last = process.control.last
     stage.kept.reachable = True
     await stage.clock.advance(40)
-    failures = process.control.ledger.state.breaker.failures
+    failures = process.control.repository.state.breaker.failures
     await stage.clock.advance(300)
 
     assert last is not None
     assert "could not be kept" in last.next_step
     assert failures == 1
     assert stage.endings()[-1] is Ending.VERIFIED
-    assert process.control.ledger.state.breaker.failures == 0
+    assert process.control.repository.state.breaker.failures == 0
 
 
 async def test_a_lease_that_can_not_be_renewed_in_time_is_given_up(stage: Stage) -> None:
@@ -132,7 +132,7 @@ async def test_a_retry_that_could_not_be_written_down_waits_a_minute(stage: Stag
     """The breaker has it due all the while: runs that follow each other at once help nobody."""
     stage.guild(10, stored=False)
     process = await stage.start(0, prepare=failing)
-    while process.control.ledger.state.breaker.retry_at is None:
+    while process.control.repository.state.breaker.retry_at is None:
         await stage.clock.advance(1)
 
     async def away_for_attempts() -> None:
@@ -152,14 +152,14 @@ async def test_an_alert_that_could_not_be_struck_off_is_not_posted_twice(stage: 
     """It was shown; only that could not be kept yet."""
     stage.guild(10)
     process = await stage.start()
-    await process.orders.pause(BY)
+    await process.commands.pause(BY)
     stage.kept.locked = True
     await stage.clock.advance(60)
     stage.kept.locked = False
     await stage.clock.advance(120)
 
     assert [BY in m.notice.description for m in stage.channel.messages].count(True) == 1
-    assert process.control.ledger.alerts == {}
+    assert process.control.repository.alerts == {}
 
 
 async def test_what_needs_no_store_is_bounded_while_mod_log_is_away(stage: Stage) -> None:
@@ -189,7 +189,7 @@ async def test_a_mod_log_that_is_away_holds_no_sync_up(stage: Stage) -> None:
     process = await stage.start()
     stage.channel.away = True
     stage.rows.users[10]["name"] = "wrong"
-    process.orders.start(Scope.ALL, BY, forced=False)
+    process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(60)
     assert stage.in_step()
     assert stage.endings() == [Ending.VERIFIED] * 2
@@ -213,14 +213,14 @@ async def test_a_breaker_that_moves_while_discord_is_waited_for_stops_the_run(
     await stage.clock.advance(1)
     assert process.control.current is not None
     process.guild.faults.plan("guild.prove", _nothing, when=when)
-    await process.orders.open_breaker(BY, "to look")
+    await process.commands.open_breaker(BY, "to look")
     stage.discord.available = True
     process.guild.receive(FakeGuild.hear_guild)
     await stage.clock.advance(30)
 
     assert len(process.site.calls) == sent
     assert stage.endings()[-1] is Ending.FAILED
-    assert process.control.ledger.state.breaker.state is BreakerState.OPEN
+    assert process.control.repository.state.breaker.state is BreakerState.OPEN
 
 
 @pytest.mark.slow
@@ -228,7 +228,7 @@ async def test_a_person_is_reminded_once_a_day_of_what_still_lasts(stage: Stage)
     """Of a pause as of an open breaker."""
     stage.guild(10)
     process = await stage.start()
-    await process.orders.pause(BY)
+    await process.commands.pause(BY)
     await stage.clock.advance(10)
     told = len(stage.channel.messages)
     await stage.clock.advance(timedelta(days=2).total_seconds() + 1200)
@@ -245,20 +245,20 @@ async def test_one_member_is_told_of_what_stands_in_the_way(stage: Stage) -> Non
     async def ask() -> str:
         async def answers() -> list[str]:
             found = next(iter(stage.discord.members))
-            return [text(reply) async for reply in process.orders.single(found)]
+            return [text(reply) async for reply in process.commands.single(found)]
 
         asking = stage.make_task(stage.clock_loop(), answers())
         await stage.clock.advance(400)
         return str(asking.result()[-1])
 
-    await process.orders.pause(BY)
+    await process.commands.pause(BY)
     paused = await ask()
-    await process.orders.resume(BY)
+    await process.commands.resume(BY)
     process.site.fate = lambda _: DOWN
     unread = await ask()
     process.site.fate = failing_writes(DOWN)
     unwritten = await ask()
-    await process.orders.open_breaker(BY, "to look")
+    await process.commands.open_breaker(BY, "to look")
     opened = await ask()
 
     assert "paused" in paused
@@ -279,7 +279,7 @@ async def test_a_single_member_is_waited_for_two_minutes_at_most(stage: Stage) -
 
     async def answers() -> list[str]:
         found = next(iter(stage.discord.members))
-        return [text(reply) async for reply in process.orders.single(found)]
+        return [text(reply) async for reply in process.commands.single(found)]
 
     asking = stage.make_task(stage.clock_loop(), answers())
     await stage.clock.advance(119)
@@ -294,8 +294,8 @@ async def test_a_background_task_that_breaks_is_logged_and_ends_nothing_else(sta
     stage.guild(10, 11)
     process = await stage.start()
     process.mod_log.faults.plan("mod_log.post", raising(RuntimeError("as planned")))
-    await process.orders.pause(BY)
-    await process.orders.resume(BY)
+    await process.commands.pause(BY)
+    await process.commands.resume(BY)
     stage.discord.change(10, name="renamed")
     await stage.clock.advance(60)
 

@@ -25,7 +25,7 @@ from bot.exts.backend.sync._core.plan import drift
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
 from bot.exts.backend.sync._core.policy import attempt
-from bot.exts.backend.sync._core.policy.attempt import Attempt, Traces, ending_of_stop
+from bot.exts.backend.sync._core.policy.attempt import Attempt, StopEvidence, ending_of_stop
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
 from bot.exts.backend.sync._core.policy.patience import Failure, FailureKind
 
@@ -192,20 +192,32 @@ def test_what_was_told_comes_back_but_for_unknown_topics() -> None:
 
 
 @pytest.mark.parametrize(
-    ("traces", "ending"),
+    ("evidence", "ending"),
     [
-        (Traces(unanswered=False, failing=False, applied=True, due=True), AttemptEnding.NEUTRAL),
-        (Traces(unanswered=False, failing=False, applied=False, due=False), AttemptEnding.NEUTRAL),
         (
-            Traces(unanswered=False, failing=False, applied=False, due=True),
+            StopEvidence(unanswered=False, failing=False, applied=True, due=True),
+            AttemptEnding.NEUTRAL,
+        ),
+        (
+            StopEvidence(unanswered=False, failing=False, applied=False, due=False),
+            AttemptEnding.NEUTRAL,
+        ),
+        (
+            StopEvidence(unanswered=False, failing=False, applied=False, due=True),
             AttemptEnding.INTERRUPTED,
         ),
-        (Traces(unanswered=True, failing=False, applied=True, due=True), AttemptEnding.INTERRUPTED),
-        (Traces(unanswered=False, failing=True, applied=True, due=True), AttemptEnding.INTERRUPTED),
+        (
+            StopEvidence(unanswered=True, failing=False, applied=True, due=True),
+            AttemptEnding.INTERRUPTED,
+        ),
+        (
+            StopEvidence(unanswered=False, failing=True, applied=True, due=True),
+            AttemptEnding.INTERRUPTED,
+        ),
     ],
 )
 def test_a_stop_is_forgiven_only_where_the_site_showed_no_trouble(
-    traces: Traces, ending: AttemptEnding
+    evidence: StopEvidence, ending: AttemptEnding
 ) -> None:
     """An operator stops the bot exactly when it is killing the site."""
-    assert ending_of_stop(traces) is ending
+    assert ending_of_stop(evidence) is ending

@@ -30,7 +30,7 @@ from bot.exts.backend.sync._core.policy.schedule import next_start
 from bot.exts.backend.sync._core.policy.state import Pause, State
 from bot.exts.backend.sync._core.policy.withheld import (
     Decision,
-    What,
+    Subject,
     WithheldList,
     decided,
     withheld,
@@ -63,7 +63,7 @@ def lists() -> list[WithheldList]:
             by="<@1>",
             now=NOW,
         )
-        for what in What
+        for what in Subject
         for decision in Decision
     ]
 
