@@ -96,7 +96,7 @@ def past_run(run_id: str, ending: str, *, at: int = 0, reason: str = "") -> Past
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """All that a repository knows once it is loaded; of its alerts when they were said, and titles."""
+    """All that a repository knows once loaded; of its alerts when they were said, and titles."""
 
     state: State = field(default_factory=State)
     died: Attempt | None = None

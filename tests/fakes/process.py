@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.exts.backend.sync._core.messages.marks import run_shown
 from bot.exts.backend.sync._service.commands import Commands
-from bot.exts.backend.sync._service.control import Control
+from bot.exts.backend.sync._service.service import SyncService
 from bot.exts.backend.sync._settings import SyncSettings
 from tests.fakes.guild import FakeGuild, Listener, PagedFake
 from tests.fakes.mod_log import FakeModLog
@@ -49,27 +49,27 @@ def settings(**changes: Any) -> SyncSettings:
 class Marking(Listener):
     """Mark what events name, as the cog's listeners do."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, service: SyncService) -> None:
+        self._service = service
 
     def joined(self, id_: UserId) -> None:
-        self._control.queue.mark_joined(id_)
+        self._service.queue.mark_joined(id_)
 
     def left(self, id_: UserId) -> None:
-        self._control.queue.mark_left(id_)
+        self._service.queue.mark_left(id_)
 
     def updated(self, id_: UserId) -> None:
-        self._control.queue.mark((id_,))
+        self._service.queue.mark((id_,))
 
     def role_created(self, id_: RoleId, holders: Sequence[UserId]) -> None:
-        self._control.queue.mark_role(id_)
-        self._control.queue.mark(holders)
+        self._service.queue.mark_role(id_)
+        self._service.queue.mark(holders)
 
     def role_updated(self, id_: RoleId) -> None:
-        self._control.queue.mark_role(id_)
+        self._service.queue.mark_role(id_)
 
     def role_deleted(self, _id: RoleId) -> None:
-        self._control.want("because a role was deleted")
+        self._service.scheduler.want("because a role was deleted")
 
 
 class Process:
@@ -105,10 +105,10 @@ class Process:
         self.guild = make(
             discord,
             clock=clock,
-            renewed=lambda: self.control.want("because Discord began a new session"),
+            renewed=lambda: self.service.scheduler.want("because Discord began a new session"),
             delay_s=delay_s,
         )
-        self.control = Control(
+        self.service = SyncService(
             clock=clock,
             chance=random.Random(seed),
             store=self.store,
@@ -119,28 +119,28 @@ class Process:
             settings=self.settings,
             run_above=run_above,
         )
-        self.mod_log.keeper = self.control.repository
-        self.guild.listener = Marking(self.control)
+        self.mod_log.keeper = self.service.repository
+        self.guild.listener = Marking(self.service)
         channel.listeners.append(self._hear)
-        self.commands = Commands(self.control, self.settings)
+        self.commands = Commands(self.service, self.settings)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _hear(self, shown: Shown) -> None:
         """Hear of a message in mod-log, as the cog's listener does."""
         run_id = run_shown(shown.notice.footer)
         if run_id and not self.mod_log.is_dead:
-            self.control.heard_of(run_id)
+            self.service.heard_of(run_id)
 
     def start(self) -> None:
         """Load the extension, and connect to Discord."""
         self._spawn(self.mod_log.run_forever())
         self._spawn(self.guild.run_forever())
         self.guild.connect()
-        self.control.begin()
+        self.service.begin()
 
     async def stop(self, *, within_s: float = 8.0) -> None:
         """Unload the extension."""
-        await self.control.stop(within_s=within_s)
+        await self.service.stop(within_s=within_s)
         self.guild.lose_session()
         for task in self._tasks:
             task.cancel()

@@ -59,19 +59,19 @@ class Rules:
     def claims(self, life: Life) -> str | None:
         """Return why a process does not say that it is in step; None if it does."""
         process = life.process
-        control = process.control
-        state = control.repository.state
+        service = process.service
+        state = service.repository.state
         checks = (
             ("it is gone", not life.is_alive or life.stopping),
-            ("it does not lead", not control.is_leading),
-            ("a sync is on", control._sync is not None),
-            ("a sync is wanted", control._wish is not None),
+            ("it does not lead", not service.leadership.is_leading),
+            ("a sync is on", service.supervisor._sync is not None),
+            ("a sync is wanted", service.scheduler._pending is not None),
             ("no full sync was verified", not self.judged(life).verified),
-            ("ids wait", len(control.queue) > 0 or bool(control.queue.waiting.unsettled)),
-            ("ids are in doubt", len(control.writes) > 0),
+            ("ids wait", len(service.queue) > 0 or bool(service.queue.waiting.unsettled)),
+            ("ids are in doubt", len(service.writes) > 0),
             ("the breaker is open", state.breaker.state is not BreakerState.CLOSED),
             ("a retry is due", state.breaker.retry_at is not None),
-            ("a process before it may still write", control._unsure),
+            ("a process before it may still write", service._predecessor.may_write),
             ("it is paused", state.pause is not None),
             ("a request is on its way", process.site.in_flight > 0 or life.singles > 0),
             ("Discord has more to say", process.guild.behind > 0),
@@ -82,7 +82,7 @@ class Rules:
 
     def look(self) -> None:
         """Hold rows against the guild where a process says that both are in step."""
-        leaders = [life for life in self._world.alive() if life.process.control.is_leading]
+        leaders = [life for life in self._world.alive() if life.leads]
         for life in leaders:
             if self.claims(life) is None:
                 self.held.add("in step")
@@ -96,7 +96,7 @@ class Rules:
     def differing(self, life: Life) -> list[str]:
         """Return in what the site differs from the guild, but for what is parked or withheld."""
         world = self._world
-        repository = life.process.control.repository
+        repository = life.process.service.repository
         due = world.discord.of_now()
         wrong = []
         for id_, member in due.items():
@@ -126,7 +126,7 @@ class Rules:
         if not call.request.writes:
             return
         process = life.process
-        state = process.control.repository.state
+        state = process.service.repository.state
         if process.site.in_flight > 1:
             self._break("one write in flight", f"{process.site.in_flight} of {life.tag.name}")
         for other in self._world.alive():
@@ -171,7 +171,7 @@ class Rules:
         )
         if failure is not None and failure.kind is FailureKind.INTERNAL:
             self._break("no error of ours", failure.reason)
-        sync = life.process.control._sync
+        sync = life.process.service.supervisor._sync
         if view.what == "roles and users" and sync is not None and not sync.dry:
             judged.verified = view.ending is Ending.VERIFIED
             judged.cancelled = view.ending is Ending.CANCELLED
@@ -198,18 +198,19 @@ class Rules:
     def standing(self) -> str:
         """Return how things stand, for a finding."""
         return "; ".join(
-            f"{life.tag.name}: {self.claims(life)}, {life.process.control.trouble[:80]!r}, "
-            f"breaker {life.process.control.repository.state.breaker.state.value}, "
-            f"{len(life.process.control.queue)} wait"
+            f"{life.tag.name}: {self.claims(life)}, "
+            f"{life.process.service.leadership.trouble[:80]!r}, "
+            f"breaker {life.process.service.repository.state.breaker.state.value}, "
+            f"{len(life.process.service.queue)} wait"
             for life in self._world.alive()
         )
 
     def at_the_end(self) -> None:
         """Judge what must hold once all is quiet."""
-        leaders = [life for life in self._world.alive() if life.process.control.is_leading]
+        leaders = [life for life in self._world.alive() if life.leads]
         if len(leaders) != 1:
             raise Broken("one process leads", f"{len(leaders)} do")
-        repository = leaders[0].process.control.repository
+        repository = leaders[0].process.service.repository
         if repository.alerts:
             raise Broken("alerts are delivered", f"{len(repository.alerts)} are not")
         open_ = [

@@ -24,7 +24,7 @@ CHANGES = (Move(20, "rename", (10, "other")), Move(21, "rename", (11, "other")))
 
 def open_gate(process: Process) -> None:
     """Let the gate admit whatever comes."""
-    gate: Any = process.control._services.gate
+    gate: Any = process.service._gate
     gate.admits = lambda _: True
 
 
@@ -47,13 +47,13 @@ def no_renewing(process: Process) -> None:
         await asyncio.Event().wait()
 
     open_gate(process)
-    control: Any = process.control
-    control._renew = never
+    service: Any = process.service
+    service._elector._renew = never
 
 
 def no_turns(process: Process) -> None:
     """Let writes leave side by side."""
-    gate: Any = process.control._services.gate
+    gate: Any = process.service._gate
     gate.writing = NoLock()
 
 
@@ -73,7 +73,7 @@ def no_outbox(process: Process) -> None:
     async def never() -> None:
         await asyncio.Event().wait()
 
-    outbox: Any = process.control._outbox
+    outbox: Any = process.service._outbox
     outbox.run_forever = never
 
 
@@ -83,7 +83,7 @@ def no_worker(process: Process) -> None:
     async def never() -> None:
         await asyncio.Event().wait()
 
-    live: Any = process.control._live
+    live: Any = process.service._live
     live.run_forever = never
 
 
@@ -100,7 +100,7 @@ def double_entry(process: Process) -> None:
 
 def unknown_to_itself(process: Process) -> None:
     """Take one's own runs for another's."""
-    rivals: Any = process.control._rivals
+    rivals: Any = process.service._rivals
     rivals.begun = lambda _: None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.withheld import Decision
 from bot.exts.backend.sync._runs.full import Scope
-from bot.exts.backend.sync._service.control import Refusal
+from bot.exts.backend.sync._service.supervisor import Refusal
 from tests.fakes.guild import Discord
 from tests.fakes.mod_log import Channel
 from tests.fakes.process import Process
@@ -65,6 +65,10 @@ class Life:
     @property
     def is_alive(self) -> bool:
         return not self.tag.is_dead
+
+    @property
+    def leads(self) -> bool:
+        return self.process.service.leadership.is_leading
 
 
 class World:
@@ -158,7 +162,7 @@ class World:
         breaker opens again by itself, after a day, takes as many steps as twenty others.
         """
         for life in self.alive():
-            if not life.process.control.is_leading:
+            if not life.process.service.leadership.is_leading:
                 self._in(life, life.tag.die)
             elif self.story.schedule % 3:
                 self.order(life, life.process.commands.reset_breaker(WHO))
@@ -203,15 +207,15 @@ class World:
     def undo_orders(self) -> None:
         """Let a moderator take back what holds writes for good, as one who wants them to go on."""
         for life in self.alive():
-            control = life.process.control
-            state = control.repository.state
-            if not control.is_leading:
+            service = life.process.service
+            state = service.repository.state
+            if not service.leadership.is_leading:
                 continue
             if state.pause is not None:
                 self.order(life, life.process.commands.resume(WHO))
             elif state.breaker.opened_by is not None:
                 self.order(life, life.process.commands.reset_breaker(WHO))
-            elif self.rules.judged(life).cancelled and control.current is None:
+            elif self.rules.judged(life).cancelled and service.supervisor.current is None:
                 self.command("all")
             elif life.process.commands.list_ids():
                 self.order(life, life.process.commands.decide(None, Decision.APPROVED, WHO))
@@ -224,7 +228,7 @@ class World:
 
     def leader(self) -> Life | None:
         """Return the process that leads, if one does."""
-        return next((one for one in self.alive() if one.process.control.is_leading), None)
+        return next((one for one in self.alive() if one.leads), None)
 
     def start(self) -> None:
         """Start a process, unless one lives."""

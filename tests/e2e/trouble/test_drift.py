@@ -61,7 +61,7 @@ async def test_a_check_reads_nothing_while_a_write_is_on_its_way(stage: Stage) -
         async def cross(call: Call, forward: Forward) -> Answer:
             if call.writes_users and not begun.is_set():
                 begun.set()
-                await until(lambda: cog._control.current is not None, timeout_s=10)
+                await until(lambda: cog._app.service.supervisor.current is not None, timeout_s=10)
                 answer = await forward(call)
                 answered.set()
                 return answer

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 def guild_of(bot: QuickBot) -> "DiscordGuild":
     """Return the guild as the extension of a bot reads it."""
     cog: Any = bot.get_cog("Sync")  # of a class that each load of the extension makes anew
-    guild: DiscordGuild = cog._guild
+    guild: DiscordGuild = cog._app.guild
     return guild
 
 

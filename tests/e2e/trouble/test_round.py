@@ -118,7 +118,7 @@ async def test_discord_py_caches_nobody(stage: Stage) -> None:
         due = await stage.rows_due()
         await stage.until(lambda: stage.database.stored() == due)
         cog: Any = bot.get_cog("Sync")
-        gone = await cog._guild.departed([*ids, 7])
+        gone = await cog._app.guild.departed([*ids, 7])
         left = cached(bot)
 
     assert (gone, left) == ({7}, [BOT])
@@ -274,7 +274,7 @@ async def test_a_guild_that_cant_be_read_is_not_the_sites_fault(stage: Stage) ->
         end = await stage.run_end()
         await stage.until(lambda: bool(stage.alerts()))
         cog: Any = bot.get_cog("Sync")
-        failures = cog._control.repository.state.breaker.failures
+        failures = cog._app.service.repository.state.breaker.failures
 
     said = end["description"].splitlines()
     assert said[0].startswith(
@@ -313,7 +313,7 @@ async def test_rows_parked_in_several_stretches_are_told_together(stage: Stage) 
     async with stage.bot(**SMALL) as bot:
         end = await stage.run_end()
         cog: Any = bot.get_cog("Sync")
-        tries = {int(id_): row.tries for id_, row in cog._control.repository.parked.items()}
+        tries = {int(id_): row.tries for id_, row in cog._app.service.repository.parked.items()}
     async with stage.bot(**SMALL):
         again = await stage.run_end(2)
 
@@ -345,6 +345,6 @@ async def test_a_cancelled_round_that_has_found_nothing_is_no_failure(stage: Sta
         closing = asyncio.create_task(bot.close())
         opened.set()
         await closing
-        state = cog._control.repository.state
+        state = cog._app.service.repository.state
 
     assert (state.breaker.failures, state.attempt) == (0, None)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 async def setup(bot: commands.Bot) -> None:
     """Load the extension, or raise a `SettingsError` of one line that names what is missing."""
     # Imported here so that the pure core can be imported without discord.py.
+    from ._app import App  # noqa: PLC0415
     from ._cog import Sync  # noqa: PLC0415
     from ._settings import SyncSettings  # noqa: PLC0415
 
-    await bot.add_cog(Sync(bot, SyncSettings.load()))
+    await bot.add_cog(Sync(bot, App(bot, SyncSettings.load())))

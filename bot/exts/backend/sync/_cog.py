@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import random
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
@@ -14,7 +11,6 @@ import structlog
 from discord import app_commands
 from discord.ext import commands
 
-from ._clock import SystemClock
 from ._core.messages import alert
 from ._core.messages.reply import Reply, said
 from ._core.model.members import RoleId, UserId
@@ -28,24 +24,14 @@ from ._discord.call import (
     complaint,
 )
 from ._discord.message import prefix_of
-from ._discord.mod_log import DiscordModLog
-from ._discord.stream import open_guild
-from ._environment import way_to
-from ._http.client import HttpSite
 from ._runs.full import Scope
-from ._service.answers import Answers
-from ._service.commands import MAX_ITEMS, TARGET, Commands
-from ._service.control import Control
-from ._service.side_channel import SideChannel
-from ._store import open_store
-from ._supervision import keep_going
-from ._telemetry import SystemTelemetry
+from ._service.commands import MAX_ITEMS, TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ._app import App
     from ._core.messages.buttons import Button
-    from ._settings import SyncSettings
 
 log = structlog.get_logger(__name__)
 
@@ -102,92 +88,27 @@ _PaceName: TypeAlias = Annotated[str, PaceName]
 class Sync(commands.Cog):
     """Keep the website's copy of this server in step."""
 
-    def __init__(self, bot: commands.Bot, settings: SyncSettings) -> None:
+    def __init__(self, bot: commands.Bot, app: App) -> None:
         self._bot = bot
-        self._settings = settings
-        clock, chance = SystemClock(), random.SystemRandom()
-        self._telemetry = SystemTelemetry(bot.dispatch)
-        self._guild = open_guild(
-            bot,
-            settings.guild_id,
-            cached=settings.sync_member_cache,
-            clock=clock,
-            idle_s=settings.sync_member_timeout_s,
-            renewed=lambda: self._control.want("because Discord began a new session"),
-        )
-        self._site = HttpSite(
-            base_url=settings.api_url,
-            token=settings.site_api_token.get_secret_value(),
-            deadline_s=settings.sync_deadline_s,
-            max_answer_bytes=settings.sync_max_answer_bytes,
-            redaction=settings.redaction(bot.http.token or ""),
-            clock=clock,
-            way=way_to(settings.api_url, os.environ),
-        )
-        self._mod_log = DiscordModLog(
-            bot,
-            guild_id=settings.guild_id,
-            channel_id=settings.mod_log_channel_id,
-            alert_role_id=settings.alert_role_id,
-            interval_s=settings.sync_edit_interval_s,
-            clock=clock,
-        )
-        self._control = Control(
-            clock=clock,
-            chance=chance,
-            store=open_store(
-                settings.sync_state_url.get_secret_value(),
-                guild_id=settings.guild_id,
-                lease_s=settings.sync_lease_s,
-                clock=clock,
-            ),
-            site=self._site,
-            guild=self._guild,
-            mod_log=self._mod_log,
-            telemetry=self._telemetry,
-            settings=settings,
-        )
-        self._mod_log.keeper = self._control.repository
-        self._commands = Commands(self._control, settings)
-        self._answers = Answers(
-            mod_log=SideChannel(self._mod_log),
-            mod_log_id=settings.mod_log_channel_id,
-            clock=clock,
-            chance=chance,
-            whose=lambda: self._control.whose,
-        )
+        self._app = app
+        self._settings = app.settings
+        self._commands = app.commands
+        self._answers = app.answers
         for command in self.walk_commands():
             command.ignore_extra = False  # a word that nobody knows must not start a run
         self._button = hearing(self._press)
-        # Not a listener: discord.py tells of no update of somebody whom it has not cached.
-        self._guild.changed = self._mark
-        self._guild.passed_over = lambda _event: self._control.passed_over()
-        self._reporting: asyncio.Task[None] | None = None
 
     # -- lifetime ---------------------------------------------------------------------------------
 
     async def cog_load(self) -> None:
-        """Start the work in tasks of their own: waiting for Discord in here would deadlock."""
-        if self._settings.shows_token:
-            log.warning("sync.site.token_in_the_clear", url=self._settings.api_url)
-        self._telemetry.register()
-        self._guild.attach()
+        """Start; this returns at once."""
         self._bot.add_dynamic_items(self._button)
-        self._reporting = asyncio.create_task(
-            keep_going("mod-log", self._mod_log.run_forever, clock=self._control.clock, but=())
-        )
-        self._control.begin()
+        self._app.start()
 
     async def cog_unload(self) -> None:
-        """Stop within ten seconds, and leave a truthful last message."""
-        await self._control.stop(within_s=_STOP_S)
-        if self._reporting is not None:
-            self._reporting.cancel()
-            await asyncio.gather(self._reporting, return_exceptions=True)
+        """Stop; this takes ten seconds at most."""
+        await self._app.stop()
         self._bot.remove_dynamic_items(self._button)
-        self._guild.detach()
-        await self._site.close()
-        self._telemetry.unregister()
 
     # -- listeners: they only mark ----------------------------------------------------------------
 
@@ -195,55 +116,51 @@ class Sync(commands.Cog):
     async def on_member_join(self, member: discord.Member) -> None:
         """Mark a member whom the site may not know."""
         if member.guild.id == self._settings.guild_id:
-            self._control.queue.mark_joined(UserId(member.id))
+            self._app.service.queue.mark_joined(UserId(member.id))
 
     @commands.Cog.listener()
     async def on_raw_member_remove(self, payload: discord.RawMemberRemoveEvent) -> None:
         """Mark a member who left, cached or not."""
         if payload.guild_id == self._settings.guild_id:
-            self._control.queue.mark_left(UserId(payload.user.id))
-
-    def _mark(self, id_: UserId) -> None:
-        """Mark a member whose nick or roles changed, or of whom nothing was known."""
-        self._control.queue.mark((id_,))
+            self._app.service.queue.mark_left(UserId(payload.user.id))
 
     @commands.Cog.listener()
     async def on_user_update(self, _before: discord.User, after: discord.User) -> None:
         """Mark a member whose own name changed; strangers of other servers are none of ours."""
         guild = self._bot.get_guild(self._settings.guild_id)
         if guild is not None and guild.get_member(after.id) is not None:
-            self._control.queue.mark((UserId(after.id),))
+            self._app.service.queue.mark((UserId(after.id),))
 
     @commands.Cog.listener()
     async def on_guild_role_create(self, role: discord.Role) -> None:
         """Mark a new role, and who holds it already."""
         if role.guild.id == self._settings.guild_id:
-            self._control.queue.mark_role(RoleId(role.id))
-            self._control.queue.mark(UserId(member.id) for member in role.members)
+            self._app.service.queue.mark_role(RoleId(role.id))
+            self._app.service.queue.mark(UserId(member.id) for member in role.members)
 
     @commands.Cog.listener()
     async def on_guild_role_update(self, _before: discord.Role, after: discord.Role) -> None:
         """Mark a role that changed."""
         if after.guild.id == self._settings.guild_id:
-            self._control.queue.mark_role(RoleId(after.id))
+            self._app.service.queue.mark_role(RoleId(after.id))
 
     @commands.Cog.listener()
     async def on_guild_role_delete(self, role: discord.Role) -> None:
         """Start a sync: the members who held the role get no events of their own."""
         if role.guild.id == self._settings.guild_id:
-            self._control.want("because a role was deleted")
+            self._app.service.scheduler.want("because a role was deleted")
 
     @commands.Cog.listener()
     async def on_message(self, message: discord.Message) -> None:
         """Note which runs mod-log shows: one that is not ours is that of another bot."""
-        run_id = self._mod_log.run_shown(message)
+        run_id = self._app.mod_log.run_shown(message)
         if run_id:
-            self._control.heard_of(run_id)
+            self._app.service.heard_of(run_id)
 
     @commands.Cog.listener()
     async def on_commands_sync_failed(self, error: Exception) -> None:
         """Tell people that `/sync` is missing; a bot that tells of it does so by this event."""
-        self._control.say(alert.commands_missing(shown(str(error)) or type(error).__name__))
+        self._app.service.say(alert.commands_missing(shown(str(error)) or type(error).__name__))
 
     # -- who may ----------------------------------------------------------------------------------
 
@@ -268,7 +185,7 @@ class Sync(commands.Cog):
 
     async def cog_check(self, ctx: _Context) -> bool:
         """Refuse whoever may not, in words for `cog_command_error`."""
-        if self._control.is_standby:
+        if self._app.service.leadership.is_standby:
             raise StandbyError("Another process answers for this server.")
         guild_id = None if ctx.guild is None else ctx.guild.id
         refusal = self._refusal(guild_id, ctx.author, ctx.interaction)
@@ -299,17 +216,17 @@ class Sync(commands.Cog):
         await self.cog_command_error(await self._bot.get_context(interaction), error)
 
     def _call(self, ctx: _Context) -> ContextCall:
-        return ContextCall(ctx, clock=self._control.clock)
+        return ContextCall(ctx, clock=self._app.service.clock)
 
     # -- buttons ----------------------------------------------------------------------------------
 
     async def _press(self, interaction: discord.Interaction[Any], button: Button | None) -> None:
         """Answer whoever pressed a button: an order for everybody to see, all else for them."""
-        if self._control.is_standby:
+        if self._app.service.leadership.is_standby:
             return  # the process that leads hears it, too
         person = interaction.user
         press = ButtonPress(
-            interaction, button, prefix=prefix_of(self._bot), clock=self._control.clock
+            interaction, button, prefix=prefix_of(self._bot), clock=self._app.service.clock
         )
         refusal = self._refusal(interaction.guild_id, person, interaction)
         if refusal is not None:

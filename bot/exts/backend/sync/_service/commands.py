@@ -32,7 +32,7 @@ from .._core.policy.withheld import Decision, holds
 from .._errors import RunStoppedError, StoreError
 from .._picture import draw
 from .._runs.full import Scope
-from .control import Refusal
+from .supervisor import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .._core.model.members import UserId
     from .._core.policy.withheld import WithheldList
     from .._settings import SyncSettings
-    from .control import Control
+    from .service import SyncService
 
 
 TARGET: Final = "target"
@@ -56,42 +56,42 @@ _GONE: Final = (
 
 
 class Commands:
-    """The questions and orders that `control` can answer; `by` is a mention of who asks."""
+    """The questions and orders that `service` can answer; `by` is a mention of who asks."""
 
-    def __init__(self, control: Control, settings: SyncSettings) -> None:
-        self._control = control
+    def __init__(self, service: SyncService, settings: SyncSettings) -> None:
+        self._service = service
         self._settings = settings
 
     # -- questions --------------------------------------------------------------------------------
 
     def status(self) -> Reply:
         """Tell how the run that is on, or the last one, stands, and what holds others back."""
-        control = self._control
+        service = self._service
         notice = status(
-            control.repository.state,
-            control.current or control.last,
-            waiting=len(control.queue) + len(control.writes),
-            parked=len(control.repository.parked),
+            service.repository.state,
+            service.supervisor.current or service.supervisor.last,
+            waiting=len(service.queue) + len(service.writes),
+            parked=len(service.repository.parked),
             max_items=self._settings.sync_max_items,
-            trouble=None if control.is_leading else control.trouble,
-            drift=control.repository.drift,
-            mod_log=control.mod_log_trouble,
+            trouble=None if service.leadership.is_leading else service.leadership.trouble,
+            drift=service.repository.drift,
+            mod_log=service.mod_log.trouble,
         )
         return Reply(notice=notice)
 
     def breaker(self) -> Reply:
         """Tell whether writes flow, and why not."""
-        control = self._control
-        trouble = None if control.is_leading else control.trouble
-        return Reply(notice=breaker(control.repository.state, trouble=trouble))
+        service = self._service
+        trouble = None if service.leadership.is_leading else service.leadership.trouble
+        return Reply(notice=breaker(service.repository.state, trouble=trouble))
 
     def parked(self) -> Reply:
         """List the rows that the site does not take."""
-        return Reply(notice=parked_list(self._control.repository.parked.values()))
+        return Reply(notice=parked_list(self._service.repository.parked.values()))
 
     def history(self) -> Reply:
         """List the latest runs."""
-        return Reply(notice=history(self._control.repository.past_runs()))
+        return Reply(notice=history(self._service.repository.past_runs()))
 
     async def details(self, run_id: str) -> Reply:
         """Tell all that is known of a run, on or ended, with a picture of how long it took."""
@@ -104,7 +104,7 @@ class Commands:
 
     def run_ids(self) -> list[str]:
         """Return the ids of the runs that are kept, the latest first."""
-        return [run.run_id for run in reversed(self._control.repository.past_runs())]
+        return [run.run_id for run in reversed(self._service.repository.past_runs())]
 
     def list_ids(self) -> list[str]:
         """Return the digests of the lists that wait for a decision."""
@@ -112,7 +112,7 @@ class Commands:
 
     async def plan(self, by: str) -> Reply:
         """Compare without writing."""
-        made = await self._control.plan(f"asked for by {by}")
+        made = await self._service.supervisor.plan(f"asked for by {by}")
         if isinstance(made, Refusal):
             return said(made.reason)
         view, file = made
@@ -124,7 +124,7 @@ class Commands:
 
     async def single(self, id_: UserId) -> AsyncIterator[Reply]:
         """Show how one member differs, and then what became of writing it."""
-        single = self._control.single(id_)
+        single = self._service.supervisor.single(id_)
         if isinstance(single, Refusal):
             yield said(single.reason)
             return
@@ -154,7 +154,7 @@ class Commands:
 
     def start(self, scope: Scope, by: str, *, forced: bool) -> Reply:
         """Start a run."""
-        view = self._control.start(scope, f"asked for by {by}", forced=forced)
+        view = self._service.supervisor.start(scope, f"asked for by {by}", forced=forced)
         if isinstance(view, Refusal):
             return said(view.reason)
         where = f"<#{self._settings.mod_log_channel_id}>"
@@ -167,7 +167,7 @@ class Commands:
         if not low <= value <= high:
             unit = " s" if target else " rows"
             return said(f"`{name}` must be between {low:g} and {high:g}{unit}.")
-        view = self._control.tune(
+        view = self._service.supervisor.tune(
             by,
             target_s=value if target else None,
             max_items=None if target else int(value),
@@ -178,40 +178,40 @@ class Commands:
 
     def cancel(self, by: str) -> Reply:
         """Stop the run that is on, before its next request."""
-        view = self._control.cancel(f"Cancelled by {by}.")
+        view = self._service.supervisor.cancel(f"Cancelled by {by}.")
         if view is None:
             return said("No sync is on.")
         return said(f"Run `{view.run_id}` is being stopped.", done=True)
 
     async def pause(self, by: str) -> Reply:
         """Hold every write until it is resumed."""
-        pause = self._control.repository.state.pause
+        pause = self._service.repository.state.pause
         if pause is not None:
             return said(f"Sync is paused already: {pause.by} did that {when(pause.at)}.")
-        return await self._order(self._control.pause(by), "Sync is paused.")
+        return await self._order(self._pause(by), "Sync is paused.")
 
     async def resume(self, by: str) -> Reply:
         """End the pause."""
-        if self._control.is_leading and self._control.repository.state.pause is None:
+        if self._service.leadership.is_leading and self._service.repository.state.pause is None:
             return said("Sync is not paused.")
-        return await self._order(self._control.resume(by), "Sync goes on.")
+        return await self._order(self._resume(by), "Sync goes on.")
 
     async def retry_parked(self) -> Reply:
         """Try the parked rows again now."""
-        count = len(self._control.repository.parked)
-        if self._control.is_leading and not count:
+        count = len(self._service.repository.parked)
+        if self._service.leadership.is_leading and not count:
             return said("No row is parked.")
         rows = "1 row is" if count == 1 else f"{count:,} rows are"
-        return await self._order(self._control.retry_parked(), f"{rows} tried again.")
+        return await self._order(self._retry_parked(), f"{rows} tried again.")
 
     async def open_breaker(self, by: str, reason: str) -> Reply:
         """Let nothing be written until a reset."""
-        order = self._control.repository.open_breaker(by, reason)
+        order = self._service.repository.open_breaker(by, reason)
         return await self._order(order, "The breaker is open until it is reset.")
 
     async def reset_breaker(self, by: str) -> Reply:
         """Close the breaker, and forget the failures that were counted."""
-        return await self._order(self._control.reset_breaker(by), "The breaker is closed.")
+        return await self._order(self._reset_breaker(by), "The breaker is closed.")
 
     async def decide(self, digest: str | None, decision: Decision, by: str) -> Reply:
         """Approve or reject a list; without its digest the one that waits, if it is one."""
@@ -228,7 +228,7 @@ class Commands:
             return said(f"{list_.by} approved that list {at}, and a sync has begun to write it.")
         count = f"{len(list_.ids):,} {list_.what.value}"
         return await self._order(
-            self._control.decide(list_, decision, by),
+            self._decide(list_, decision, by),
             f"{count} are {decision.value} (list `{list_.digest}`).",
         )
 
@@ -238,22 +238,47 @@ class Commands:
         return [one for one in lists if one.decision is Decision.WAITING] or lists
 
     def _lists(self) -> list[WithheldList]:
-        now = self._control.clock.now()
-        return [one for one in self._control.repository.withheld.values() if holds(one, now=now)]
+        now = self._service.clock.now()
+        return [one for one in self._service.repository.withheld.values() if holds(one, now=now)]
 
     def _list(self, digest: str) -> WithheldList | None:
         return next((one for one in self._lists() if one.digest == digest.lower()), None)
 
     async def _order(self, order: Coroutine[Any, Any, None], text: str) -> Reply:
         """Carry out an order, if this process may."""
-        if not self._control.is_leading:
+        if not self._service.leadership.is_leading:
             order.close()
-            return said(f"This bot may not do that now: {quote(self._control.trouble)}.")
+            return said(f"This bot may not do that now: {quote(self._service.leadership.trouble)}.")
         try:
             await order
         except StoreError as exc:
             return said(f"That could not be kept, so it does not hold: {quote(str(exc))}")
         return said(text, done=True)
+
+    async def _pause(self, by: str) -> None:
+        await self._service.repository.pause(by)
+        self._service.supervisor.show_again()
+
+    async def _resume(self, by: str) -> None:
+        await self._service.repository.resume(by)
+        self._service.supervisor.show_again()
+
+    async def _reset_breaker(self, by: str) -> None:
+        """Let a full sync take the place of those that the breaker withheld."""
+        await self._service.repository.reset_breaker(by)
+        self._service.scheduler.want(f"after {by} reset the breaker")
+
+    async def _decide(self, list_: WithheldList, decision: Decision, by: str) -> None:
+        """Let a sync carry out what was approved."""
+        await self._service.repository.decide(list_, decision, by=by)
+        if decision is Decision.APPROVED:
+            count = f"{len(list_.ids):,} {list_.what.value}"
+            self._service.scheduler.want(f"after {by} approved {count}")
+
+    async def _retry_parked(self) -> None:
+        """Let every parked row go with the next live changes."""
+        await self._service.repository.retry_parked()
+        self._service.queue.mark(self._service.repository.parked)
 
     # -- buttons ----------------------------------------------------------------------------------
 
@@ -299,17 +324,17 @@ class Commands:
 
     def _closed(self) -> Reply | None:
         """Return what to say to whoever presses a button of a breaker that has closed."""
-        breaker = self._control.repository.state.breaker
-        if not self._control.is_leading or breaker.state is not BreakerState.CLOSED:
+        breaker = self._service.repository.state.breaker
+        if not self._service.leadership.is_leading or breaker.state is not BreakerState.CLOSED:
             return None
         return said("The breaker is closed by now: writes flow, and there is nothing to do here.")
 
     def _is_on(self, run_id: str) -> bool:
-        view = self._control.current
+        view = self._service.supervisor.current
         return view is not None and view.run_id == run_id
 
     def _past(self, run_id: str) -> PastRun | None:
-        runs = self._control.repository.past_runs()
+        runs = self._service.repository.past_runs()
         return next((run for run in runs if run.run_id == run_id), None)
 
 

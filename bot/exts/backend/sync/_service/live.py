@@ -39,13 +39,15 @@ _BUSY_IDS: Final = 250  # sent within `_BUSY_S`: more of them make it busy
 _BUSY_S: Final = 2.0
 _BACKOFFS: Final = 5  # of a run's first one, behind each failure in a row
 _TRIES: Final = 3
+_KEEPS_FAILING: Final = "because live changes kept failing"
 
 
 class LiveUpdates:
     """The worker that drains the dirty ids, for as long as the extension is loaded.
 
     `begin_run` starts a run that takes all that waits, once one may start; it is called when more
-    than `run_above` ids of a kind wait. `want` asks for a full sync, with its reason.
+    than `run_above` ids of a kind wait. `want` asks for a full sync, with its reason, and
+    `until_verified` waits for one.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class LiveUpdates:
         new_run_id: Callable[[], str],
         parking: Parking,
         begin_run: Callable[[], Awaitable[None]],
-        give_up: Callable[[], Awaitable[None]],
+        until_verified: Callable[[], Awaitable[None]],
         want: Callable[[str], None],
     ) -> None:
         self._services = services
@@ -69,7 +71,7 @@ class LiveUpdates:
         self._new_run_id = new_run_id
         self._parking = parking
         self._begin_run = begin_run
-        self._give_up = give_up
+        self._until_verified = until_verified
         self._want = want
         self._wrote = (float("-inf"), 0.0)  # when the latest write began, and how long it took
         self._sent: deque[tuple[float, int]] = deque()
@@ -90,7 +92,9 @@ class LiveUpdates:
                 failures += 1
                 log.warning("sync.drain.failed", error=str(exc), failures=failures)
                 if failures == _TRIES:
-                    await self._give_up()
+                    # Full syncs take the place of drains that keep failing.
+                    self._want(_KEEPS_FAILING)
+                    await self._until_verified()
                     failures = 0
                 backoff_s = self._services.patience.backoff.total_seconds()
                 await self._clock.sleep(_BACKOFFS * backoff_s * failures)

@@ -221,9 +221,10 @@ async def test_what_is_no_whole_answer(
 ) -> None:
     """Each is told by its cause, so that it is known whether the request may still be running."""
     server.handler = handler
+    deadline_s = 0.3 if cause is Lost.DEADLINE else 5.0  # which a busy machine must not miss
 
     async with asyncio.timeout(10):  # whoever drips a byte now and then does so for ever
-        lost = await ask(server, deadline_s=0.3)
+        lost = await ask(server, deadline_s=deadline_s)
 
     assert isinstance(lost, NoAnswer)
     assert lost.cause is cause

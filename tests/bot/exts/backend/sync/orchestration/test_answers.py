@@ -33,7 +33,7 @@ def page(status: int, body: bytes = PAGE) -> Fate:
 
 def reasons(process: Process) -> dict[int, str]:
     """Return why each parked record is parked."""
-    return {id_: record.reason for id_, record in process.control.repository.parked.items()}
+    return {id_: record.reason for id_, record in process.service.repository.parked.items()}
 
 
 @pytest.mark.parametrize("others", [(), (10, 11)], ids=["alone", "among others"])
@@ -56,13 +56,13 @@ async def test_a_nick_that_a_firewall_refuses_stops_its_bearer_alone(
     assert reasons(process) == {
         12: "something before the site does not let this row through (HTTP 403)"
     }
-    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
+    assert process.service.repository.state.breaker.state is BreakerState.CLOSED
     assert {id_: stage.rows.users[id_]["name"] for id_ in (*others, 13)} == {
         **{id_: f"renamed {id_}" for id_ in others},
         13: "renamed later",
     }
     assert cost <= 4 + 4 * len(others)
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 @pytest.mark.parametrize("between", [None, "well"], ids=["refused again", "taken in between"])
@@ -81,7 +81,7 @@ async def test_who_keeps_renaming_himself_costs_twenty_requests_an_hour(
 
     assert len(process.site.calls) - before <= 20
     assert stage.channel.titles.count("Rows parked") == 1
-    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
+    assert process.service.repository.state.breaker.state is BreakerState.CLOSED
 
 
 async def test_a_firewall_that_refuses_every_write_is_a_failing_site(stage: Stage) -> None:
@@ -92,7 +92,7 @@ async def test_a_firewall_that_refuses_every_write_is_a_failing_site(stage: Stag
     await stage.clock.advance(120)
 
     (failure,) = {view.failure.kind for view in stage.runs() if view.failure is not None}
-    assert (failure, process.control.repository.parked) == (FailureKind.FAILING, {})
+    assert (failure, process.service.repository.parked) == (FailureKind.FAILING, {})
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ async def test_what_may_pass_costs_a_try(stage: Stage, path: str, fate: Fate) ->
     process = await stage.start(0, sync_at_start=False)
     pages = [fate]
     process.site.fate = lambda request: pages.pop() if pages and request.path == path else Fate()
-    process.control.want("to be seen")
+    process.service.scheduler.want("to be seen")
     await stage.clock.advance(60)
 
     assert (pages, stage.endings(), stage.in_step()) == ([], [VERIFIED], True)
-    assert process.control.repository.parked == {}
+    assert process.service.repository.parked == {}
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 200])
@@ -139,7 +139,7 @@ async def test_what_stays_ends_the_run_as_other_failures_do(stage: Stage, status
     (view,) = stage.runs()
     assert view.failure is not None
     assert (view.failure.kind, view.failure.status) == (FailureKind.FAILING, status)
-    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
+    assert process.service.repository.state.breaker.state is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -155,7 +155,7 @@ async def test_a_gateway_that_lets_only_the_healthcheck_through_refuses_the_toke
     (view,) = stage.runs()
     assert view.failure is not None
     assert (view.failure.kind, view.failure.status) == (FailureKind.REFUSED, status)
-    assert process.control.repository.state.breaker.state is BreakerState.OPEN
+    assert process.service.repository.state.breaker.state is BreakerState.OPEN
 
 
 def _fails(path: str, fate: Fate, method: str) -> Callable[[Request], Fate]:

@@ -27,14 +27,14 @@ async def test_a_value_that_is_no_json_is_put_aside_and_told_once(
     stage.kept.entries[key] = text
     second = await stage.start()
     aside = {k: v for k, v in stage.kept.entries.items() if k.startswith("unreadable/")}
-    assert second.control.is_leading
-    assert second.control.repository.state.breaker.state is BreakerState.OPEN
+    assert second.service.leadership.is_leading
+    assert second.service.repository.state.breaker.state is BreakerState.OPEN
     assert [k.partition("+00:00/")[2] for k in aside] == [key]
     assert list(map(json.loads, aside.values())) == [text.replace("\udce9", "\\xe9")]
     await second.stop()
     third = await stage.start()
     stage.discord.join(11)
-    await third.control.reset_breaker(BY)
+    await third.commands.reset_breaker(BY)
     await stage.clock.advance(30)
 
     assert stage.channel.titles.count("State store lost") == 1

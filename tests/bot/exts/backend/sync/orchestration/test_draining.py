@@ -59,17 +59,17 @@ async def test_a_live_write_whose_token_is_refused_opens_the_breaker(stage: Stag
     stage.discord.change(10, name="renamed")
     stage.discord.join(12)
     await stage.clock.advance(60)
-    opened = process.control.repository.state.breaker.state
+    opened = process.service.repository.state.breaker.state
     sent = len(process.site.writes)
     await stage.clock.advance(3600)
     assert (opened, len(process.site.writes)) == (BreakerState.OPEN, sent)
-    assert len(process.control.queue) == 2
+    assert len(process.service.queue) == 2
     process.site.fate = lambda _: WELL
     await process.commands.reset_breaker(BY)
     await stage.clock.advance(60)
 
     assert stage.in_step()
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 async def test_a_role_that_could_not_be_written_waits_again(stage: Stage) -> None:
@@ -82,12 +82,12 @@ async def test_a_role_that_could_not_be_written_waits_again(stage: Stage) -> Non
     await stage.clock.advance(5)
     assert RoleId(7) in stage.discord.roles
     assert 7 not in stage.rows.roles
-    assert len(process.control.queue) == 2
+    assert len(process.service.queue) == 2
     process.site.fate = lambda _: WELL
     await stage.clock.advance(120)
 
     assert stage.in_step()
-    assert process.control.repository.parked == {}
+    assert process.service.repository.parked == {}
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ async def test_more_than_may_wait_is_left_to_a_full_sync(stage: Stage) -> None:
     for id_ in range(1000, 2500):
         stage.discord.join(id_)
     await stage.clock.advance(5)
-    assert len(process.control.queue) <= 1000
+    assert len(process.service.queue) <= 1000
     await process.commands.resume(BY)
     await stage.clock.advance(600)
 
@@ -111,12 +111,12 @@ async def test_a_stranger_who_was_marked_is_asked_about_and_forgotten(stage: Sta
     """Discord says that they are no member, and the site has no row: nothing is to be done."""
     stage.guild(10)
     process = await stage.start()
-    process.control.queue.mark([UserId(999)])
+    process.service.queue.mark([UserId(999)])
     await stage.clock.advance(60)
     sent = len(process.site.calls)
     await stage.clock.advance(600)
 
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
     assert len(process.site.calls) == sent
     assert 999 not in stage.rows.users
 
@@ -129,7 +129,7 @@ async def test_a_row_of_somebody_who_left_unseen_says_so(stage: Stage) -> None:
     stage.discord.leave(11)
     process.guild.discord.connected.append(process.guild)
     process.guild._members.pop(UserId(11), None)
-    process.control.queue.mark([UserId(11)])
+    process.service.queue.mark([UserId(11)])
     await stage.clock.advance(60)
 
     assert stage.rows.users[11]["in_guild"] is False
@@ -143,14 +143,14 @@ async def test_a_discord_that_does_not_answer_loses_nobody(stage: Stage) -> None
     stage.discord.loses_requests = True
     process.guild._members.pop(UserId(11), None)
     stage.rows.users[11]["name"] = "wrong"
-    process.control.queue.mark([UserId(11)])
+    process.service.queue.mark([UserId(11)])
     await stage.clock.advance(400)
     stage.discord.loses_requests = False
     stage.discord.change(10, name="renamed")
     await stage.clock.advance(900)
 
     assert stage.rows.users[10]["name"] == "renamed"
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 async def test_many_strangers_are_left_to_a_full_sync(stage: Stage) -> None:
@@ -159,12 +159,12 @@ async def test_many_strangers_are_left_to_a_full_sync(stage: Stage) -> None:
     process = await stage.start(
         sync_first_items=1000, sync_max_items=1000, run_above=5000, sync_page_items=500
     )
-    process.control.queue.mark(UserId(id_) for id_ in range(1000, 1700))
+    process.service.queue.mark(UserId(id_) for id_ in range(1000, 1700))
     await stage.clock.advance(120)
 
     assert any("too many to follow" in view.trigger for view in stage.runs())
     assert stage.endings()[-1] is Ending.VERIFIED
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 async def test_a_parked_row_is_sent_again_only_when_it_is_another(stage: Stage) -> None:
@@ -181,7 +181,7 @@ async def test_a_parked_row_is_sent_again_only_when_it_is_another(stage: Stage) 
     stage.discord.change(10, name="worse")
     await stage.clock.advance(30)
 
-    assert (again, [*process.control.repository.parked]) == (sent, [10])
+    assert (again, [*process.service.repository.parked]) == (sent, [10])
     assert [10 in call.ids for call in process.site.writes].count(True) > again
 
 
@@ -197,11 +197,11 @@ async def test_an_answer_that_was_lost_is_waited_out_and_written_again(stage: St
     process.site.fate = lambda _: WELL
     stage.discord.change(10, name="newer")
     await stage.clock.advance(40)
-    waiting = len(process.control.writes)
+    waiting = len(process.service.writes)
     await stage.clock.advance(300)
 
     assert waiting == 1
-    assert len(process.control.writes) == 0
+    assert len(process.service.writes) == 0
     assert stage.in_step()
 
 
@@ -214,14 +214,14 @@ async def test_a_run_of_changes_that_fails_gives_them_back(stage: Stage) -> None
         stage.discord.join(id_)
     while len(stage.runs()) < 2:
         await stage.clock.advance(1)
-    waiting = len(process.control.queue)
+    waiting = len(process.service.queue)
     failed = stage.runs()[-1]
     process.site.fate = lambda _: WELL
     await stage.clock.advance(600)
 
     assert (failed.what, failed.ending, waiting) == ("live changes", Ending.FAILED, 10)
     assert stage.in_step()
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 async def test_a_run_of_changes_waits_for_the_breaker(stage: Stage) -> None:
@@ -237,7 +237,7 @@ async def test_a_run_of_changes_waits_for_the_breaker(stage: Stage) -> None:
     await stage.clock.advance(120)
 
     assert stage.in_step()
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 async def test_after_a_cancelled_run_of_changes_the_next_one_waits(stage: Stage) -> None:
@@ -249,7 +249,7 @@ async def test_after_a_cancelled_run_of_changes_the_next_one_waits(stage: Stage)
         stage.discord.join(id_)
     for _ in range(100):
         await stage.clock.advance(0.2)
-        view = process.control.current
+        view = process.service.supervisor.current
         if view is not None and view.tally.total:
             break
     assert process.commands.cancel(BY).done
@@ -262,7 +262,7 @@ async def test_after_a_cancelled_run_of_changes_the_next_one_waits(stage: Stage)
 
     assert (cancelled.what, cancelled.ending) == ("live changes", Ending.CANCELLED)
     assert stage.in_step()
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 @pytest.mark.parametrize("when", list(When))
@@ -281,7 +281,7 @@ async def test_a_change_that_comes_while_its_row_is_written_is_not_lost(
     await stage.clock.advance(30)
 
     assert stage.rows.users[10]["name"] == "newer"
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 async def test_a_standby_remembers_nothing_that_the_next_sync_does_not_bring(stage: Stage) -> None:
@@ -294,5 +294,5 @@ async def test_a_standby_remembers_nothing_that_the_next_sync_does_not_bring(sta
     await stage.kill(first)
     await stage.clock.advance(300)
 
-    assert second.control.is_leading
+    assert second.service.leadership.is_leading
     assert stage.in_step()

@@ -119,12 +119,12 @@ async def go_on(stage: Stage) -> None:
 def holds(stage: Stage, process: Process) -> None:
     """Check what must hold whatever happened: in step, the lease, nothing waits, all is told."""
     assert stage.in_step()
-    assert process.control.is_leading
-    assert len(process.control.queue) == 0
-    assert len(process.control.writes) == 0
-    assert process.control.repository.state.attempt is None
-    assert process.control.repository.state.breaker.failures == 0
-    assert process.control.repository.alerts == {}
+    assert process.service.leadership.is_leading
+    assert len(process.service.queue) == 0
+    assert len(process.service.writes) == 0
+    assert process.service.repository.state.attempt is None
+    assert process.service.repository.state.breaker.failures == 0
+    assert process.service.repository.alerts == {}
     assert [title for title in stage.channel.titles if title.startswith("Syncing")] == []
     assert process.site.most == 1
     told = [m.notice.title for m in stage.channel.messages if m.alert_id is not None]
@@ -209,8 +209,8 @@ async def test_mod_log_is_a_side_channel(
 
     assert stage.in_step()
     assert process.telemetry.told.count(("leads", True)) == 1
-    assert process.control.is_leading
-    assert process.control.repository.state.breaker.failures == 0
+    assert process.service.leadership.is_leading
+    assert process.service.repository.state.breaker.failures == 0
     assert {log.get("task") for log in logs if log["log_level"] == "error"} <= {
         f"mod-log's {place}"
     }
@@ -241,7 +241,7 @@ async def test_a_fault_in_a_task_leaves_lease_and_run_alone(
         await go_on(stage)
 
     assert stage.in_step()
-    assert process.control.is_leading
+    assert process.service.leadership.is_leading
     assert process.telemetry.told.count(("leads", True)) == 1
     told = [log for log in logs if log["event"] == "sync.task.broke"]
     assert [(log["task"], log["log_level"]) for log in told] == [(task, "error")]

@@ -23,14 +23,14 @@ async def test_a_second_process_waits_and_says_so_once(stage: Stage) -> None:
     second = await stage.start(60)
     stage.discord.change(10, name="renamed")
     await stage.clock.advance(10)
-    assert (second.control.is_standby, second.site.calls) == (True, [])
+    assert (second.service.leadership.is_standby, second.site.calls) == (True, [])
     told = [stage.channel.titles.count("Sync waits for its turn")]
     await stage.clock.advance(600)
     told.append(stage.channel.titles.count("Sync waits for its turn"))
     await first.stop(within_s=0)
     await stage.clock.advance(10)
 
-    assert second.control.is_leading
+    assert second.service.leadership.is_leading
     assert stage.in_step()
     assert told == [0, 1]
 
@@ -47,7 +47,7 @@ async def test_a_lost_lease_ends_the_run_that_is_on(stage: Stage) -> None:
     sent = len(process.site.writes)
     await stage.clock.advance(20)
 
-    assert not process.control.is_leading
+    assert not process.service.leadership.is_leading
     assert len(process.site.writes) == sent
     assert stage.endings() == [Ending.CANCELLED]
 
@@ -64,7 +64,7 @@ async def test_a_kill_at_any_moment_is_followed_by_a_sync(stage: Stage, after_s:
     await stage.clock.advance(300)
 
     assert stage.in_step()
-    assert second.control.repository.state.attempt is None
+    assert second.service.repository.state.attempt is None
     assert not [title for title in stage.channel.titles if title.startswith("Syncing")]
 
 
@@ -100,7 +100,7 @@ async def test_what_a_killed_process_had_on_its_way_is_looked_at_again(stage: St
     await stage.clock.advance(300)
 
     assert stage.in_step()
-    assert second.control.is_leading
+    assert second.service.leadership.is_leading
 
 
 async def test_a_process_that_stops_in_order_hands_over(stage: Stage) -> None:
@@ -118,7 +118,7 @@ async def test_a_stop_while_the_store_fails_ends_the_process(stage: Stage) -> No
     stage.guild(10)
     process = await stage.start()
     stage.kept.locked = True
-    process.control.want("to fail")
+    process.service.scheduler.want("to fail")
     await stage.clock.advance(9)
     stopping = stage.make_task(stage.clock_loop(), process.stop(within_s=0))
     await stage.clock.advance(30)
@@ -132,13 +132,13 @@ async def test_a_stop_in_a_run_lets_the_chunk_on_its_way_end(stage: Stage) -> No
     process = await stage.start(0)
     process.site.fate = lambda request: Fate(answers_s=1.0) if request.writes else Fate()
     await stage.clock.advance(6)
-    stopping = stage.make_task(stage.clock_loop(), process.control.stop(within_s=8))
+    stopping = stage.make_task(stage.clock_loop(), process.service.stop(within_s=8))
     await stage.clock.advance(9)
     assert stopping.done()
     await stage.kill(process)
     second = await stage.start(30)
 
-    breaker = second.control.repository.state.breaker
+    breaker = second.service.repository.state.breaker
     assert (breaker.state, breaker.failures) == (BreakerState.CLOSED, 0)
     assert stage.in_step()
 
@@ -155,7 +155,7 @@ async def test_a_size_that_a_process_died_of_is_halved(stage: Stage) -> None:
     second = await stage.start(0, **sizes)
 
     assert largest == 40
-    assert second.control.repository.state.memory.ceiling == 20
+    assert second.service.repository.state.memory.ceiling == 20
 
 
 async def test_a_store_that_is_away_for_a_moment_ends_no_run(stage: Stage) -> None:
@@ -171,7 +171,7 @@ async def test_a_store_that_is_away_for_a_moment_ends_no_run(stage: Stage) -> No
 
     assert stage.endings() == [Ending.VERIFIED]
     assert "State store unreachable" not in stage.channel.titles
-    assert process.control.is_leading
+    assert process.service.leadership.is_leading
 
 
 async def test_an_alert_that_a_killed_process_posted_is_not_posted_again(stage: Stage) -> None:
@@ -179,14 +179,14 @@ async def test_an_alert_that_a_killed_process_posted_is_not_posted_again(stage: 
     stage.guild(10)
     first = await stage.start()
     first.mod_log.faults.plan("mod_log.post", hanging()[0], when=When.DURING)
-    await first.control.pause(BY)
+    await first.commands.pause(BY)
     await stage.clock.advance(5)
     await stage.kill(first)
     second = await stage.start(30)
 
     alerts = [message.alert_id for message in stage.channel.messages if message.alert_id]
     assert len(alerts) == len({*alerts})
-    assert second.control.repository.alerts == {}
+    assert second.service.repository.alerts == {}
 
 
 async def test_nothing_is_sent_that_may_outlive_the_lease(stage: Stage) -> None:

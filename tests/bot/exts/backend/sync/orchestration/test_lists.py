@@ -49,7 +49,7 @@ async def test_the_rest_is_written_while_they_wait(stage: Stage) -> None:
     assert [view.withheld for view in stage.runs()] == [600, 600]
     assert (left(stage), stage.rows.users[11]["name"]) == (set(), "user11")
     assert stage.channel.titles.count("Departures withheld") == 1
-    (list_,) = process.control.repository.withheld.values()
+    (list_,) = process.service.repository.withheld.values()
     assert (list_.what, list_.ids) == (Subject.DEPARTURES, tuple(GONE))
 
 
@@ -66,7 +66,7 @@ async def test_an_approved_list_is_written_but_for_who_is_back(stage: Stage) -> 
     assert reply.done
     assert left(stage) >= set(range(1001, 1600))
     assert 1000 not in left(stage)
-    assert process.control.repository.withheld == {}
+    assert process.service.repository.withheld == {}
     assert BY in stage.runs()[-1].trigger
     assert len(stage.runs()[-1].approved) == 1
 
@@ -107,7 +107,7 @@ async def test_a_decision_outlives_the_process(stage: Stage) -> None:
     await stage.clock.advance(120)
 
     assert left(stage) == set(GONE)
-    assert process.control.repository.withheld == {}
+    assert process.service.repository.withheld == {}
 
 
 async def test_a_list_is_forgotten_once_not_so_many_are_missing(stage: Stage) -> None:
@@ -120,7 +120,7 @@ async def test_a_list_is_forgotten_once_not_so_many_are_missing(stage: Stage) ->
     await stage.clock.advance(60)
 
     assert left(stage) == set(range(1590, 1600))
-    assert process.control.repository.withheld == {}
+    assert process.service.repository.withheld == {}
 
 
 async def test_a_plan_asks_nobody(stage: Stage) -> None:
@@ -133,7 +133,7 @@ async def test_a_plan_asks_nobody(stage: Stage) -> None:
     await stage.clock.advance(30)
 
     assert "600" in text(planning.result())
-    assert process.control.repository.withheld == {}
+    assert process.service.repository.withheld == {}
     assert "Departures withheld" not in stage.channel.titles
 
 
@@ -197,7 +197,7 @@ async def test_what_is_being_written_can_not_be_taken_back(stage: Stage) -> None
     process.site.fate = lambda request: Fate(answers_s=1.0) if request.writes else Fate()
     await process.commands.decide(None, Decision.APPROVED, BY)
     await stage.clock.advance(1.5)
-    digest = next(iter(process.control.repository.withheld.values())).digest
+    digest = next(iter(process.service.repository.withheld.values())).digest
     late = await process.commands.decide(digest, Decision.REJECTED, BY)
     await stage.clock.advance(120)
 

@@ -79,7 +79,7 @@ async def test_a_row_that_the_site_does_not_take_stops_no_other(stage: Stage) ->
     stage.discord.change(10, name="bad")
     stage.discord.change(11, name="good")
     await stage.clock.advance(30)
-    parked = dict(process.control.repository.parked)
+    parked = dict(process.service.repository.parked)
     stage.rows.named = set()
     stage.discord.change(10, name="better")
     await stage.clock.advance(30)
@@ -87,7 +87,7 @@ async def test_a_row_that_the_site_does_not_take_stops_no_other(stage: Stage) ->
     assert [*parked] == [10]
     assert stage.rows.users[11]["name"] == "good"
     assert "Rows parked" in stage.channel.titles
-    assert process.control.repository.parked == {}
+    assert process.service.repository.parked == {}
     assert stage.in_step()
 
 
@@ -103,7 +103,7 @@ async def test_what_waited_through_a_failure_goes_oldest_first(stage: Stage) -> 
     process.site.fate = lambda _: Fate()
     await stage.clock.advance(600)
 
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
     assert stage.in_step()
 
 
@@ -113,7 +113,7 @@ async def test_what_changes_while_a_probe_is_on_waits_for_its_end(stage: Stage) 
     stage.rows.users[19]["name"] = "wrong"
     process = await stage.start(0)
     process.site.fate = failing_writes(DOWN)
-    while process.control.repository.state.breaker.retry_at is None or len(stage.runs()) < 3:
+    while process.service.repository.state.breaker.retry_at is None or len(stage.runs()) < 3:
         await stage.clock.advance(10)
     process.site.fate = lambda request: Fate(answers_s=5.0) if request.writes else Fate()
     sent = len(process.site.writes)

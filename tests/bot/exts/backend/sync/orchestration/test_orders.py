@@ -31,7 +31,7 @@ async def slow_run(stage: Stage, *, answers_s: float = 2.0) -> Process:
     process = await stage.start(0)
     process.site.fate = lambda request: Fate(answers_s=answers_s) if request.writes else Fate()
     await stage.clock.advance(11)
-    assert process.control.current is not None
+    assert process.service.supervisor.current is not None
     return process
 
 
@@ -79,7 +79,7 @@ async def test_a_cancelled_sync_that_stood_in_for_live_changes_lets_them_go_on(
     stage.discord.change(10, name="renamed")
     for _ in range(600):
         await stage.clock.advance(1)
-        if process.control.current is not None:
+        if process.service.supervisor.current is not None:
             break
     process.commands.cancel(BY)
     process.site.fate = lambda _: Fate()
@@ -124,7 +124,7 @@ async def test_a_pause_holds_the_run_that_is_on(stage: Stage) -> None:
 async def test_one_run_at_a_time(stage: Stage) -> None:
     """A second one is refused, and says which is on."""
     process = await slow_run(stage)
-    view = process.control.current
+    view = process.service.supervisor.current
     reply = process.commands.start(Scope.USERS, BY, forced=False)
 
     assert view is not None
@@ -165,7 +165,7 @@ async def test_an_open_breaker_refuses_what_is_not_forced(stage: Stage) -> None:
     await stage.clock.advance(60)
 
     assert [reply.done for reply in (asked, forced, held)] == [False, True, False]
-    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
+    assert process.service.repository.state.breaker.state is BreakerState.CLOSED
     assert stage.in_step()
 
 
@@ -274,7 +274,7 @@ async def test_questions_are_answered_at_any_time(stage: Stage) -> None:
     """Before, in and after a run: how things stand, and what the last runs were."""
     process = await slow_run(stage)
     running = text(process.commands.status())
-    (run_id,) = [view.run_id for view in (process.control.current,) if view is not None]
+    (run_id,) = [view.run_id for view in (process.service.supervisor.current,) if view is not None]
     details = text(await process.commands.details(run_id))
     await stage.clock.advance(60)
 
@@ -328,13 +328,13 @@ async def test_too_many_role_deletions_wait_for_a_decision(
     assert (reply.done, again.done) == (True, False)
     assert len(stage.rows.roles) == (2 if decision is Decision.APPROVED else 12)
     # What was carried out is forgotten: it must not let the next ones through.
-    assert (process.control.repository.withheld == {}) is (decision is Decision.APPROVED)
+    assert (process.service.repository.withheld == {}) is (decision is Decision.APPROVED)
 
 
 async def test_every_button_does_what_it_says(stage: Stage) -> None:
     """While its run is on, and after: then it says that it does nothing any more."""
     process = await slow_run(stage)
-    view = process.control.current
+    view = process.service.supervisor.current
     assert view is not None
 
     def button(action: Action, argument: str = "") -> Button:
@@ -377,4 +377,4 @@ async def test_an_order_that_cannot_be_kept_does_not_hold(stage: Stage) -> None:
     stage.kept.reachable = True
 
     assert not reply.done
-    assert process.control.repository.state.pause is None
+    assert process.service.repository.state.pause is None

@@ -42,11 +42,11 @@ async def in_phase(stage: Stage, phase: Phase) -> Process:
     process.site.fate = lambda _: Fate(commits_s=0.5, answers_s=1.0)
     for _ in range(400):
         await stage.clock.advance(0.25)
-        view = process.control.current
+        view = process.service.supervisor.current
         if view is not None and view.phase is phase:
             break
     await stage.clock.advance(0.5)
-    view = process.control.current
+    view = process.service.supervisor.current
     assert view is not None
     assert view.phase is phase
     return process
@@ -85,7 +85,7 @@ async def test_a_cancel_ends_it_before_its_next_request(stage: Stage, phase: Pha
     reply = process.commands.cancel(BY)
     await stage.clock.advance(20)
     assert (reply.done, stage.endings(), count(process)) == (True, [Ending.CANCELLED], sent)
-    assert process.control.repository.state.attempt is None
+    assert process.service.repository.state.attempt is None
     let_it_be(stage, process)
     process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(120)
@@ -124,12 +124,12 @@ async def test_a_lost_lease_ends_it(stage: Stage, phase: Phase) -> None:
     sent = count(process)
     let_it_be(stage, process)
     await stage.clock.advance(25)
-    assert (process.control.is_leading, count(process)) == (False, sent)
+    assert (process.service.leadership.is_leading, count(process)) == (False, sent)
     (ended,) = stage.endings()
     assert ended in {Ending.CANCELLED, Ending.FAILED}
     await stage.clock.advance(600)
 
-    assert process.control.is_leading
+    assert process.service.leadership.is_leading
     assert stage.endings()[-1] is Ending.VERIFIED
     assert stage.in_step()
 
@@ -138,20 +138,20 @@ async def test_a_lost_lease_ends_it(stage: Stage, phase: Phase) -> None:
 async def test_a_kill_is_made_up_for_by_the_next_process(stage: Stage, phase: Phase) -> None:
     """An attempt that had begun counts; no message says for ever that something is on."""
     killed = await in_phase(stage, phase)
-    had_begun = killed.control.repository.state.attempt is not None
+    had_begun = killed.service.repository.state.attempt is not None
     await stage.kill(killed)
     stage.discord.available = True
     process = await stage.start(0)
     await stage.clock.settle()
-    failures = process.control.repository.state.breaker.failures
+    failures = process.service.repository.state.breaker.failures
     await stage.clock.advance(300)
 
     assert had_begun is (phase is not Phase.GUILD)
     assert failures == had_begun
     assert stage.endings()[-1] is Ending.VERIFIED
     assert stage.in_step()
-    assert process.control.repository.state.attempt is None
-    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
+    assert process.service.repository.state.attempt is None
+    assert process.service.repository.state.breaker.state is BreakerState.CLOSED
     assert [title for title in stage.channel.titles if title.startswith("Syncing")] == []
 
 
@@ -203,7 +203,7 @@ async def test_a_stop_leaves_no_attempt_open(stage: Stage, phase: Phase) -> None
     assert "attempt" not in stage.kept.entries
     process = await stage.start(0)
     await stage.clock.settle()
-    breaker = process.control.repository.state.breaker
+    breaker = process.service.repository.state.breaker
     await stage.clock.advance(120)
 
     assert (breaker.state, breaker.failures) == (BreakerState.CLOSED, phase is Phase.SITE)
@@ -219,7 +219,7 @@ async def test_a_site_that_is_down_from_then_on_fails_it(stage: Stage, phase: Ph
     let_it_be(stage, process)
     await stage.clock.advance(50)
     assert stage.endings() == [Ending.FAILED]
-    assert process.control.repository.state.breaker.failures == 1
+    assert process.service.repository.state.breaker.failures == 1
     process.site.fate = lambda _: Fate()
     await stage.clock.advance(600)
 

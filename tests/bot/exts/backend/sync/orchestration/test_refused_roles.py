@@ -46,9 +46,9 @@ async def test_its_holders_are_written_without_it(stage: Stage) -> None:
 
     (view,) = stage.runs()
     assert (view.ending, view.parked, view.parked_roles) == (VERIFIED, (), (SAID,))
-    assert (process.control.repository.parked, stage.rows.users[10]["name"]) == ({}, "renamed")
+    assert (process.service.repository.parked, stage.rows.users[10]["name"]) == ({}, "renamed")
     assert {tuple(roles_of(stage, id_)) for id_ in HOLDERS} == {(1, 5)}
-    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
+    assert process.service.repository.state.breaker.state is BreakerState.CLOSED
     assert "role with this name already exists" in str(stage.channel.messages)
 
 
@@ -56,10 +56,10 @@ async def test_it_makes_no_difference_until_the_site_takes_it(stage: Stage) -> N
     """A second sync finds nothing to do but ask once more; a third, which succeeds, all holders."""
     make(stage)
     process = await stage.start(60, sync_max_items=100)
-    process.control.start(Scope.ALL, BY)
+    process.service.supervisor.start(Scope.ALL, BY)
     await stage.clock.advance(60)
     stage.rows.role_names_are_unique = False
-    process.control.start(Scope.ALL, BY)
+    process.service.supervisor.start(Scope.ALL, BY)
     await stage.clock.advance(60)
 
     assert [(view.ending, view.planned, view.parked_roles) for view in stage.runs()] == [
@@ -94,7 +94,7 @@ async def test_live_changes_leave_it_out_and_say_so(stage: Stage) -> None:
 
     assert (roles_of(stage, 11), roles_of(stage, 12)) == ([1, 5], [1])
     assert stage.rows.users[12]["name"] == "renamed"
-    assert (process.control.repository.parked, len(process.control.queue)) == ({}, 0)
+    assert (process.service.repository.parked, len(process.service.queue)) == ({}, 0)
     assert [(view.ending, view.trigger) for view in stage.runs()[1:]] == [
         (VERIFIED, "because the site does not take a role")
     ]
@@ -130,7 +130,7 @@ async def test_one_holder_by_hand_and_a_plan_leave_it_out_too(stage: Stage) -> N
     asking = asyncio.create_task(_all(process.commands.single(UserId(HOLDERS[0]))))
     await stage.clock.advance(30)
     told = await asking
-    planning = asyncio.create_task(process.control.plan(BY))
+    planning = asyncio.create_task(process.service.supervisor.plan(BY))
     await stage.clock.advance(30)
 
     assert "The site is in step" in told[-1]

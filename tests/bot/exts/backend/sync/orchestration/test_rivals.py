@@ -31,16 +31,16 @@ def told(stage: Stage) -> int:
 async def test_two_stores_are_noticed_by_both(stage: Stage) -> None:
     """Each hears of the other's run, tells it once, and says with each answer whose it is."""
     first, second = await beside(stage)
-    assert (told(stage), bool(first.control.whose), second.control.whose) == (1, True, "")
+    assert (told(stage), bool(first.service.whose), second.service.whose) == (1, True, "")
     for _ in range(3):
-        first.control.start(Scope.ALL, "asked for by <@7>")
+        first.service.supervisor.start(Scope.ALL, "asked for by <@7>")
         await stage.clock.advance(60)
 
     assert told(stage) == 2
-    assert "memory" in first.control.whose
-    assert "memory" in second.control.whose
-    assert first.control.is_leading
-    assert second.control.is_leading
+    assert "memory" in first.service.whose
+    assert "memory" in second.service.whose
+    assert first.service.leadership.is_leading
+    assert second.service.leadership.is_leading
 
 
 async def test_one_store_is_nothing_to_tell(stage: Stage) -> None:
@@ -48,28 +48,28 @@ async def test_one_store_is_nothing_to_tell(stage: Stage) -> None:
     stage.guild(10, 11)
     first = await stage.start(200)
     second = await stage.start(200)
-    first.control.start(Scope.ALL, "asked for by <@7>")
+    first.service.supervisor.start(Scope.ALL, "asked for by <@7>")
     await stage.clock.advance(60)
     await stage.kill(first)
     await stage.clock.advance(200)
-    second.control.start(Scope.ALL, "asked for by <@7>")
+    second.service.supervisor.start(Scope.ALL, "asked for by <@7>")
     await stage.clock.advance(60)
 
-    assert second.control.is_leading
-    assert (told(stage), first.control.whose, second.control.whose) == (0, "", "")
+    assert second.service.leadership.is_leading
+    assert (told(stage), first.service.whose, second.service.whose) == (0, "", "")
 
 
 async def test_a_restart_is_nothing_to_tell(stage: Stage) -> None:
     """What the process before has posted is old, whether its store was kept or lost."""
     stage.guild(10, 11)
     first = await stage.start(200)
-    first.control.start(Scope.ALL, "asked for by <@7>")
+    first.service.supervisor.start(Scope.ALL, "asked for by <@7>")
     await stage.clock.advance(60)
     await stage.kill(first)
     stage.kept = Kept()
     second = await stage.start(400)
 
-    assert (told(stage), second.control.whose) == (0, "")
+    assert (told(stage), second.service.whose) == (0, "")
 
 
 async def test_who_is_not_heard_of_for_a_day_is_gone() -> None:

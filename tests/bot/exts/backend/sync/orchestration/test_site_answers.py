@@ -83,7 +83,7 @@ async def test_an_answer_that_is_not_the_contracts_fails_the_run(
     assert process.commands.start(Scope.ALL, BY, forced=False).done
     for _ in range(600):
         await stage.clock.advance(0.1)
-        if process.control.current is None:
+        if process.service.supervisor.current is None:
             break
     failed = stage.runs()[-1]
     assert process.site.writes == []
@@ -184,7 +184,7 @@ async def test_a_row_that_the_site_alters_is_parked(stage: Stage) -> None:
     await stage.clock.advance(30)
 
     assert stage.endings()[0] is Ending.VERIFIED
-    assert [(row.id, row.reason) for row in process.control.repository.parked.values()] == [
+    assert [(row.id, row.reason) for row in process.service.repository.parked.values()] == [
         (11, "the site alters it")
     ]
     assert "Rows parked" in stage.channel.titles
@@ -200,8 +200,8 @@ async def test_too_many_rows_that_the_site_alters_fail_the_run(stage: Stage) -> 
     (failed,) = stage.runs()
     assert failed.failure is not None
     assert failed.failure.kind is FailureKind.UNVERIFIED
-    assert process.control.repository.parked == {}
-    assert process.control.repository.state.breaker.failures == 1
+    assert process.service.repository.parked == {}
+    assert process.service.repository.state.breaker.failures == 1
 
 
 async def test_too_many_rows_that_the_site_refuses_fail_the_run(stage: Stage) -> None:
@@ -210,7 +210,7 @@ async def test_too_many_rows_that_the_site_refuses_fail_the_run(stage: Stage) ->
     stage.rows.named = set(MANY)
     process = await stage.start(30)
     (failed,) = stage.runs()
-    parked = dict(process.control.repository.parked)
+    parked = dict(process.service.repository.parked)
     stage.rows.named = set()
     await stage.clock.advance(300)
 
@@ -227,9 +227,9 @@ async def test_a_row_that_breaks_the_site_is_found_and_parked(stage: Stage) -> N
     stage.rows.breaking = {13}
     process = await stage.start(600)
 
-    assert [*process.control.repository.parked] == [13]
+    assert [*process.service.repository.parked] == [13]
     assert stage.rows.users.keys() == set(range(10, 18)) - {13}
-    assert process.control.repository.state.breaker.state is BreakerState.CLOSED
+    assert process.service.repository.state.breaker.state is BreakerState.CLOSED
 
 
 async def test_a_request_that_is_too_large_is_halved(stage: Stage) -> None:
@@ -278,7 +278,7 @@ async def test_a_role_that_the_site_has_lost_is_brought_again(stage: Stage) -> N
     stage.discord.change(10, name="renamed")
     await stage.clock.advance(30)
 
-    assert process.control.repository.parked == {}
+    assert process.service.repository.parked == {}
     assert stage.in_step()
 
 

@@ -30,8 +30,8 @@ async def test_a_start_brings_the_site_in_step(stage: Stage) -> None:
 
     assert stage.endings() == [VERIFIED]
     assert stage.in_step()
-    assert process.control.repository.state.attempt is None
-    assert [run.ending for run in process.control.repository.past_runs()] == ["verified"]
+    assert process.service.repository.state.attempt is None
+    assert [run.ending for run in process.service.repository.past_runs()] == ["verified"]
     assert stage.channel.titles == ["New state store", "Sync of roles and users finished"]
 
 
@@ -40,7 +40,7 @@ async def test_a_start_that_nobody_wants_starts_nothing(stage: Stage) -> None:
     stage.guild(10, stored=False)
     process = await stage.start(sync_at_start=False)
 
-    assert (stage.endings(), process.control.is_leading) == ([], True)
+    assert (stage.endings(), process.service.leadership.is_leading) == ([], True)
 
 
 async def test_the_attempt_is_on_disk_before_the_first_request(stage: Stage) -> None:
@@ -54,7 +54,7 @@ async def test_the_attempt_is_on_disk_before_the_first_request(stage: Stage) -> 
         return Fate()
 
     process.site.fate = note
-    process.control.want("to be seen")
+    process.service.scheduler.want("to be seen")
     await stage.clock.advance(5)
 
     assert kept
@@ -74,7 +74,7 @@ async def test_a_failed_sync_is_tried_again_after_a_minute_and_after_five(stage:
 
     assert timedelta(seconds=45) < second - first < timedelta(seconds=150)
     assert timedelta(minutes=4) < third - second < timedelta(minutes=8)
-    assert process.control.repository.state.breaker.state is BreakerState.OPEN
+    assert process.service.repository.state.breaker.state is BreakerState.OPEN
     assert stage.channel.titles.count("Sync breaker opened") == 1
 
 
@@ -84,12 +84,12 @@ async def test_a_probe_closes_the_breaker_and_lets_waiting_changes_through(stage
     process = await stage.start(0)
     process.site.fate = failing_writes(DOWN)
     await stage.clock.advance(15 * 60)
-    opened = process.control.repository.state.breaker
+    opened = process.service.repository.state.breaker
     stage.discord.change(10, name="renamed")
     process.site.fate = lambda _: Fate()
     await stage.clock.advance(20 * 60)
 
-    breaker = process.control.repository.state.breaker
+    breaker = process.service.repository.state.breaker
     assert (opened.state, breaker.state) == (BreakerState.OPEN, BreakerState.CLOSED)
     assert stage.endings()[-1] is VERIFIED
     assert "Sync recovered" in stage.channel.titles
@@ -103,7 +103,7 @@ async def test_a_failed_probe_waits_twice_as_long(stage: Stage) -> None:
     process.site.fate = failing_writes(DOWN)
     await stage.clock.advance(30 * 60)
     writes = len(process.site.writes)
-    breaker = process.control.repository.state.breaker
+    breaker = process.service.repository.state.breaker
     await stage.clock.advance(10 * 60)
 
     assert (breaker.state, breaker.length) == (BreakerState.OPEN, timedelta(minutes=30))
@@ -117,7 +117,7 @@ async def test_refused_credentials_open_the_breaker_at_once(stage: Stage) -> Non
     process.site.fate = lambda _: REFUSED
     await stage.clock.advance(3600)
 
-    breaker = process.control.repository.state.breaker
+    breaker = process.service.repository.state.breaker
     assert (stage.endings(), breaker.state) == ([FAILED], BreakerState.OPEN)
     assert breaker.length == timedelta(days=1)
 
@@ -148,7 +148,7 @@ async def test_a_sync_that_could_not_be_begun_is_tried_again(stage: Stage) -> No
 
     assert FAILED in stage.endings()
     assert stage.in_step()
-    assert process.control.is_leading
+    assert process.service.leadership.is_leading
 
 
 async def test_an_unreachable_store_starts_nothing_and_is_told_once(stage: Stage) -> None:
@@ -169,13 +169,13 @@ async def test_a_lost_store_counts_as_an_open_breaker(stage: Stage) -> None:
     stage.guild(10)
     process = await stage.start()
     process.site.fate = lambda _: DOWN
-    process.control.want("to fail")
+    process.service.scheduler.want("to fail")
     await stage.clock.advance(15 * 60)
     await stage.kill(process)
     stage.kept.lose()
     process = await stage.start()
 
-    assert process.control.repository.state.breaker.state is BreakerState.OPEN
+    assert process.service.repository.state.breaker.state is BreakerState.OPEN
     assert "State store lost" in stage.channel.titles
 
 
@@ -189,8 +189,8 @@ async def test_a_pause_outlives_a_lost_store(stage: Stage) -> None:
     stage.kept.lose()
     stage.discord.change(10, name="renamed")
     process = await stage.start(6 * 3600)
-    written, pause = [*process.site.writes], process.control.repository.state.pause
-    breaker = process.control.repository.state.breaker.state
+    written, pause = [*process.site.writes], process.service.repository.state.pause
+    breaker = process.service.repository.state.breaker.state
     await process.commands.reset_breaker(BY)
     await process.commands.resume(BY)
     await stage.clock.advance(600)
@@ -212,7 +212,7 @@ async def test_a_breaker_opened_by_hand_outlives_a_lost_store(stage: Stage) -> N
     process = await stage.start(6 * 3600)
 
     assert process.site.calls == []
-    assert process.control.repository.state.breaker.opened_by is not None
+    assert process.service.repository.state.breaker.opened_by is not None
     assert "State store lost" in stage.channel.titles
 
 
@@ -221,14 +221,14 @@ async def test_a_rejection_outlives_a_lost_store(stage: Stage) -> None:
     stage.guild(10)
     process = await stage.start()
     list_ = withheld(Subject.DEPARTURES, [7], total=9, run_id="r1", names={}, now=stage.clock.now())
-    await process.control.repository.withhold(list_)
+    await process.service.repository.withhold(list_)
     await process.commands.decide(None, Decision.REJECTED, BY)
     await stage.clock.advance(10)
     await stage.kill(process)
     stage.kept.lose()
     process = await stage.start()
 
-    assert process.control.repository.state.breaker.state is BreakerState.OPEN
+    assert process.service.repository.state.breaker.state is BreakerState.OPEN
 
 
 async def test_a_check_for_drift_repairs_what_no_event_told_of(stage: Stage) -> None:
@@ -242,7 +242,7 @@ async def test_a_check_for_drift_repairs_what_no_event_told_of(stage: Stage) -> 
     await stage.clock.advance(700)
 
     assert stage.in_step()
-    assert process.control.repository.drift is not None
+    assert process.service.repository.drift is not None
     assert len(stage.channel.messages) == shown + 1
 
 
@@ -257,7 +257,7 @@ async def test_departures_of_whom_the_site_has_no_row_come_to_an_end(stage: Stag
     asked = len(process.site.calls)
     await stage.clock.advance(600)
 
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
     assert len(process.site.calls) == asked
 
 
@@ -279,7 +279,7 @@ async def test_members_that_cannot_be_read_fail_a_run_but_no_breaker(stage: Stag
     stage.guild(10, stored=False)
     stage.discord.rest_fails = stage.discord.loses_requests = True
     process = await stage.start(60)
-    failures = process.control.repository.state.breaker.failures
+    failures = process.service.repository.state.breaker.failures
     stage.discord.rest_fails = stage.discord.loses_requests = False
     await stage.clock.advance(600)
 
@@ -310,8 +310,8 @@ async def test_alerts_are_told_in_their_order_once_discord_is_back(stage: Stage)
     process = await stage.start()
     told = len(stage.channel.messages)
     stage.channel.away = True
-    await process.control.pause(BY)
-    await process.control.resume(BY)
+    await process.commands.pause(BY)
+    await process.commands.resume(BY)
     await stage.clock.advance(600)
     assert len(stage.channel.messages) == told
     stage.channel.away = False
@@ -319,7 +319,7 @@ async def test_alerts_are_told_in_their_order_once_discord_is_back(stage: Stage)
 
     later = stage.channel.messages[told:]
     assert [BY in message.notice.description for message in later] == [True, True]
-    assert process.control.repository.alerts == {}
+    assert process.service.repository.alerts == {}
 
 
 @pytest.mark.parametrize("offers", [None, {"pages_by_id": True}])
@@ -403,7 +403,7 @@ async def test_what_was_lost_without_a_word_is_found_within_a_day(stage: Stage) 
     told = stage.channel.titles.count("Member list corrected")
     assert told == stage.cached
     assert stage.endings() == [VERIFIED]
-    assert len(process.control.queue) == 0
+    assert len(process.service.queue) == 0
 
 
 async def test_members_are_not_read_anew_while_a_sync_is_on(stage: Stage) -> None:
@@ -412,7 +412,7 @@ async def test_members_are_not_read_anew_while_a_sync_is_on(stage: Stage) -> Non
     process = await stage.start()
     asked = process.guild.faults.calls
     await stage.clock.advance(DAY - 60)
-    process.control.want("to be on")
+    process.service.scheduler.want("to be on")
     process.site.fate = lambda _: Fate(answers_s=25.0)
     await stage.clock.advance(65)
     during = asked["guild.read_anew"]

@@ -59,7 +59,7 @@ async def test_a_record_that_can_not_be_read_counts_as_an_open_breaker(
     stage.kept.entries[key] = json.dumps("no record")
     process = await stage.start(30)
 
-    assert process.control.repository.state.breaker.state is BreakerState.OPEN
+    assert process.service.repository.state.breaker.state is BreakerState.OPEN
     aside = [name for name in stage.kept.entries if name.startswith("unreadable/")]
     assert [name.rpartition("/")[2] for name in aside] == [key]
     assert "State store lost" in stage.channel.titles
@@ -79,7 +79,7 @@ async def test_a_kept_run_that_can_not_be_read_is_left_out(stage: Stage) -> None
     process = await stage.start(30)
 
     assert run_id not in process.commands.run_ids()
-    assert process.control.is_leading
+    assert process.service.leadership.is_leading
 
 
 async def test_an_end_that_could_not_be_kept_counts_as_interrupted(stage: Stage) -> None:
@@ -89,25 +89,25 @@ async def test_an_end_that_could_not_be_kept_counts_as_interrupted(stage: Stage)
     process.site.fate = lambda _: Fate(answers_s=0.5)
     for _ in range(200):
         await stage.clock.advance(0.1)
-        view = process.control.current
+        view = process.service.supervisor.current
         if view is not None and view.phase is Phase.VERIFYING:
             break
     stage.kept.reachable = False
     for _ in range(60):
         await stage.clock.advance(1)
-        if process.control.last is not None:
+        if process.service.supervisor.last is not None:
             break
-    last = process.control.last
+    last = process.service.supervisor.last
     stage.kept.reachable = True
     await stage.clock.advance(40)
-    failures = process.control.repository.state.breaker.failures
+    failures = process.service.repository.state.breaker.failures
     await stage.clock.advance(300)
 
     assert last is not None
     assert "could not be kept" in last.next_step
     assert failures == 1
     assert stage.endings()[-1] is Ending.VERIFIED
-    assert process.control.repository.state.breaker.failures == 0
+    assert process.service.repository.state.breaker.failures == 0
 
 
 async def test_a_lease_that_can_not_be_renewed_in_time_is_given_up(stage: Stage) -> None:
@@ -117,13 +117,13 @@ async def test_a_lease_that_can_not_be_renewed_in_time_is_given_up(stage: Stage)
     process = await stage.start()
     stage.kept.reachable = False
     await stage.clock.advance(60)
-    leads = process.control.is_leading
+    leads = process.service.leadership.is_leading
     await stage.clock.advance(60)
-    assert (leads, process.control.is_leading) == (True, False)
+    assert (leads, process.service.leadership.is_leading) == (True, False)
     stage.kept.reachable = True
     await stage.clock.advance(120)
 
-    assert process.control.is_leading
+    assert process.service.leadership.is_leading
     assert stage.channel.titles.count("State store unreachable") == 1
     assert stage.endings()[-1] is Ending.VERIFIED
 
@@ -132,11 +132,11 @@ async def test_a_retry_that_could_not_be_written_down_waits_a_minute(stage: Stag
     """The breaker has it due all the while: runs that follow each other at once help nobody."""
     stage.guild(10, stored=False)
     process = await stage.start(0, prepare=failing)
-    while process.control.repository.state.breaker.retry_at is None:
+    while process.service.repository.state.breaker.retry_at is None:
         await stage.clock.advance(1)
 
     async def away_for_attempts() -> None:
-        view = process.control.current
+        view = process.service.supervisor.current
         if view is not None and view.ending is None:
             raise AWAY
 
@@ -159,7 +159,7 @@ async def test_an_alert_that_could_not_be_struck_off_is_not_posted_twice(stage: 
     await stage.clock.advance(120)
 
     assert [BY in m.notice.description for m in stage.channel.messages].count(True) == 1
-    assert process.control.repository.alerts == {}
+    assert process.service.repository.alerts == {}
 
 
 async def test_what_needs_no_store_is_bounded_while_mod_log_is_away(stage: Stage) -> None:
@@ -180,7 +180,7 @@ async def test_what_needs_no_store_is_bounded_while_mod_log_is_away(stage: Stage
     later = [m.notice.title for m in stage.channel.messages[told:]]
     said = [title for title in later if title.startswith("State store")]
     assert len(said) == 20
-    assert process.control.is_leading
+    assert process.service.leadership.is_leading
 
 
 async def test_a_mod_log_that_is_away_holds_no_sync_up(stage: Stage) -> None:
@@ -211,7 +211,7 @@ async def test_a_breaker_that_moves_while_discord_is_waited_for_stops_the_run(
     stage.discord.available = False
     process.guild.connect()
     await stage.clock.advance(1)
-    assert process.control.current is not None
+    assert process.service.supervisor.current is not None
     process.guild.faults.plan("guild.prove", _nothing, when=when)
     await process.commands.open_breaker(BY, "to look")
     stage.discord.available = True
@@ -220,7 +220,7 @@ async def test_a_breaker_that_moves_while_discord_is_waited_for_stops_the_run(
 
     assert len(process.site.calls) == sent
     assert stage.endings()[-1] is Ending.FAILED
-    assert process.control.repository.state.breaker.state is BreakerState.OPEN
+    assert process.service.repository.state.breaker.state is BreakerState.OPEN
 
 
 @pytest.mark.slow
@@ -300,7 +300,7 @@ async def test_a_background_task_that_breaks_is_logged_and_ends_nothing_else(sta
     await stage.clock.advance(60)
 
     assert stage.in_step()
-    assert process.control.is_leading
+    assert process.service.leadership.is_leading
 
 
 async def _nothing() -> None:

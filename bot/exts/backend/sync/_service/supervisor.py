@@ -1,0 +1,317 @@
+"""One run at a time: what may start, what is on, and how it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from .._clock import wait_first
+from .._core.messages.report import Ending, quote, when
+from .._core.policy.attempt import Attempt
+from .._core.policy.breaker import Probe, Start, Withheld, permit
+from .._core.policy.patience import Failure, FailureKind
+from .._errors import RunStoppedError, StoreError
+from .._ports import PagedGuild
+from .._runs.full import FullSync, Scope
+from .._runs.round import RoundSync
+from .._runs.single import Single
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from .._core.messages.listing import File
+    from .._core.messages.report import RunView
+    from .._core.model.members import UserId
+    from .._core.plan.waiting import Claim
+    from .._ports import ModLog
+    from .._runs.runner import Services
+    from .._runs.work_queue import WorkQueue
+    from .._settings import SyncSettings
+    from .._state.parking import Parking
+    from .closing import Closing
+    from .leadership import Leadership
+    from .scheduler import Scheduler
+
+log = structlog.get_logger(__name__)
+
+_POLL_S: Final = 2.0
+_AFTER_CANCEL: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why something that was asked for does not happen, in a sentence for people."""
+
+    reason: str
+
+
+class Supervisor:
+    """The run that is on, and the door that the next one goes through.
+
+    `unkept` is called when the store did not take how a run ended. More than `run_above` live
+    changes are a run of their own.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        queue: WorkQueue,
+        mod_log: ModLog,
+        parking: Parking,
+        settings: SyncSettings,
+        leadership: Leadership,
+        scheduler: Scheduler,
+        closing: Closing,
+        new_run_id: Callable[[], str],
+        run_above: int,
+        unkept: Callable[[], None],
+    ) -> None:
+        self._services = services
+        self._clock = services.clock
+        self._queue = queue
+        self._mod_log = mod_log
+        self._parking = parking
+        self._settings = settings
+        self._leadership = leadership
+        self._scheduler = scheduler
+        self._closing = closing
+        self._new_run_id = new_run_id
+        self._run_above = run_above
+        self._unkept = unkept
+        self._sync: FullSync | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._free = asyncio.Event()
+        self._free.set()
+        self._changes_held_until = self._clock.now()
+        self.last: RunView | None = None
+
+    # -- the run that is on -----------------------------------------------------------------------
+
+    @property
+    def current(self) -> RunView | None:
+        """The sync that is on, as it stands now."""
+        return None if self._sync is None else self._sync.view
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a run is on."""
+        return self._sync is not None
+
+    async def until_free(self) -> None:
+        """Wait until no run is on."""
+        await self._free.wait()
+
+    async def until_verified(self) -> None:
+        """Wait for a full sync to be verified, or until none is to come any more."""
+        before = self._closing.verified
+        while self._closing.verified == before and (self.is_on or self._scheduler.is_one_to_come):
+            await self._clock.sleep(_POLL_S)
+
+    def tune(self, by: str, *, target_s: float | None, max_items: int | None) -> RunView | None:
+        """Set the pace of the run that is on; None when none is."""
+        if self._sync is None:
+            return None
+        self._sync.tune(by=by, target_s=target_s, max_items=max_items)
+        return self._sync.view
+
+    def cancel(self, reason: str) -> RunView | None:
+        """Stop the sync that is on; None when none is. `reason` is shown."""
+        if self._sync is None:
+            return None
+        self._sync.cancel(reason)
+        return self._sync.view
+
+    def show_again(self) -> None:
+        """Let the live message of the run that is on, if one is, tell what has just changed."""
+        if self._sync is not None:
+            self._sync.show_again()
+
+    async def stop(self, reason: str, *, within_s: float | None = None) -> None:
+        """Stop the run that is on and wait for its end; cut it off where that takes too long."""
+        if self._task is None or self._task.done():
+            return
+        self.cancel(reason)
+        if not await wait_first({self._task}, clock=self._clock, within_s=within_s):
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # -- what starts one --------------------------------------------------------------------------
+
+    def start(self, scope: Scope, trigger: str, *, forced: bool = False) -> RunView | Refusal:
+        """Start a sync that a person asks for, and return its first view, or why it may not."""
+        how = Start.FORCED if forced else Start.ASKED
+        refusal = self._refusal(how, full=scope is Scope.ALL)
+        if refusal is not None:
+            return refusal
+        return self._launch(scope, trigger, how).view
+
+    def start_by_itself(self, trigger: str, *, drift: bool) -> None:
+        """Start a full sync that nobody ordered."""
+        self._launch(Scope.ALL, trigger, Start.AUTOMATIC, drift=drift)
+
+    async def start_changes(self) -> None:
+        """Start a run of all live changes that wait, once no other is on and the breaker lets it.
+
+        After a person cancelled one the next waits, or the cancel would be for nothing.
+        """
+        held = self._changes_held_until - self._clock.now()
+        await self._clock.sleep(held.total_seconds())
+        while True:
+            await self._free.wait()
+            breaker, now = self._services.repository.state.breaker, self._clock.now()
+            if self._sync is not None:
+                continue  # whoever waited as well was faster
+            may = permit(breaker, start=Start.AUTOMATIC, full=False, now=now)
+            if not isinstance(may, Withheld):
+                break
+            await self._services.repository.changed()
+        if self._queue.waiting.most <= self._run_above:
+            return
+        trigger = f"because {len(self._queue.waiting):,} members changed at once"
+        changes = self._queue.waiting.take_all()
+        self._launch(Scope.CHANGES, trigger, Start.AUTOMATIC, changes=changes)
+
+    async def plan(self, trigger: str) -> tuple[RunView, File | None] | Refusal:
+        """Compare without writing; return the last view, and what was found as a file."""
+        refusal = self._refusal(Start.ASKED, full=False)
+        if refusal is not None:
+            return refusal
+        sync = self._launch(Scope.ALL, trigger, Start.ASKED, dry=True)
+        assert self._task is not None  # noqa: S101 - the launch made it
+        await asyncio.shield(self._task)
+        return sync.view, sync.file
+
+    def single(self, id_: UserId) -> Single | Refusal:
+        """Return one member's sync, beside whatever is on, or why it may not write."""
+        refusal = self._held_back(Start.ASKED, full=False)
+        if refusal is not None:
+            return refusal
+        return Single(
+            self._services,
+            id_,
+            run_id=self._new_run_id(),
+            pace=self._settings.pace,
+            parking=self._parking,
+        )
+
+    def _refusal(self, how: Start, *, full: bool) -> Refusal | None:
+        """Say why a run may not start."""
+        if self._leadership.is_leading and self._sync is not None:
+            return Refusal(
+                reason=f"Run `{self._sync.view.run_id}` is on already; `!sync status` shows it, "
+                "`!sync cancel` stops it."
+            )
+        return self._held_back(how, full=full)
+
+    def _held_back(self, how: Start, *, full: bool) -> Refusal | None:
+        """Say why nothing may be written that a person asks for."""
+        state = self._services.repository.state
+        if not self._leadership.is_leading:
+            return Refusal(reason=f"This bot may not write now: {quote(self._leadership.trouble)}.")
+        if state.pause is not None:
+            return Refusal(
+                reason=f"Sync is paused by {state.pause.by}; `!sync resume` lets it go on."
+            )
+        may = permit(state.breaker, start=how, full=full, now=self._clock.now())
+        if isinstance(may, Withheld):
+            until = "" if may.until is None else f" It is tried again {when(may.until)}."
+            ways = "`!sync breaker reset` closes it."
+            if state.breaker.opened_by is None:
+                ways = "`!sync all force` tries now."
+            return Refusal(reason=f"The breaker is open: {quote(may.reason)}.{until} {ways}")
+        return None
+
+    # -- from its launch to its end ---------------------------------------------------------------
+
+    def _launch(
+        self,
+        scope: Scope,
+        trigger: str,
+        how: Start,
+        *,
+        changes: Collection[Claim] = (),
+        dry: bool = False,
+        drift: bool = False,
+    ) -> FullSync:
+        full = scope is Scope.ALL and not dry
+        breaker = self._services.repository.state.breaker
+        probe = isinstance(permit(breaker, start=how, full=full, now=self._clock.now()), Probe)
+
+        async def begin() -> None:
+            await self._begin(sync, how, full=full)
+
+        guild = self._services.guild
+        make = partial(RoundSync, guild=guild) if isinstance(guild, PagedGuild) else FullSync
+        sync = make(
+            self._services,
+            run_id=self._new_run_id(),
+            scope=scope,
+            trigger=f"{trigger}, as a probe of the site" if probe else trigger,
+            probe=probe,
+            queue=self._queue,
+            mod_log=self._mod_log,
+            parking=self._parking,
+            pace=self._settings.pace,
+            page_items=self._settings.sync_page_items,
+            begin=begin,
+            changes=changes,
+            dry=dry,
+            drift=drift,
+        )
+        self._sync = sync
+        self._free.clear()
+        if full:
+            self._scheduler.plan_check()
+        self._task = asyncio.create_task(
+            self._run(sync, how, full=full), name=f"sync {sync.view.run_id}"
+        )
+        return sync
+
+    async def _begin(self, sync: FullSync, how: Start, *, full: bool) -> None:
+        """Write the attempt down, before its first request to the site."""
+        view, repository = sync.view, self._services.repository
+        may = permit(repository.state.breaker, start=how, full=full, now=self._clock.now())
+        if isinstance(may, Withheld) or isinstance(may, Probe) is not sync.probe:
+            # The breaker moved while this waited for Discord.
+            raise RunStoppedError(Failure(kind=FailureKind.HELD, reason="its state has changed"))
+        attempt = Attempt(
+            run_id=view.run_id,
+            what=view.what,
+            trigger=view.trigger,
+            full=full,
+            probe=sync.probe,
+            started_at=view.started_at,
+        )
+        await repository.begin(attempt, start=how)
+
+    async def _run(self, sync: FullSync, how: Start, *, full: bool) -> None:
+        run_id, every_s = sync.view.run_id, self._settings.sync_drift_every_s
+        watched = how is Start.AUTOMATIC and every_s > 0
+        if watched:
+            self._services.telemetry.check_in(run_id, ok=None, every_s=every_s)
+        try:
+            view = await sync.run()
+            if watched and view.ending is not Ending.CANCELLED:
+                ok = view.ending is Ending.VERIFIED
+                self._services.telemetry.check_in(run_id, ok=ok, every_s=every_s)
+            await self._closing.close(sync, full=full)
+        except StoreError as exc:
+            log.warning("sync.attempt.unkept", run_id=sync.view.run_id, error=str(exc))
+            sync.say_next("How it ended could not be kept, so it will count as interrupted.")
+            # Whoever leads next, this process too, finds the attempt open and counts it.
+            self._unkept()
+        finally:
+            self.last = view = sync.view
+            if sync.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
+                self._changes_held_until = self._clock.now() + _AFTER_CANCEL
+            self._sync = None
+            self._free.set()
+            self._scheduler.nudge()
+            if sync.is_shown:
+                await self._mod_log.finish(view)
