@@ -62,7 +62,7 @@ prove: .venv ## Run what proves more slowly, about an hour, and write it to docs
 lint: .venv ## Check style, formatting and the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/lint-imports --no-cache | tail -n 12
+	@out=$$($(BIN)/lint-imports --no-cache) || { echo "$$out"; exit 1; }; echo "$$out" | tail -n 10
 
 types: .venv ## Check types, strictly, over source and tests
 	@$(BIN)/mypy

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.exts.backend.sync._core.messages import buttons
-from bot.exts.backend.sync._core.messages.alert import Alert, Told, Topic
+from bot.exts.backend.sync._core.messages.alert import Alert
 from bot.exts.backend.sync._core.messages.history import PastRun
 from bot.exts.backend.sync._core.messages.report import Notice, Tone
 from bot.exts.backend.sync._core.model.members import UserId
@@ -20,6 +20,7 @@ from bot.exts.backend.sync._core.plan.rounds import Bookmark
 from bot.exts.backend.sync._core.policy.attempt import Attempt
 from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerLimits, BreakerState
 from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
+from bot.exts.backend.sync._core.policy.news import Told, Topic
 from bot.exts.backend.sync._core.policy.state import Pause, State, StateLimits
 from bot.exts.backend.sync._core.policy.withheld import Decision, Subject, WithheldList
 from bot.exts.backend.sync._ports import Store

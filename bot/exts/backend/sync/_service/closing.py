@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._core.messages import alert
-from .._core.messages.alert import Draft, Topic
+from .._core.messages.alert import Draft
 from .._core.messages.history import past_run
 from .._core.messages.report import Ending, failure_alert, when
 from .._core.policy.attempt import ending_of_stop
 from .._core.policy.breaker import AttemptEnding
+from .._core.policy.news import Topic
 from .._core.policy.patience import FailureKind
 
 if TYPE_CHECKING:

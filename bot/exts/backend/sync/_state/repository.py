@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from .._core.messages import alert, history
-from .._core.messages.alert import Alert
+from .._core.messages.alert import Alert, Draft
 from .._core.messages.marks import alert_footer
 from .._core.messages.report import quote
 from .._core.plan import drift, rounds
@@ -19,6 +19,7 @@ from .._core.policy import (
     attempt,
     breaker,
     memory,
+    news,
     state,
     withheld,
 )
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Mapping
     from datetime import datetime
 
-    from .._core.messages.alert import Draft
     from .._core.messages.history import PastRun
     from .._core.messages.report import Notice
     from .._core.model.members import UserId
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .._core.policy.attempt import Attempt
     from .._core.policy.breaker import AttemptEnding, Start
     from .._core.policy.memory import ParkedRecord
+    from .._core.policy.news import News
     from .._core.policy.state import Moved, StateLimits
     from .._core.policy.withheld import Decision, Subject, WithheldList
     from .._ports import Clock, Json, Store
@@ -129,7 +130,7 @@ class StateRepository:
             memory=read("crash-memory", memory.crash_memory_from_json, memory.CrashMemory()),
             attempt=read("attempt", attempt.from_json, None),
             pause=read("pause", state.pause_from_json, None),
-            told=read("told", alert.told_from_json, {}),
+            told=read("told", news.told_from_json, {}),
             bookmark=read("bookmark", rounds.from_json, None),
         )
         self.drift = read("drift", drift.from_json, None)
@@ -232,10 +233,11 @@ class StateRepository:
                 limits=self._limits,
                 reason=reason,
                 refused=self.credentials if refused else None,
-                failure=failure,
+                tells=failure is not None,
                 kind=kind,
             ),
             further,
+            failure=failure,
         )
         self._past = sorted(key for key in self._kept if _is(key, _HISTORY))
 
@@ -413,13 +415,15 @@ class StateRepository:
 
     async def _move(
         self,
-        move: Callable[[datetime], Moved],
+        move: Callable[[datetime], tuple[State, tuple[News | Draft, ...]]],
         further: Mapping[str, Json | None] | None = None,
+        *,
+        failure: Notice | None = None,
     ) -> None:
         async with self._moving:
             now = self._clock.now()
-            moved, notices = move(now)
-            alerts = [self.stamped(notice, now) for notice in notices]
+            moved, told = move(now)
+            alerts = [self.stamped(_words(one, failure), now) for one in told]
             wanted: dict[str, Json | None] = {**_texts(moved), **(further or {})}
             wanted |= {f"{_ALERT}{one.id}": _json(alert.to_json(one)) for one in alerts}
             changes = {key: value for key, value in wanted.items() if value != self._kept.get(key)}
@@ -467,6 +471,10 @@ class StateRepository:
         self._changed = asyncio.Event()
 
 
+def _words(told: News | Draft, failure: Notice | None) -> Notice:
+    return told.notice if isinstance(told, Draft) else alert.in_words(told.what, failure=failure)
+
+
 def _texts(moved: State) -> dict[str, Json | None]:
     open_, held, place = moved.attempt, moved.pause, moved.bookmark
     return {
@@ -474,7 +482,7 @@ def _texts(moved: State) -> dict[str, Json | None]:
         "crash-memory": _json(memory.crash_memory_to_json(moved.memory)),
         "attempt": None if open_ is None else _json(attempt.to_json(open_)),
         "pause": None if held is None else _json(state.pause_to_json(held)),
-        "told": _json(alert.told_to_json(moved.told)),
+        "told": _json(news.told_to_json(moved.told)),
         "bookmark": None if place is None else _json(rounds.to_json(place)),
     }
 

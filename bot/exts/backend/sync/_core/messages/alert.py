@@ -1,19 +1,38 @@
-"""What is told to people as a message of its own: when it is news, and in which words.
+"""What is told to people as a message of its own, in words.
 
-Each text answers what happened, what it means, what happens next and what can be done. It is told
-once, and again only when its reason changes, or after a day while it lasts.
+Each text answers what happened, what it means, what happens next and what can be done. When it is
+news is decided in `policy.news`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from ..model.stored import Stored
-from ..policy.breaker import BreakerState
+from ..policy.breaker import (
+    BreakerState,
+    ForcedOpen,
+    Opened,
+    ProbeFailed,
+    Recovered,
+    Reset,
+)
+from ..policy.news import (
+    INTERRUPTED,
+    BreakerMoved,
+    Holding,
+    Interrupted,
+    PauseBegan,
+    PauseEnded,
+    RunFailed,
+    SourceProven,
+    StartWithheld,
+    StoreLost,
+    Topic,
+    WorksAgain,
+)
 from ..policy.patience import FailureKind
 from ..policy.withheld import Decision, Subject
 from . import buttons
@@ -31,46 +50,24 @@ from .report import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
 
     from ..policy.attempt import Attempt
-    from ..policy.breaker import (
-        Breaker,
-        ForcedOpen,
-        Opened,
-        ProbeFailed,
-        Recovered,
-        Reset,
-    )
+    from ..policy.breaker import Breaker
     from ..policy.memory import ParkedRecord
+    from ..policy.news import Happening
     from ..policy.withheld import WithheldList
     from .buttons import Button
 
-REMIND_AFTER: Final = timedelta(days=1)
 _SHOWN_PARKED: Final = 10
 
-INTERRUPTED: Final = "the bot ended in the middle of a sync"
 OPENED: Final = "Sync breaker opened"
 OPENED_BY_HAND: Final = "Sync breaker opened by hand"
 RESET: Final = "Sync breaker reset"
 PROBE_FAILED: Final = "Sync probe failed"
 RECOVERED: Final = "Sync recovered"
 STORE_LOST: Final = "State store lost"
-
-
-class Topic(StrEnum):
-    """What an alert is about; of each topic only what is new is told."""
-
-    RUN = "run"
-    BREAKER = "breaker"
-    START = "start"
-    PARKED = "parked"
-    PAUSE = "pause"
-    SOURCE = "source"
-    DEPARTURES = "withheld"
-    ROLE_DELETIONS = "withheld role deletions"
-    STORE = "store"
 
 
 _WITHHELD_TOPICS: Final = {
@@ -93,15 +90,6 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What was told of a topic last, when, and since when it has been so."""
-
-    reason: str
-    since: datetime
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """A message that has to reach mod-log exactly once; `id` is its nonce there."""
 
@@ -110,12 +98,54 @@ class Alert:
     notice: Notice
 
 
-def is_news(told: Told | None, reason: str, *, now: datetime) -> bool:
-    """Say whether a reason has to be told: it is another than before, or a day has passed."""
-    if told is None or told.reason != reason:
-        return True
-    # A clock that went back must not silence a topic for ever.
-    return not timedelta() <= now - told.at < REMIND_AFTER
+_SOME_RUN_FAILED: Final = Notice(
+    title="Sync failed", description="**A sync failed.**", tone=Tone.BAD, ping=True
+)
+
+
+def in_words(what: Happening, *, failure: Notice | None = None) -> Notice:
+    """Return what is said of something that has happened.
+
+    Of a run that failed, `failure` is what is known of it.
+    """
+    match what:
+        case BreakerMoved(run_id=run_id):
+            notice = _breaker_moved(what)
+            return notice if run_id is None else about_run(notice, run_id)
+        case RunFailed(breaker=breaker):
+            return run_failed(failure or _SOME_RUN_FAILED, breaker)
+        case WorksAgain(lasted=lasted):
+            return works_again(lasted=lasted)
+        case Interrupted(attempt=attempt, retry_at=retry_at):
+            return interrupted(attempt, retry_at=retry_at)
+        case PauseBegan(by=by, since=since):
+            return paused(by, since=since)
+        case PauseEnded(by=by, lasted=lasted):
+            return resumed(by, lasted=lasted)
+        case StoreLost(where=where, why=why, until=until):
+            return store_lost(where, why=why, until=until)
+        case SourceProven(lasted=lasted):
+            return source_proven(lasted=lasted)
+        case StartWithheld():
+            return start_withheld(what)
+        case _:
+            assert_never(what)
+
+
+def _breaker_moved(moved: BreakerMoved) -> Notice:
+    match moved.event:
+        case Opened() as event:
+            return opened(event, refused=moved.refused)
+        case ProbeFailed() as event:
+            return probe_failed(event)
+        case Recovered() as event:
+            return recovered(event)
+        case ForcedOpen() as event:
+            return forced_open(event)
+        case Reset() as event:
+            return reset(event)
+        case _:
+            assert_never(moved.event)
 
 
 # -- texts ----------------------------------------------------------------------------------------
@@ -132,19 +162,18 @@ def next_step(breaker: Breaker) -> str:
     return f"**Next:** the breaker is open; the site is tried again {when(breaker.retry_at)}."
 
 
-def run_failed(notice: Notice, breaker: Breaker, *, kind: str) -> Draft:
+def run_failed(notice: Notice, breaker: Breaker) -> Notice:
     """Say that a run failed; `notice` holds what is known of it."""
     lines = [*notice.description.splitlines(), next_step(breaker)]
     # What can be done comes last, as in every alert.
     lines.sort(key=lambda line: line.startswith(YOU_CAN))
     text = "\n".join(lines)
-    return Draft(topic=Topic.RUN, reason=kind, notice=fit(replace(notice, description=text)))
+    return fit(replace(notice, description=text))
 
 
-def opened(event: Opened, *, kind: str, refused: bool) -> Draft:
+def opened(event: Opened, *, refused: bool) -> Notice:
     """Say that nothing is written any more, why, and when the site is tried again."""
-    notice = _opened_by_refusal(event) if refused else _opened_by_failures(event)
-    return Draft(topic=Topic.BREAKER, reason=f"open: {kind or event.reason}", notice=notice)
+    return _opened_by_refusal(event) if refused else _opened_by_failures(event)
 
 
 def _opened_by_failures(event: Opened) -> Notice:
@@ -185,164 +214,134 @@ def _opened_by_refusal(event: Opened) -> Notice:
     )
 
 
-def probe_failed(event: ProbeFailed, *, kind: str) -> Draft:
+def probe_failed(event: ProbeFailed) -> Notice:
     """Say that the site is not well yet, and when it is tried again."""
-    return Draft(
-        topic=Topic.BREAKER,
-        reason=f"probe: {kind or event.reason}",
-        notice=_notice(
-            PROBE_FAILED,
-            f"**The site is not well yet.** The try ended so: {quote(event.reason)}",
-            "The breaker stays open: nothing else is written to it. Changes in this server wait; "
-            "none is lost.",
-            f"**Next:** another try {when(event.until)}. You are told again when the reason is "
-            "another, when it is over, or in a day.",
-            f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
-            mark=Mark.BREAKER_OPEN,
-            tone=Tone.BAD,
-            ping=True,
-            pressable=buttons.OF_BREAKER,
-        ),
+    return _notice(
+        PROBE_FAILED,
+        f"**The site is not well yet.** The try ended so: {quote(event.reason)}",
+        "The breaker stays open: nothing else is written to it. Changes in this server wait; "
+        "none is lost.",
+        f"**Next:** another try {when(event.until)}. You are told again when the reason is "
+        "another, when it is over, or in a day.",
+        f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
+        mark=Mark.BREAKER_OPEN,
+        tone=Tone.BAD,
+        ping=True,
+        pressable=buttons.OF_BREAKER,
     )
 
 
-def recovered(event: Recovered) -> Draft:
+def recovered(event: Recovered) -> Notice:
     """Say that writes flow again, and how long they did not."""
-    return Draft(
-        topic=Topic.BREAKER,
-        reason="closed",
-        notice=_notice(
-            RECOVERED,
-            "**The site is well again**, and in step: all that waited was written and verified. "
-            f"The breaker was open for {span(event.lasted)}.",
-            "**Next:** changes flow as before. There is nothing to do.",
-            mark=Mark.BREAKER_CLOSED,
-            tone=Tone.GOOD,
-            ping=True,
-        ),
+    return _notice(
+        RECOVERED,
+        "**The site is well again**, and in step: all that waited was written and verified. "
+        f"The breaker was open for {span(event.lasted)}.",
+        "**Next:** changes flow as before. There is nothing to do.",
+        mark=Mark.BREAKER_CLOSED,
+        tone=Tone.GOOD,
+        ping=True,
     )
 
 
-def works_again(told: Told, *, now: datetime) -> Draft:
+def works_again(*, lasted: timedelta) -> Notice:
     """Say that a sync ended well after others had failed, without a breaker opening."""
-    return Draft(
-        topic=Topic.RUN,
-        reason="",
-        notice=_notice(
-            "Sync works again",
-            f"The site is in step and verified, {span(now - told.since)} after the first failure.",
-            "There is nothing to do.",
-            tone=Tone.GOOD,
-        ),
+    return _notice(
+        "Sync works again",
+        f"The site is in step and verified, {span(lasted)} after the first failure.",
+        "There is nothing to do.",
+        tone=Tone.GOOD,
     )
 
 
-def forced_open(event: ForcedOpen) -> Draft:
+def forced_open(event: ForcedOpen) -> Notice:
     """Say who ordered that nothing is written; also the daily reminder of it."""
     reason = f" Reason: {quote(event.reason)}" if event.reason else ""
-    return Draft(
-        topic=Topic.BREAKER,
-        reason=f"by hand: {event.by}",
-        notice=_notice(
-            OPENED_BY_HAND,
-            f"{event.by} opened the breaker.{reason}",
-            "Nothing is written to the site. Changes in this server wait; none is lost.",
-            "**Next:** nothing by itself.",
-            f"{YOU_CAN} let everything flow again with **Reset** (`!sync breaker reset`).",
-            mark=Mark.BREAKER_HELD,
-            tone=Tone.WARNING,
-            pressable=buttons.OF_ORDER,
-        ),
+    return _notice(
+        OPENED_BY_HAND,
+        f"{event.by} opened the breaker.{reason}",
+        "Nothing is written to the site. Changes in this server wait; none is lost.",
+        "**Next:** nothing by itself.",
+        f"{YOU_CAN} let everything flow again with **Reset** (`!sync breaker reset`).",
+        mark=Mark.BREAKER_HELD,
+        tone=Tone.WARNING,
+        pressable=buttons.OF_ORDER,
     )
 
 
-def reset(event: Reset) -> Draft:
+def reset(event: Reset) -> Notice:
     """Say who let writes flow again."""
-    return Draft(
-        topic=Topic.BREAKER,
-        reason="closed",
-        notice=_notice(
-            RESET,
-            f"{event.by} closed the breaker and cleared the count of failures: writes flow again.",
-            "**Next:** a full sync begins now, if none is on.",
-            mark=Mark.BREAKER_CLOSED,
-            tone=Tone.RUNNING,
-        ),
+    return _notice(
+        RESET,
+        f"{event.by} closed the breaker and cleared the count of failures: writes flow again.",
+        "**Next:** a full sync begins now, if none is on.",
+        mark=Mark.BREAKER_CLOSED,
+        tone=Tone.RUNNING,
     )
 
 
-def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Draft:
+def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Notice:
     """Say that a run was cut off, and when the next one comes."""
     at = reached(attempt)
     following = "**Next:** it is tried again"
     following += f" {when(retry_at)}." if retry_at is not None else " now."
-    return Draft(
-        topic=Topic.START,
-        reason=f"interrupted: {attempt.run_id}",
-        notice=_notice(
-            "Sync was interrupted",
-            f"The bot ended in the middle of run `{attempt.run_id}` ({attempt.what}), {at}: it was "
-            "killed, or its machine failed.",
-            "What was written stays. It counts as a failure, since the sync itself may be what "
-            "killed the bot or the site; so the next one also sends smaller requests.",
-            following,
-            f"{YOU_CAN} find out what ended the bot: its log, its memory, its machine.",
-            tone=Tone.WARNING,
-            run_id=attempt.run_id,
-        ),
+    return _notice(
+        "Sync was interrupted",
+        f"The bot ended in the middle of run `{attempt.run_id}` ({attempt.what}), {at}: it was "
+        "killed, or its machine failed.",
+        "What was written stays. It counts as a failure, since the sync itself may be what "
+        "killed the bot or the site; so the next one also sends smaller requests.",
+        following,
+        f"{YOU_CAN} find out what ended the bot: its log, its memory, its machine.",
+        tone=Tone.WARNING,
+        run_id=attempt.run_id,
     )
 
 
-def start_withheld(reason: str, *, until: datetime | None, key: str) -> Draft:
-    """Say that the sync at start-up does not run, and when it will; `reason` is fit to be shown."""
+def start_withheld(held: StartWithheld) -> Notice:
+    """Say that the sync at start-up does not run, why, and when it will."""
+    reason = {
+        Holding.PAUSE: f"{held.why} paused it.",
+        Holding.BREAKER: f"the breaker is open: {quote(held.why)}",
+        Holding.RETRY: f"the last sync failed: {quote(held.why)}",
+    }[held.holding]
+    until = held.until
     following = (
         f"**Next:** it is tried {when(until)}; another restart does not make that sooner."
         if until is not None
         else "**Next:** nothing by itself until that is ended."
     )
-    return Draft(
-        topic=Topic.START,
-        reason=key,
-        notice=_notice(
-            "Start-up sync withheld",
-            f"The bot has started, but does not sync yet: {reason}",
-            "Changes in this server wait; none is lost.",
-            following,
-            f"{YOU_CAN} see what holds it with `!sync status`.",
-            tone=Tone.WARNING,
-        ),
+    return _notice(
+        "Start-up sync withheld",
+        f"The bot has started, but does not sync yet: {reason}",
+        "Changes in this server wait; none is lost.",
+        following,
+        f"{YOU_CAN} see what holds it with `!sync status`.",
+        tone=Tone.WARNING,
     )
 
 
-def paused(by: str, *, since: datetime) -> Draft:
+def paused(by: str, *, since: datetime) -> Notice:
     """Say that nothing is written by itself, and who ordered that; also the daily reminder."""
-    return Draft(
-        topic=Topic.PAUSE,
-        reason=by,
-        notice=_notice(
-            "Sync is paused",
-            f"{by} paused it {when(since)}: nothing is written to the site, also after a restart.",
-            "Changes in this server wait; none is lost.",
-            "**Next:** nothing by itself; you are reminded once a day.",
-            f"{YOU_CAN} let it go on with **Resume** (`!sync resume`).",
-            mark=Mark.PAUSED,
-            tone=Tone.WARNING,
-            pressable=buttons.OF_PAUSE,
-        ),
+    return _notice(
+        "Sync is paused",
+        f"{by} paused it {when(since)}: nothing is written to the site, also after a restart.",
+        "Changes in this server wait; none is lost.",
+        "**Next:** nothing by itself; you are reminded once a day.",
+        f"{YOU_CAN} let it go on with **Resume** (`!sync resume`).",
+        mark=Mark.PAUSED,
+        tone=Tone.WARNING,
+        pressable=buttons.OF_PAUSE,
     )
 
 
-def resumed(by: str, *, lasted: timedelta) -> Draft:
+def resumed(by: str, *, lasted: timedelta) -> Notice:
     """Say who let it go on."""
-    return Draft(
-        topic=Topic.PAUSE,
-        reason="",
-        notice=_notice(
-            "Sync goes on",
-            f"{by} ended the pause after {span(lasted)}; what waited goes out now.",
-            mark=Mark.RESUMED,
-            tone=Tone.RUNNING,
-        ),
+    return _notice(
+        "Sync goes on",
+        f"{by} ended the pause after {span(lasted)}; what waited goes out now.",
+        mark=Mark.RESUMED,
+        tone=Tone.RUNNING,
     )
 
 
@@ -392,17 +391,13 @@ def source_unproven(reason: str, *, run_id: str) -> Draft:
     )
 
 
-def source_proven(told: Told, *, now: datetime) -> Draft:
+def source_proven(*, lasted: timedelta) -> Notice:
     """Say that the member list is whole again, and how long it was not."""
-    return Draft(
-        topic=Topic.SOURCE,
-        reason="",
-        notice=_notice(
-            "Member list proven again",
-            f"Discord's member list is whole again, after {span(now - told.since)}. Departures are "
-            "written as before.",
-            tone=Tone.GOOD,
-        ),
+    return _notice(
+        "Member list proven again",
+        f"Discord's member list is whole again, after {span(lasted)}. Departures are "
+        "written as before.",
+        tone=Tone.GOOD,
     )
 
 
@@ -480,27 +475,23 @@ def store_new(where: str) -> Draft:
     )
 
 
-def store_lost(where: str, *, why: str, until: datetime | None) -> Draft:
+def store_lost(where: str, *, why: str, until: datetime | None) -> Notice:
     """Say that what the store knew is gone, how that is known, and what it means."""
     following = (
         "nothing by itself: the breaker was opened by hand."
         if until is None
         else f"one small try {when(until)}. If it goes well, all that waits follows by itself."
     )
-    return Draft(
-        topic=Topic.STORE,
-        reason=f"lost: {where}",
-        notice=_notice(
-            STORE_LOST,
-            f"**What {code(where)} knew of earlier failures is lost:** {why}.",
-            "So the breaker counts as open: nothing is written. Changes in this server wait; none "
-            "is lost.",
-            f"**Next:** {following}",
-            f"{YOU_CAN} see to it that the store outlives restarts (a volume). {_PROBE_OR_RESET}",
-            tone=Tone.BAD,
-            ping=True,
-            pressable=buttons.OF_BREAKER,
-        ),
+    return _notice(
+        STORE_LOST,
+        f"**What {code(where)} knew of earlier failures is lost:** {why}.",
+        "So the breaker counts as open: nothing is written. Changes in this server wait; none "
+        "is lost.",
+        f"**Next:** {following}",
+        f"{YOU_CAN} see to it that the store outlives restarts (a volume). {_PROBE_OR_RESET}",
+        tone=Tone.BAD,
+        ping=True,
+        pressable=buttons.OF_BREAKER,
     )
 
 
@@ -615,10 +606,10 @@ def whose(where: str) -> str:
     return f"Another bot syncs this server, too. This one keeps its state in {code(where)}."
 
 
-def about_run(draft: Draft, run_id: str) -> Draft:
-    """Say which run it was that a draft speaks of."""
-    told = footer(run_id=run_id, mark=mark_of(draft.notice.title, draft.notice.footer))
-    return replace(draft, notice=replace(draft.notice, footer=told))
+def about_run(notice: Notice, run_id: str) -> Notice:
+    """Say which run it was that a notice speaks of."""
+    told = footer(run_id=run_id, mark=mark_of(notice.title, notice.footer))
+    return replace(notice, footer=told)
 
 
 def _notice(
@@ -689,32 +680,6 @@ def from_json(value: object) -> Alert:
             ),
         ),
     )
-
-
-def told_to_json(told: Mapping[Topic, Told]) -> dict[str, object]:
-    """Return what was told of each topic as `json.dumps` takes it."""
-    return {
-        topic.value: {
-            "reason": one.reason,
-            "since": one.since.isoformat(),
-            "at": one.at.isoformat(),
-        }
-        for topic, one in told.items()
-    }
-
-
-def told_from_json(value: object) -> dict[Topic, Told]:
-    """Return what `told_to_json` wrote; topics that this version does not know are left out."""
-    record = Stored.of(value, what="what was told")
-    known = {topic.value: topic for topic in Topic}
-    told = {}
-    for name, entry in record.fields.items():
-        if name in known:
-            one = Stored.of(entry, what=f"what was told of {name}")
-            told[known[name]] = Told(
-                reason=one.text("reason"), since=one.time("since"), at=one.time("at")
-            )
-    return told
 
 
 def _capital(text: str) -> str:

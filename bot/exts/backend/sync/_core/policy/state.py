@@ -1,7 +1,7 @@
 """All that is decided about a guild's syncs and must outlive the process, moved as one value.
 
-Each move returns the next state and what people are to be told of it. The caller keeps both in the
-store, together, before it acts on them; it holds the lease while it does.
+Each move returns the next state and what people are to be told of it, as values. The caller keeps
+both in the store, together, before it acts on them; it holds the lease while it does.
 
 | move             | attempt   | breaker (see there)             | crash memory          |
 |------------------|-----------|---------------------------------|-----------------------|
@@ -16,22 +16,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
-from ..messages import alert
-from ..messages.alert import Told, Topic
-from ..messages.report import quote
 from ..model.stored import Stored
 from . import breaker
 from .breaker import AttemptEnding, Breaker, BreakerState
 from .memory import CrashMemory
+from .news import (
+    INTERRUPTED,
+    Announced,
+    BreakerMoved,
+    Holding,
+    Interrupted,
+    News,
+    PauseBegan,
+    PauseEnded,
+    RunFailed,
+    SourceProven,
+    StartWithheld,
+    StoreLost,
+    Tellable,
+    Told,
+    Topic,
+    WorksAgain,
+    is_news,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from ..messages.alert import Draft
-    from ..messages.report import Notice
     from ..plan.rounds import Bookmark
     from .attempt import Attempt
     from .breaker import BreakerLimits, Event, Start
@@ -68,26 +82,30 @@ class State:
     bookmark: Bookmark | None = None
 
 
-Moved: TypeAlias = "tuple[State, tuple[Notice, ...]]"
+# Begin, or are, the reasons of what is told; they are kept.
+_INTERRUPTED: Final = "interrupted: "
+_OVER: Final = ""
+
+Moved: TypeAlias = "tuple[State, tuple[News, ...]]"
+_TellableT = TypeVar("_TellableT", bound=Tellable)
 
 
-def tell(state: State, drafts: tuple[Draft, ...], *, now: datetime) -> Moved:
-    """Return the notices that are news, and a state that knows they were told.
-
-    A draft with an empty reason ends its topic: it is told, and the next one will be news.
-    """
+def tell(
+    state: State, items: tuple[_TellableT, ...], *, now: datetime
+) -> tuple[State, tuple[_TellableT, ...]]:
+    """Return those that are news, and a state that knows they were told."""
     told = dict(state.told)
-    notices = []
-    for draft in drafts:
-        before = told.get(draft.topic)
-        if not draft.reason:
-            told.pop(draft.topic, None)
-            notices.append(draft.notice)
-        elif alert.is_news(before, draft.reason, now=now):
-            since = before.since if before is not None and before.reason == draft.reason else now
-            told[draft.topic] = Told(reason=draft.reason, since=since, at=now)
-            notices.append(draft.notice)
-    return replace(state, told=told), tuple(notices)
+    news = []
+    for item in items:
+        before = told.get(item.topic)
+        if not item.reason:
+            told.pop(item.topic, None)
+            news.append(item)
+        elif is_news(before, item.reason, now=now):
+            since = before.since if before is not None and before.reason == item.reason else now
+            told[item.topic] = Told(reason=item.reason, since=since, at=now)
+            news.append(item)
+    return replace(state, told=told), tuple(news)
 
 
 def loaded(
@@ -111,16 +129,17 @@ def loaded(
         now=now,
         jitter=jitter,
         limits=limits.breaker,
-        reason=alert.INTERRUPTED,
+        reason=INTERRUPTED,
     )
     memory = state.memory.attempt_ended(
         AttemptEnding.INTERRUPTED, full=True, default_items=limits.default_items
     )
-    drafts = _drafts(events, run_id=died)
+    news = _news(events, run_id=died)
     if attempt is not None:
-        told = alert.interrupted(attempt, retry_at=moved.retry_at)
-        drafts = (told, *drafts)
-    return tell(replace(state, breaker=moved, memory=memory, attempt=None), drafts, now=now)
+        what = Interrupted(attempt=attempt, retry_at=moved.retry_at)
+        told = News(topic=Topic.START, reason=f"{_INTERRUPTED}{attempt.run_id}", what=what)
+        news = (told, *news)
+    return tell(replace(state, breaker=moved, memory=memory, attempt=None), news, now=now)
 
 
 def lost(state: State, *, where: str, why: str, now: datetime, limits: StateLimits) -> Moved:
@@ -129,7 +148,8 @@ def lost(state: State, *, where: str, why: str, now: datetime, limits: StateLimi
     if state.breaker.opened_by is not None:
         opened = state.breaker  # by a person, as mod-log has shown
     state = replace(state, breaker=opened)
-    return tell(state, (alert.store_lost(where, why=why, until=opened.retry_at),), now=now)
+    what = StoreLost(where=where, why=why, until=opened.retry_at)
+    return tell(state, (News(topic=Topic.STORE, reason=f"lost: {where}", what=what),), now=now)
 
 
 def begun(state: State, attempt: Attempt, *, start: Start, now: datetime) -> State:
@@ -149,13 +169,13 @@ def ended(
     limits: StateLimits,
     reason: str = "",
     refused: str | None = None,
-    failure: Notice | None = None,
+    tells: bool = False,
     kind: str = "",
 ) -> Moved:
     """Strike the attempt off, and fold in how it ended.
 
-    `reason`, `refused` and `jitter` are the breaker's. `failure` is what to tell of a failed run,
-    news if its `kind` is another than that of the failure before.
+    `reason`, `refused` and `jitter` are the breaker's. A failed run that `tells` of itself is news
+    if its `kind` is another than that of the failure before.
     """
     attempt = state.attempt
     if attempt is None:
@@ -174,17 +194,17 @@ def ended(
     memory = state.memory.attempt_ended(
         ending, full=attempt.full, default_items=limits.default_items
     )
-    drafts = _drafts(events, run_id=attempt.run_id, kind=kind, refused=refused is not None)
-    if failure is not None and not drafts:
+    news = _news(events, run_id=attempt.run_id, kind=kind, refused=refused is not None)
+    if tells and not news:
         # Where the breaker moved, its own notice says what failed: one ping, not two.
-        drafts = (alert.run_failed(failure, moved, kind=kind),)
+        news = (News(topic=Topic.RUN, reason=kind, what=RunFailed(breaker=moved)),)
     if ending is AttemptEnding.VERIFIED and attempt.full:
-        drafts = (*drafts, *_back_to_normal(state, drafts, now=now))
+        news = (*news, *_back_to_normal(state, news, now=now))
     state = replace(state, breaker=moved, memory=memory, attempt=None)
-    state, notices = tell(state, drafts, now=now)
+    state, told = tell(state, news, now=now)
     if ending is AttemptEnding.VERIFIED and attempt.full:
         state = over(state, Topic.RUN, Topic.START)
-    return state, notices
+    return state, told
 
 
 def over(state: State, *topics: Topic) -> State:
@@ -200,29 +220,27 @@ def refused_live(
     moved, events = breaker.credentials_refused(
         state.breaker, credentials=credentials, reason=reason, now=now, limits=limits.breaker
     )
-    drafts = _drafts(events, refused=True)
-    return tell(replace(state, breaker=moved), drafts, now=now)
+    return tell(replace(state, breaker=moved), _news(events, refused=True), now=now)
 
 
 def opened_by_hand(state: State, *, by: str, reason: str, now: datetime) -> Moved:
     """Open the breaker until a reset."""
     moved, events = breaker.opened_by_hand(state.breaker, by=by, reason=reason, now=now)
-    drafts = _drafts(events)
-    return tell(replace(state, breaker=moved), drafts, now=now)
+    return tell(replace(state, breaker=moved), _news(events), now=now)
 
 
 def reset_by_hand(state: State, *, by: str, now: datetime) -> Moved:
     """Close the breaker."""
     moved, events = breaker.reset_by_hand(by=by)
-    drafts = _drafts(events)
-    return tell(replace(state, breaker=moved), drafts, now=now)
+    return tell(replace(state, breaker=moved), _news(events), now=now)
 
 
 def paused(state: State, *, by: str, now: datetime) -> Moved:
     """Hold all automatic and live writes; one that holds already goes on as it is."""
     if state.pause is not None:
         return state, ()
-    return tell(replace(state, pause=Pause(by=by, at=now)), (alert.paused(by, since=now),), now=now)
+    pause = Pause(by=by, at=now)
+    return tell(replace(state, pause=pause), (_held_by(pause),), now=now)
 
 
 def resumed(state: State, *, by: str, now: datetime) -> Moved:
@@ -230,19 +248,18 @@ def resumed(state: State, *, by: str, now: datetime) -> Moved:
     if state.pause is None:
         return state, ()
     lasted = max(now - state.pause.at, timedelta())
-    return tell(replace(state, pause=None), (alert.resumed(by, lasted=lasted),), now=now)
+    what = PauseEnded(by=by, lasted=lasted)
+    news = (News(topic=Topic.PAUSE, reason=_OVER, what=what),)
+    return tell(replace(state, pause=None), news, now=now)
 
 
 def reminded(state: State, *, now: datetime) -> Moved:
     """Tell again, at most once a day, which order of somebody's still holds."""
-    drafts = []
-    if state.pause is not None:
-        drafts.append(alert.paused(state.pause.by, since=state.pause.at))
+    news = [] if state.pause is None else [_held_by(state.pause)]
     current = state.breaker
     if current.opened_by is not None:
-        order = breaker.ForcedOpen(by=current.opened_by, reason=current.reason)
-        drafts.append(alert.forced_open(order))
-    return tell(state, tuple(drafts), now=now)
+        news += _news((breaker.ForcedOpen(by=current.opened_by, reason=current.reason),))
+    return tell(state, tuple(news), now=now)
 
 
 def proven(state: State, *, now: datetime) -> Moved:
@@ -250,58 +267,69 @@ def proven(state: State, *, now: datetime) -> Moved:
     before = state.told.get(Topic.SOURCE)
     if before is None:
         return state, ()
-    return tell(state, (alert.source_proven(before, now=now),), now=now)
+    what = SourceProven(lasted=now - before.since)
+    return tell(state, (News(topic=Topic.SOURCE, reason=_OVER, what=what),), now=now)
 
 
 def start_withheld(state: State, *, now: datetime) -> Moved:
     """Tell, once for each reason, that the sync at start-up has to wait."""
     current = state.breaker
     if state.pause is not None:
-        key, reason, until = "paused", f"{state.pause.by} paused it.", None
+        key = "paused"
+        what = StartWithheld(holding=Holding.PAUSE, why=state.pause.by, until=None)
     elif current.state is BreakerState.OPEN:
-        opened_at = current.opened_at or now
-        key, until = f"open: {opened_at.isoformat()}", current.retry_at
-        reason = f"the breaker is open: {quote(current.reason)}"
+        key = f"open: {(current.opened_at or now).isoformat()}"
+        what = StartWithheld(holding=Holding.BREAKER, why=current.reason, until=current.retry_at)
     elif current.retry_at is not None and now < current.retry_at:
-        key, until = f"retry: {current.failures}", current.retry_at
-        reason = f"the last sync failed: {quote(current.reason)}"
+        key = f"retry: {current.failures}"
+        what = StartWithheld(holding=Holding.RETRY, why=current.reason, until=current.retry_at)
     else:
         return state, ()
     before = state.told.get(Topic.START)
-    if before is not None and before.reason.startswith("interrupted: ") and until is not None:
+    if before is not None and before.reason.startswith(_INTERRUPTED) and what.until is not None:
         # The notice of the interruption has said already when the next try comes.
         return replace(state, told={**state.told, Topic.START: replace(before, reason=key)}), ()
-    return tell(state, (alert.start_withheld(reason, until=until, key=key),), now=now)
+    return tell(state, (News(topic=Topic.START, reason=key, what=what),), now=now)
 
 
-def _back_to_normal(state: State, drafts: tuple[Draft, ...], *, now: datetime) -> tuple[Draft, ...]:
+def _held_by(pause: Pause) -> News:
+    what = PauseBegan(by=pause.by, since=pause.at)
+    return News(topic=Topic.PAUSE, reason=pause.by, what=what)
+
+
+def _back_to_normal(state: State, news: tuple[News, ...], *, now: datetime) -> tuple[News, ...]:
     failed = state.told.get(Topic.RUN)
-    if failed is None or drafts:
+    if failed is None or news:
         return ()
-    return (alert.works_again(failed, now=now),)
+    what = WorksAgain(lasted=now - failed.since)
+    return (News(topic=Topic.RUN, reason=_OVER, what=what),)
 
 
-def _drafts(
+def _news(
     events: tuple[Event, ...], *, run_id: str | None = None, kind: str = "", refused: bool = False
-) -> tuple[Draft, ...]:
-    drafts: list[Draft] = []
-    for event in events:
-        match event:
-            case breaker.Opened():
-                drafts.append(alert.opened(event, kind=kind, refused=refused))
-            case breaker.ProbeFailed():
-                drafts.append(alert.probe_failed(event, kind=kind))
-            case breaker.Recovered():
-                drafts.append(alert.recovered(event))
-            case breaker.ForcedOpen():
-                drafts.append(alert.forced_open(event))
-            case breaker.Reset():
-                drafts.append(alert.reset(event))
-            case _:
-                pass  # a retry, a probe, its postponement: the run's own message says so
-    if run_id is None:
-        return tuple(drafts)
-    return tuple(alert.about_run(draft, run_id) for draft in drafts)
+) -> tuple[News, ...]:
+    return tuple(
+        News(
+            topic=Topic.BREAKER,
+            reason=_key(event, kind),
+            what=BreakerMoved(event=event, refused=refused, run_id=run_id),
+        )
+        for event in events
+        if isinstance(event, Announced)
+    )
+
+
+def _key(event: Announced, kind: str) -> str:
+    """Return what tells whether an event is news."""
+    match event:
+        case breaker.Opened():
+            return f"open: {kind or event.reason}"
+        case breaker.ProbeFailed():
+            return f"probe: {kind or event.reason}"
+        case breaker.ForcedOpen():
+            return f"by hand: {event.by}"
+        case _:
+            return "closed"
 
 
 # -- in the store ---------------------------------------------------------------------------------

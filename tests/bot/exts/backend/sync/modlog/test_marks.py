@@ -51,22 +51,22 @@ def of_list(what: Subject, decision: Decision) -> Notice:
         (render(VIEW), Mark.LIVE),
         (render(replace(VIEW, ending=Ending.VERIFIED)), None),
         (render(replace(VIEW, ending=Ending.FAILED)), None),
-        (alert.paused("<@1>", since=NOW).notice, Mark.PAUSED),
-        (alert.resumed("<@1>", lasted=LAST).notice, Mark.RESUMED),
+        (alert.paused("<@1>", since=NOW), Mark.PAUSED),
+        (alert.resumed("<@1>", lasted=LAST), Mark.RESUMED),
         (alert.withheld(LIST).notice, None),
         (of_list(Subject.DEPARTURES, Decision.REJECTED), Mark.DEPARTURES_REJECTED),
         (of_list(Subject.DEPARTURES, Decision.APPROVED), Mark.DEPARTURES_APPROVED),
         (of_list(Subject.ROLE_DELETIONS, Decision.REJECTED), Mark.ROLE_DELETIONS_REJECTED),
         (of_list(Subject.ROLE_DELETIONS, Decision.APPROVED), Mark.ROLE_DELETIONS_APPROVED),
-        (alert.opened(OPENED, kind="k", refused=False).notice, Mark.BREAKER_OPEN),
-        (alert.opened(OPENED, kind="k", refused=True).notice, Mark.BREAKER_OPEN),
+        (alert.opened(OPENED, refused=False), Mark.BREAKER_OPEN),
+        (alert.opened(OPENED, refused=True), Mark.BREAKER_OPEN),
         (
-            alert.probe_failed(ProbeFailed(until=NOW, reason="500", failures=4), kind="k").notice,
+            alert.probe_failed(ProbeFailed(until=NOW, reason="500", failures=4)),
             Mark.BREAKER_OPEN,
         ),
-        (alert.forced_open(ForcedOpen(by="<@1>", reason="")).notice, Mark.BREAKER_HELD),
-        (alert.recovered(Recovered(opened_at=NOW, lasted=LAST)).notice, Mark.BREAKER_CLOSED),
-        (alert.reset(Reset(by="<@1>")).notice, Mark.BREAKER_CLOSED),
+        (alert.forced_open(ForcedOpen(by="<@1>", reason="")), Mark.BREAKER_HELD),
+        (alert.recovered(Recovered(opened_at=NOW, lasted=LAST)), Mark.BREAKER_CLOSED),
+        (alert.reset(Reset(by="<@1>")), Mark.BREAKER_CLOSED),
     ],
 )
 def test_each_message_that_matters_bears_its_mark(notice: Notice, mark: Mark | None) -> None:
@@ -76,11 +76,11 @@ def test_each_message_that_matters_bears_its_mark(notice: Notice, mark: Mark | N
 
 
 def test_a_mark_stays_where_a_run_is_named_later() -> None:
-    """The draft of a breaker's opening does not know which run it was."""
-    draft = alert.about_run(alert.reset(Reset(by="<@1>")), "r7")
+    """The notice of a breaker's opening does not know which run it was."""
+    notice = alert.about_run(alert.reset(Reset(by="<@1>")), "r7")
 
-    assert draft.notice.footer == "run r7 · breaker closed"
-    assert marks.run_of(draft.notice.footer) == "r7"
+    assert notice.footer == "run r7 · breaker closed"
+    assert marks.run_of(notice.footer) == "r7"
 
 
 @pytest.mark.parametrize(

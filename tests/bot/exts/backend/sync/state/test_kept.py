@@ -10,7 +10,7 @@ import pytest
 
 from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
 from bot.exts.backend.sync._core.messages import alert, history
-from bot.exts.backend.sync._core.messages.alert import Alert, Told, Topic
+from bot.exts.backend.sync._core.messages.alert import Alert
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
 from bot.exts.backend.sync._core.messages.history import PastRun
 from bot.exts.backend.sync._core.messages.report import (
@@ -24,9 +24,10 @@ from bot.exts.backend.sync._core.model.members import RoleId, UserId
 from bot.exts.backend.sync._core.plan import drift
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
-from bot.exts.backend.sync._core.policy import attempt
+from bot.exts.backend.sync._core.policy import attempt, news
 from bot.exts.backend.sync._core.policy.attempt import Attempt, StopEvidence, ending_of_stop
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
+from bot.exts.backend.sync._core.policy.news import Told, Topic
 from bot.exts.backend.sync._core.policy.patience import Failure, FailureKind
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
@@ -186,9 +187,9 @@ def test_drift_is_counted_by_cause() -> None:
 def test_what_was_told_comes_back_but_for_unknown_topics() -> None:
     """A newer version's topics are no reason to refuse the others."""
     told = {Topic.RUN: Told(reason="500", since=NOW, at=NOW + timedelta(hours=1))}
-    written = {**alert.told_to_json(told), "weather": {}}
+    written = {**news.told_to_json(told), "weather": {}}
 
-    assert alert.told_from_json(kept(written)) == told
+    assert news.told_from_json(kept(written)) == told
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.alert import Told, Topic, source_unproven
+from bot.exts.backend.sync._core.messages.alert import in_words, source_unproven
 from bot.exts.backend.sync._core.messages.report import Notice, Tone
 from bot.exts.backend.sync._core.policy import state as s
 from bot.exts.backend.sync._core.policy.attempt import Attempt
@@ -18,6 +18,7 @@ from bot.exts.backend.sync._core.policy.breaker import (
     Start,
 )
 from bot.exts.backend.sync._core.policy.memory import CrashMemory
+from bot.exts.backend.sync._core.policy.news import Told, Topic
 from bot.exts.backend.sync._core.policy.state import (
     Moved,
     Pause,
@@ -41,6 +42,15 @@ ATTEMPT: Final = Attempt(
 FAILURE: Final = Notice(title="Sync of users failed", description="It failed.", tone=Tone.BAD)
 
 
+Shown: TypeAlias = tuple[State, tuple[Notice, ...]]
+
+
+def told(moved: Moved) -> Shown:
+    """Return a state, and what people read of what has happened."""
+    state, news = moved
+    return state, tuple(in_words(one.what, failure=FAILURE) for one in news)
+
+
 def begun(
     state: State | None = None, *, start: Start = Start.AUTOMATIC, **changes: object
 ) -> State:
@@ -49,14 +59,14 @@ def begun(
     return s.begun(state or State(), attempt, start=start, now=NOW)
 
 
-def ended(state: State, ending: AttemptEnding, **further: object) -> Moved:
+def ended(state: State, ending: AttemptEnding, **further: object) -> Shown:
     """End the open attempt of a state."""
-    return s.ended(state, ending, now=NOW, jitter=0.5, limits=LIMITS, **further)  # type: ignore[arg-type]
+    return told(s.ended(state, ending, now=NOW, jitter=0.5, limits=LIMITS, **further))  # type: ignore[arg-type]
 
 
-def loaded(state: State) -> Moved:
+def loaded(state: State) -> Shown:
     """Load a state with the credentials of before."""
-    return s.loaded(state, credentials="same", now=NOW, jitter=0.5, limits=LIMITS)
+    return told(s.loaded(state, credentials="same", now=NOW, jitter=0.5, limits=LIMITS))
 
 
 def failed(times: int, *, reason: str = "500") -> tuple[State, list[str]]:
@@ -67,7 +77,7 @@ def failed(times: int, *, reason: str = "500") -> tuple[State, list[str]]:
             begun(state, start=Start.FORCED),
             AttemptEnding.FAILED,
             reason=reason,
-            failure=FAILURE,
+            tells=True,
             kind="FAILING 500",
         )
         titles += [notice.title for notice in notices]
@@ -91,7 +101,7 @@ def test_the_same_failure_pings_once_until_the_breaker_opens() -> None:
 def test_a_failure_says_when_it_is_tried_again() -> None:
     """The alert ends with the retry that the breaker has scheduled."""
     state, (notice,) = ended(
-        begun(), AttemptEnding.FAILED, reason="500", failure=FAILURE, kind="FAILING 500"
+        begun(), AttemptEnding.FAILED, reason="500", tells=True, kind="FAILING 500"
     )
     retry_at = NOW + MINUTE
 
@@ -104,7 +114,7 @@ def test_a_failure_says_when_it_is_tried_again() -> None:
 def test_another_failure_is_news() -> None:
     """Once for each change of reason, not once in all."""
     state, _ = failed(1)
-    _, notices = ended(begun(state), AttemptEnding.FAILED, failure=FAILURE, kind="PROTOCOL")
+    _, notices = ended(begun(state), AttemptEnding.FAILED, tells=True, kind="PROTOCOL")
 
     assert [notice.title for notice in notices] == ["Sync of users failed"]
 
@@ -133,7 +143,7 @@ def test_a_failed_probe_is_told_with_its_run() -> None:
     state, _ = failed(3)
 
     _, notices = ended(
-        begun(state, start=Start.FORCED), AttemptEnding.FAILED, reason="502", failure=FAILURE
+        begun(state, start=Start.FORCED), AttemptEnding.FAILED, reason="502", tells=True
     )
 
     assert [(notice.title, notice.footer) for notice in notices] == [
@@ -197,7 +207,9 @@ def test_nothing_open_at_the_start_is_nothing_to_tell() -> None:
 
 def test_a_lost_store_counts_as_an_open_breaker() -> None:
     """Nobody knows what it had counted, so the site is probed before anything is written."""
-    state, (notice,) = s.lost(State(), where="x.db", why="it is empty", now=NOW, limits=LIMITS)
+    state, (notice,) = told(
+        s.lost(State(), where="x.db", why="it is empty", now=NOW, limits=LIMITS)
+    )
 
     assert [state.breaker.state, state.breaker.retry_at] == [BreakerState.OPEN, NOW + 15 * MINUTE]
     assert [notice.title, notice.ping] == ["State store lost", True]
@@ -205,8 +217,8 @@ def test_a_lost_store_counts_as_an_open_breaker() -> None:
 
 def test_a_lost_store_leaves_a_breaker_alone_that_was_opened_by_hand() -> None:
     """Mod-log has shown that it was, and nobody probes what a person has closed."""
-    held, _ = s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW)
-    state, (notice,) = s.lost(held, where="x.db", why="it is empty", now=NOW, limits=LIMITS)
+    held, _ = told(s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW))
+    state, (notice,) = told(s.lost(held, where="x.db", why="it is empty", now=NOW, limits=LIMITS))
 
     assert state.breaker == held.breaker
     assert "**Next:** nothing by itself: the breaker was opened by hand." in notice.description
@@ -214,8 +226,8 @@ def test_a_lost_store_leaves_a_breaker_alone_that_was_opened_by_hand() -> None:
 
 def test_refused_credentials_of_a_live_write_open_the_breaker() -> None:
     """No attempt is needed to learn that the site does not know us any more."""
-    state, (notice,) = s.refused_live(
-        State(), credentials="hash", reason="401", now=NOW, limits=LIMITS
+    state, (notice,) = told(
+        s.refused_live(State(), credentials="hash", reason="401", now=NOW, limits=LIMITS)
     )
 
     assert [state.breaker.state, state.breaker.credentials] == [BreakerState.OPEN, "hash"]
@@ -224,8 +236,8 @@ def test_refused_credentials_of_a_live_write_open_the_breaker() -> None:
 
 def test_a_breaker_opened_and_reset_by_hand_says_who() -> None:
     """Both orders are told, without a ping: somebody knows already."""
-    state, (opening,) = s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW)
-    closed, (closing,) = s.reset_by_hand(state, by="<@2>", now=NOW)
+    state, (opening,) = told(s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW))
+    closed, (closing,) = told(s.reset_by_hand(state, by="<@2>", now=NOW))
 
     assert [state.breaker.opened_by, closed.breaker] == ["<@1>", Breaker()]
     assert [opening.title, opening.ping, closing.title, closing.ping] == [
@@ -238,14 +250,14 @@ def test_a_breaker_opened_and_reset_by_hand_says_who() -> None:
 
 def test_a_pause_holds_until_it_is_ended() -> None:
     """A second order changes nothing; what was told says who and, in the end, how long."""
-    held, (told,) = s.paused(State(), by="<@1>", now=NOW)
-    again = s.paused(held, by="<@2>", now=NOW + MINUTE)
-    free, (ending,) = s.resumed(held, by="<@3>", now=NOW + 2 * MINUTE)
+    held, (telling,) = told(s.paused(State(), by="<@1>", now=NOW))
+    again = told(s.paused(held, by="<@2>", now=NOW + MINUTE))
+    free, (ending,) = told(s.resumed(held, by="<@3>", now=NOW + 2 * MINUTE))
 
     assert [held.pause, again, free.pause] == [Pause(by="<@1>", at=NOW), (held, ()), None]
-    assert [told.title, ending.title] == ["Sync is paused", "Sync goes on"]
+    assert [telling.title, ending.title] == ["Sync is paused", "Sync goes on"]
     assert "<@3> ended the pause after 2 min" in ending.description
-    assert s.resumed(free, by="<@3>", now=NOW) == (free, ())
+    assert told(s.resumed(free, by="<@3>", now=NOW)) == (free, ())
 
 
 @pytest.mark.parametrize(
@@ -258,35 +270,35 @@ def test_a_pause_holds_until_it_is_ended() -> None:
 )
 def test_a_pause_is_recalled_once_a_day(passed: timedelta, titles: list[str]) -> None:
     """Whoever forgot it is reminded, and nobody more than once a day."""
-    held, _ = s.paused(State(), by="<@1>", now=NOW)
+    held, _ = told(s.paused(State(), by="<@1>", now=NOW))
 
-    state, notices = s.reminded(held, now=NOW + passed)
+    state, notices = told(s.reminded(held, now=NOW + passed))
 
     assert [notice.title for notice in notices] == titles
-    assert s.reminded(state, now=NOW + passed) == (state, ())
-    assert s.reminded(State(), now=NOW) == (State(), ())
+    assert told(s.reminded(state, now=NOW + passed)) == (state, ())
+    assert told(s.reminded(State(), now=NOW)) == (State(), ())
 
 
 def test_an_order_to_open_the_breaker_is_recalled_once_a_day() -> None:
     """Nobody remembers after a week that it was opened for a move of hosts."""
-    state, _ = s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW)
+    state, _ = told(s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW))
     day = timedelta(days=1)
 
-    silent = s.reminded(state, now=NOW + day - MINUTE)[1]
-    _, (told,) = s.reminded(state, now=NOW + day)
+    silent = told(s.reminded(state, now=NOW + day - MINUTE))[1]
+    _, (again,) = told(s.reminded(state, now=NOW + day))
 
-    assert [silent, told.title] == [(), "Sync breaker opened by hand"]
-    assert "a move" in told.description
+    assert [silent, again.title] == [(), "Sync breaker opened by hand"]
+    assert "a move" in again.description
 
 
 def test_a_member_list_that_is_whole_again_is_told_once() -> None:
     """And how long it was not; where nobody was told of trouble, nobody is told of its end."""
     state, _ = s.tell(State(), (source_unproven("20 of 30", run_id="r1"),), now=NOW)
-    state, (notice,) = s.proven(state, now=NOW + timedelta(hours=2))
+    state, (notice,) = told(s.proven(state, now=NOW + timedelta(hours=2)))
 
     assert notice.title == "Member list proven again"
     assert "after 2 h" in notice.description
-    assert s.proven(state, now=NOW) == (state, ())
+    assert told(s.proven(state, now=NOW)) == (state, ())
 
 
 def test_the_same_kind_of_failure_pings_once_whatever_its_words() -> None:
@@ -295,15 +307,17 @@ def test_the_same_kind_of_failure_pings_once_whatever_its_words() -> None:
     titles = []
     for number in range(6):
         state = begun(state, start=Start.FORCED)
-        state, notices = s.ended(
-            state,
-            AttemptEnding.FAILED,
-            now=now,
-            jitter=0.5,
-            limits=LIMITS,
-            reason=f"bot/users took {number} s",
-            failure=FAILURE,
-            kind="FAILING",
+        state, notices = told(
+            s.ended(
+                state,
+                AttemptEnding.FAILED,
+                now=now,
+                jitter=0.5,
+                limits=LIMITS,
+                reason=f"bot/users took {number} s",
+                tells=True,
+                kind="FAILING",
+            )
         )
         titles += [notice.title for notice in notices]
 
@@ -315,7 +329,7 @@ class TestAStartThatIsWithheld:
 
     @staticmethod
     def titles(state: State, *, at: datetime = NOW) -> list[str]:
-        _, notices = s.start_withheld(state, now=at)
+        _, notices = told(s.start_withheld(state, now=at))
         return [notice.title for notice in notices]
 
     def test_not_where_nothing_withholds_it(self) -> None:
@@ -329,16 +343,16 @@ class TestAStartThatIsWithheld:
         """Fifty restarts are one notice."""
         state, _ = failed(times)
 
-        told, (notice,) = s.start_withheld(state, now=NOW)
+        state, (notice,) = told(s.start_withheld(state, now=NOW))
 
         assert notice.title == "Start-up sync withheld"
-        assert self.titles(told) == []
+        assert self.titles(state) == []
 
     def test_by_a_pause(self) -> None:
         """A pause is over only when somebody ends it, and the notice says so."""
-        held, _ = s.paused(State(), by="<@1>", now=NOW)
+        held, _ = told(s.paused(State(), by="<@1>", now=NOW))
 
-        _, (notice,) = s.start_withheld(held, now=NOW)
+        _, (notice,) = told(s.start_withheld(held, now=NOW))
 
         assert "**Next:** nothing by itself until that is ended." in notice.description
 
@@ -346,16 +360,16 @@ class TestAStartThatIsWithheld:
         """That one has said when the next try comes; the next restart adds nothing either."""
         state, _ = loaded(begun())
 
-        told, notices = s.start_withheld(state, now=NOW)
+        state, notices = told(s.start_withheld(state, now=NOW))
 
-        assert [list(notices), self.titles(told)] == [[], []]
+        assert [list(notices), self.titles(state)] == [[], []]
 
 
 def test_what_is_over_is_news_again() -> None:
     """A topic that ended silently starts anew."""
-    told = {Topic.SOURCE: Told(reason="x", since=NOW, at=NOW)}
+    kept = {Topic.SOURCE: Told(reason="x", since=NOW, at=NOW)}
 
-    assert s.over(State(told=told), Topic.SOURCE) == State()
+    assert s.over(State(told=kept), Topic.SOURCE) == State()
 
 
 def test_what_lasts_is_told_again_with_its_beginning() -> None:
@@ -363,14 +377,16 @@ def test_what_lasts_is_told_again_with_its_beginning() -> None:
     state, _ = failed(1)
     later = NOW + timedelta(days=2)
 
-    state, notices = s.ended(
-        begun(state, start=Start.FORCED),
-        AttemptEnding.FAILED,
-        now=later,
-        jitter=0.5,
-        limits=LIMITS,
-        failure=FAILURE,
-        kind="FAILING 500",
+    state, notices = told(
+        s.ended(
+            begun(state, start=Start.FORCED),
+            AttemptEnding.FAILED,
+            now=later,
+            jitter=0.5,
+            limits=LIMITS,
+            tells=True,
+            kind="FAILING 500",
+        )
     )
 
     assert len(notices) == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.messages import alert, report
-from bot.exts.backend.sync._core.messages.alert import Draft, Told
+from bot.exts.backend.sync._core.messages.alert import Draft
 from bot.exts.backend.sync._core.messages.report import Notice, RunView, ended_late
 from bot.exts.backend.sync._core.messages.status import breaker as breaker_status
 from bot.exts.backend.sync._core.messages.status import parked_list, status
@@ -26,6 +26,21 @@ from bot.exts.backend.sync._core.policy.breaker import (
     Reset,
 )
 from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
+from bot.exts.backend.sync._core.policy.news import (
+    INTERRUPTED,
+    Announced,
+    BreakerMoved,
+    Happening,
+    Holding,
+    Interrupted,
+    PauseBegan,
+    PauseEnded,
+    RunFailed,
+    SourceProven,
+    StartWithheld,
+    StoreLost,
+    WorksAgain,
+)
 from bot.exts.backend.sync._core.policy.schedule import next_start
 from bot.exts.backend.sync._core.policy.state import Pause, State
 from bot.exts.backend.sync._core.policy.withheld import (
@@ -68,35 +83,46 @@ def lists() -> list[WithheldList]:
     ]
 
 
-def all_drafts(text: str) -> list[Draft]:
-    """Return every draft there is, with this text wherever one of users or the site may stand."""
+def all_happenings(text: str) -> list[Happening]:
+    """Return all that can happen, with this text wherever one of users or the site may stand."""
+    events: list[tuple[Announced, bool]] = [
+        (Opened(reason=text, until=NOW, failures=1), False),
+        (Opened(reason=text, until=NOW, failures=3), False),
+        (Opened(reason=text, until=NOW, failures=1), True),
+        (Opened(reason=INTERRUPTED, until=NOW, failures=3), False),
+        (ProbeFailed(reason=text, until=NOW, failures=3), False),
+        (Recovered(opened_at=NOW, lasted=timedelta(hours=1)), False),
+        (ForcedOpen(by="<@1>", reason=text), False),
+        (ForcedOpen(by="<@1>", reason=""), False),
+        (Reset(by="<@1>"), False),
+    ]
     return [
-        alert.opened(Opened(reason=text, until=NOW, failures=1), kind="", refused=False),
-        alert.opened(Opened(reason=text, until=NOW, failures=3), kind="", refused=False),
-        alert.opened(Opened(reason=text, until=NOW, failures=1), kind="", refused=True),
-        alert.opened(
-            Opened(reason=alert.INTERRUPTED, until=NOW, failures=3), kind="", refused=False
-        ),
-        alert.probe_failed(ProbeFailed(reason=text, until=NOW, failures=3), kind=""),
-        alert.recovered(Recovered(opened_at=NOW, lasted=timedelta(hours=1))),
-        alert.works_again(Told(reason=text, since=NOW, at=NOW), now=NOW),
-        alert.forced_open(ForcedOpen(by="<@1>", reason=text)),
-        alert.forced_open(ForcedOpen(by="<@1>", reason="")),
-        alert.reset(Reset(by="<@1>")),
-        alert.interrupted(ATTEMPT, retry_at=NOW),
-        alert.interrupted(ATTEMPT, retry_at=None),
-        alert.interrupted(replace(ATTEMPT, planned=0), retry_at=None),
-        alert.start_withheld(report.quote(text), until=NOW, key="k"),
-        alert.paused("<@1>", since=NOW),
-        alert.resumed("<@1>", lasted=timedelta(1)),
+        *(BreakerMoved(event=event, refused=refused, run_id=None) for event, refused in events),
+        BreakerMoved(event=Reset(by="<@1>"), refused=False, run_id="r1"),
+        WorksAgain(lasted=timedelta(1)),
+        Interrupted(attempt=ATTEMPT, retry_at=NOW),
+        Interrupted(attempt=ATTEMPT, retry_at=None),
+        Interrupted(attempt=replace(ATTEMPT, planned=0), retry_at=None),
+        StartWithheld(holding=Holding.PAUSE, why="<@1>", until=None),
+        StartWithheld(holding=Holding.BREAKER, why=text, until=NOW),
+        StartWithheld(holding=Holding.RETRY, why=text, until=NOW),
+        PauseBegan(by="<@1>", since=NOW),
+        PauseEnded(by="<@1>", lasted=timedelta(1)),
+        SourceProven(lasted=timedelta(1)),
+        StoreLost(where=text, why="it is empty", until=NOW),
+        RunFailed(breaker=Breaker()),
+    ]
+
+
+def all_drafts(text: str) -> list[Draft]:
+    """Return every draft there is, with this text in it."""
+    return [
         alert.parked([record(n, text) for n in range(1, 30)], run_id="r1"),
         alert.parked([record(1, text)], run_id="r1"),
         alert.source_unproven(text, run_id="r1"),
-        alert.source_proven(Told(reason=text, since=NOW, at=NOW), now=NOW),
         *(alert.withheld(list_) for list_ in lists()),
         *(alert.decided(list_) for list_ in lists() if list_.decision is not Decision.WAITING),
         alert.store_new(text),
-        alert.store_lost(text, why="it is empty", until=NOW),
         alert.store_warning(text),
         alert.store_aside(text),
     ]
@@ -106,6 +132,7 @@ def all_notices(text: str) -> list[Notice]:
     """Return every notice that is not a run's live message."""
     return [
         *(draft.notice for draft in all_drafts(text)),
+        *(alert.in_words(what) for what in all_happenings(text)),
         alert.store_unreachable(text),
         alert.store_back(lasted=timedelta(1)),
         alert.cache_corrected(1),
