@@ -13,7 +13,7 @@ import pytest
 from bot.exts.backend.sync._core.messages import buttons
 from bot.exts.backend.sync._core.messages.alert import Alert
 from bot.exts.backend.sync._core.messages.history import PastRun
-from bot.exts.backend.sync._core.messages.report import Notice, Tone
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.rounds import Bookmark

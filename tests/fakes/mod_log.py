@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bot.exts.backend.sync._core.messages.alert import Alert
+    from bot.exts.backend.sync._core.messages.notice import Notice
+    from bot.exts.backend.sync._core.messages.progress import RunView
     from bot.exts.backend.sync._core.messages.reply import Reply
-    from bot.exts.backend.sync._core.messages.report import Notice, RunView
     from bot.exts.backend.sync._discord.mod_log import Keeper
     from bot.exts.backend.sync._ports import Clock
 

@@ -7,14 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from bot.exts.backend.sync._core.messages.alert import Alert
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
 from bot.exts.backend.sync._core.messages.reply import said
-from bot.exts.backend.sync._core.messages.report import (
-    Ending,
-    Notice,
-    Phase,
-    RunView,
-    Tone,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.exts.backend.sync._core.messages.report import RunView
+    from bot.exts.backend.sync._core.messages.progress import RunView
     from bot.exts.backend.sync._core.plan.drift import Drift
     from bot.exts.backend.sync._core.policy.state import State
     from bot.exts.backend.sync._core.site.figures import RunFigures

@@ -9,7 +9,7 @@ import sentry_sdk
 from prometheus_client import REGISTRY
 
 from bot.exts.backend.sync._core.delivery.chunks import Tally
-from bot.exts.backend.sync._core.messages.report import Ending, Phase, RunView
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
 from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerState

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.exts.backend.sync._core.messages import alert
-from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._core.policy.patience import FailureKind
 from bot.exts.backend.sync._core.site import wire
 
 if TYPE_CHECKING:
-    from bot.exts.backend.sync._core.messages.report import RunView
+    from bot.exts.backend.sync._core.messages.progress import RunView
     from tests.fakes.site import Call
     from tests.simulator.world import Life, World
 

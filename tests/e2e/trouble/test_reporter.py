@@ -13,7 +13,7 @@ import discord
 import pytest
 
 from bot.exts.backend.sync._clock import SystemClock
-from bot.exts.backend.sync._core.messages.report import Ending, Phase, RunView
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
 from bot.exts.backend.sync._discord.mod_log import DiscordModLog
 from tests.e2e.trouble.harness import BOT, GUILD, Stage
 from tests.fakes.mod_log_contract import ModLogContract

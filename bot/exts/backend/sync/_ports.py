@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ._core.messages.alert import Alert
+    from ._core.messages.notice import Notice
+    from ._core.messages.progress import RunView
     from ._core.messages.reply import Reply
-    from ._core.messages.report import Notice, RunView
     from ._core.model.members import (
         Member,
         Role,

@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from sentry_sdk.crons import capture_checkin
 
-from ._core.messages.report import Ending
+from ._core.messages.progress import Ending
 from ._core.policy.breaker import BreakerState
 from ._core.site.outcome import Applied
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
-    from ._core.messages.report import RunView
+    from ._core.messages.progress import RunView
     from ._core.plan.drift import Drift
     from ._core.policy.state import State
     from ._core.site.figures import RunFigures

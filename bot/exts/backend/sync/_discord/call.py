@@ -12,7 +12,8 @@ from discord.ext import commands
 
 from .._core.messages import usage
 from .._core.messages.marks import Mark, mark_of
-from .._core.messages.report import MAX_DESCRIPTION, pressed_by
+from .._core.messages.notice import MAX_DESCRIPTION
+from .._core.messages.report import pressed_by
 from .._core.site.wire import shown
 from .._errors import UnansweredError
 from .message import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
-from .._core.messages.report import fit
+from .._core.messages.notice import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from .._core.messages.buttons import Button
     from .._core.messages.listing import File
+    from .._core.messages.notice import Notice
     from .._core.messages.reply import Reply
-    from .._core.messages.report import Notice
 
 # As the core's texts name the commands. Nothing of users or the site can hold it: their backticks
 # are escaped, or replaced in spans of code.

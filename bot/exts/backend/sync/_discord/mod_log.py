@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from .._core.messages.alert import Alert
+    from .._core.messages.notice import Notice
+    from .._core.messages.progress import RunView
     from .._core.messages.reply import Reply
-    from .._core.messages.report import Notice, RunView
     from .._ports import Clock, Sent
 
 log = structlog.get_logger(__name__)

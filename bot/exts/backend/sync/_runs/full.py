@@ -14,14 +14,9 @@ import structlog
 from .._clock import give_way
 from .._core.delivery import chunks
 from .._core.messages import alert
-from .._core.messages.report import (
-    Ending,
-    Phase,
-    RoleTally,
-    RunView,
-    quote,
-    tuned,
-)
+from .._core.messages.notice import quote
+from .._core.messages.progress import Ending, Phase, RoleTally, RunView
+from .._core.messages.report import tuned
 from .._core.model.changes import Group, Kind
 from .._core.model.members import Member, RoleId, UserId
 from .._core.plan.diff import RoleDiff, diff_roles

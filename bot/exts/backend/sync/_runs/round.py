@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from .._clock import give_way
-from .._core.messages.report import Ending, Phase
+from .._core.messages.progress import Ending, Phase
 from .._core.plan.merging import NONE, DisorderError, Stretch
 from .._core.plan.planner import Causes, Planner
 from .._core.plan.rounds import Bookmark, Round, is_whole

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from .._core.messages import alert
 from .._core.messages.alert import Draft
 from .._core.messages.history import past_run
-from .._core.messages.report import Ending, failure_alert, when
+from .._core.messages.notice import when
+from .._core.messages.progress import Ending
+from .._core.messages.report import failure_alert
 from .._core.policy.attempt import ending_of_stop
 from .._core.policy.breaker import AttemptEnding
 from .._core.policy.news import Topic
 from .._core.policy.patience import FailureKind
 
 if TYPE_CHECKING:
-    from .._core.messages.report import RunView
+    from .._core.messages.progress import RunView
     from .._runs.full import FullSync
     from .._runs.work_queue import WorkQueue
     from .._state.repository import StateRepository

@@ -12,13 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 from .._core.messages.buttons import Action
 from .._core.messages.history import KEPT_RUNS
 from .._core.messages.listing import withheld_file
+from .._core.messages.notice import code, quote, when
 from .._core.messages.reply import Reply, said
-from .._core.messages.report import (
-    code,
-    quote,
-    render,
-    when,
-)
+from .._core.messages.report import render
 from .._core.messages.single import told
 from .._core.messages.status import (
     breaker,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from .._core.messages import alert
 from .._core.messages.marks import Mark, holding, mark_of, run_of
-from .._core.messages.report import Notice, Tone, ended_late, followed
+from .._core.messages.notice import Notice, Tone
+from .._core.messages.report import ended_late, followed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Collection, Coroutine
 
-    from .._core.messages.report import Notice
+    from .._core.messages.notice import Notice
     from .._core.model.members import RoleId
     from .._ports import Clock, Guild, ModLog, Site, Store, Telemetry
     from .._settings import SyncSettings

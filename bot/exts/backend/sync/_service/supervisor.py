@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from .._clock import wait_first
-from .._core.messages.report import Ending, quote, when
+from .._core.messages.notice import quote, when
+from .._core.messages.progress import Ending
 from .._core.policy.attempt import Attempt
 from .._core.policy.breaker import Probe, Start, Withheld, permit
 from .._core.policy.patience import Failure, FailureKind
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from .._core.messages.listing import File
-    from .._core.messages.report import RunView
+    from .._core.messages.progress import RunView
     from .._core.model.members import UserId
     from .._core.plan.waiting import Claim
     from .._ports import ModLog

@@ -12,7 +12,7 @@ from .._errors import StoreError
 
 if TYPE_CHECKING:
     from .._core.messages.alert import Alert
-    from .._core.messages.report import Notice
+    from .._core.messages.notice import Notice
     from .._ports import Clock, ModLog
     from .repository import StateRepository
 

@@ -13,7 +13,7 @@ import structlog
 from .._core.messages import alert, history
 from .._core.messages.alert import Alert, Draft
 from .._core.messages.marks import alert_footer
-from .._core.messages.report import quote
+from .._core.messages.notice import quote
 from .._core.plan import drift, rounds
 from .._core.policy import (
     attempt,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .._core.messages.history import PastRun
-    from .._core.messages.report import Notice
+    from .._core.messages.notice import Notice
     from .._core.model.members import UserId
     from .._core.plan.drift import Drift
     from .._core.plan.rounds import Bookmark

@@ -13,12 +13,8 @@ import pytest
 import sentry_sdk
 
 from bot.exts.backend.sync._core.messages.alert import Alert
-from bot.exts.backend.sync._core.messages.report import (
-    Notice,
-    Phase,
-    RunView,
-    Tone,
-)
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone
+from bot.exts.backend.sync._core.messages.progress import Phase, RunView
 from bot.exts.backend.sync._discord.mod_log import DiscordModLog
 from bot.exts.backend.sync._ports import Seen
 from bot.exts.backend.sync._service.side_channel import SideChannel

@@ -37,17 +37,8 @@ from ..policy.patience import FailureKind
 from ..policy.withheld import Decision, Subject
 from . import buttons
 from .marks import Mark, footer, mark_of
-from .report import (
-    YOU_CAN,
-    Notice,
-    Tone,
-    code,
-    fit,
-    quote,
-    reached,
-    span,
-    when,
-)
+from .notice import YOU_CAN, Notice, Tone, capital, code, fit, quote, span, when
+from .report import reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -414,7 +405,7 @@ def withheld(list_: WithheldList) -> Draft:
         topic=topic_of(list_.what),
         reason=list_.digest,
         notice=_notice(
-            f"{_capital(list_.what.value)} withheld",
+            f"{capital(list_.what.value)} withheld",
             f"**{len(list_.ids):,}** of the {list_.total:,} {one} that the site has are not in "
             "this server any more, it seems. That is too many to believe without a moderator.",
             f"They stay on the site{' as members' if departures else ''}; everything else is "
@@ -450,7 +441,7 @@ def decided(list_: WithheldList) -> Draft:
         topic=topic_of(list_.what),
         reason="",
         notice=_notice(
-            f"{_capital(what)} {word}",
+            f"{capital(what)} {word}",
             f"{list_.by} {word} list `{list_.digest}`: {count:,} {what}"
             f"{'' if approved else ' are not written'}.",
             f"**Next:** {following}",
@@ -680,10 +671,6 @@ def from_json(value: object) -> Alert:
             ),
         ),
     )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _digest(parts: Iterable[str]) -> str:

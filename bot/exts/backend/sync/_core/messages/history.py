@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..policy.breaker import AttemptEnding
-    from .report import RunView
+    from .progress import RunView
 
 KEPT_RUNS: Final = 50
 _FOREVER_S: Final = 1e9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .report import Notice, Tone
+from .notice import Notice, Tone
 
 if TYPE_CHECKING:
     from .listing import File

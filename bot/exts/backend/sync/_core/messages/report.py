@@ -6,52 +6,33 @@ cut, and every limit of Discord's is kept for any input.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final
 
-from ..delivery.chunks import Tally
 from ..plan.planner import Reason
 from ..policy.patience import FailureKind
 from ..policy.withheld import Decision
 from . import buttons
-from .buttons import MAX_BUTTONS, Button
 from .marks import Mark, footer, without_mark
+from .notice import YOU_CAN, Notice, Tone, capital, fit, quote, span, when
+from .progress import Ending, Phase, RunView
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from ..delivery.chunks import ParkedRow
     from ..plan.planner import Cause
     from ..policy.attempt import Attempt
     from ..policy.pace import Tuning
     from ..policy.patience import Failure
     from ..policy.withheld import WithheldList
+    from .buttons import Button
     from .history import PastRun
 
-# Source: Discord's documentation of embeds, limits.
-MAX_TITLE: Final = 256
-MAX_DESCRIPTION: Final = 4096
-MAX_FIELD_NAME: Final = 256
-MAX_FIELD_VALUE: Final = 1024
-MAX_FOOTER: Final = 2048
-MAX_FIELDS: Final = 25
-MAX_EMBED: Final = 6000
 
-YOU_CAN: Final = "**You can**"
 _TOP_CAUSES: Final = 5
 _SHOWN_PARKED: Final = 5
 _BAR_CELLS: Final = 20
 _LONGEST_ETA_S: Final = 1000 * 3600
-_MAX_QUOTE: Final = 200
 _FOLLOWED: Final = "Followed by run"
-_MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<@:/-])")
-# Control characters, marks of direction and width, and halves of surrogate pairs.
-_INVISIBLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
-)
 
 
 _LOOK_AFTER: Final = (
@@ -86,121 +67,6 @@ def _advice(failure: Failure) -> str | None:
     return f"see https://discordstatus.com; if all is well there, {_INTENT}"
 
 
-class Phase(StrEnum):
-    """What a run is doing."""
-
-    GUILD = "reading the guild"
-    SITE = "reading the site"
-    COMPARING = "comparing members and rows"
-    ASKING = "asking Discord who has left"
-    ROLES = "writing roles"
-    USERS = "writing users"
-    VERIFYING = "looking again at what was written"
-    ENDED = "ended"
-
-
-class Ending(StrEnum):
-    """How a run ended."""
-
-    VERIFIED = "verified"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-    PLANNED = "planned"
-
-
-class Tone(Enum):
-    """The colour of a message, as 0xRRGGBB."""
-
-    RUNNING = 0x5865F2
-    GOOD = 0x57F287
-    WARNING = 0xFEE75C
-    BAD = 0xED4245
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """A message: an embed's parts and the buttons below it.
-
-    `ping` asks for the configured role to be mentioned.
-    """
-
-    title: str
-    description: str
-    tone: Tone
-    fields: tuple[tuple[str, str], ...] = ()
-    footer: str = ""
-    ping: bool = False
-    buttons: tuple[Button, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleTally:
-    """Roles written so far, of how many."""
-
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
-    planned: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.created + self.updated + self.deleted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunView:
-    """A run at one moment, as people should see it.
-
-    `planned` counts changes of users, `done` those of them that need no more; `rate` is in rows a
-    second of the writing alone; `chunk_items` and `request_s` are of the latest write, which should
-    take `target_s`; `tuned` says who set that otherwise for this run.
-    Where the members are read while changes are written, `compared` counts those read so far, and
-    more may yet be `planned`.
-    `role_names` holds the names of the roles that `causes` speak of. `parked` are the rows that
-    this run parked, `still_parked` counts those of earlier runs that it did not try again.
-    `slow` is what is waited for of the site, `away` of Discord.
-    `paused_by` is the person who holds its writes now; `approved` tells of what was withheld before
-    and is written by this run.
-    """
-
-    run_id: str
-    what: str
-    trigger: str
-    phase: Phase
-    started_at: datetime
-    now: datetime
-    members: int = 0
-    rows_read: int = 0
-    roles_read: int = 0
-    compared: int | None = None
-    planned: int = 0
-    done: int = 0
-    tally: Tally = Tally()
-    roles: RoleTally = RoleTally()
-    causes: tuple[Cause, ...] = ()
-    role_names: tuple[tuple[int, str], ...] = ()
-    rate: float = 0.0
-    chunk_items: int = 0
-    request_s: float = 0.0
-    target_s: float = 0.0
-    tuned: str = ""
-    slow: str | None = None
-    away: str | None = None
-    paused_by: str | None = None
-    parked: tuple[ParkedRow, ...] = ()
-    parked_roles: tuple[str, ...] = ()
-    still_parked: int = 0
-    withheld: int = 0
-    withheld_roles: int = 0
-    withheld_reason: str = ""
-    withheld_roles_reason: str = ""
-    approved: tuple[str, ...] = ()
-    ending: Ending | None = None
-    failure: Failure | None = None
-    next_step: str = ""
-
-
 def render(view: RunView) -> Notice:
     """Return the live message of a run, which ends as its summary."""
     if view.ending is None:
@@ -213,7 +79,7 @@ def render(view: RunView) -> Notice:
 
 
 def _live(view: RunView) -> Notice:
-    lines = [f"**{_capital(view.phase.value)}**, {view.trigger}"]
+    lines = [f"**{capital(view.phase.value)}**, {view.trigger}"]
     if view.compared is not None:
         lines.append(_bar(view.compared, max(view.members, view.compared)))
         lines.append(f"{view.compared:,} of {view.members:,} members compared{_time_left(view)}")
@@ -340,7 +206,7 @@ def _failed(view: RunView) -> Notice:
     lines = []
     if failure is not None:
         status = f" (HTTP {failure.status})" if failure.status is not None else ""
-        lines.append(f"**{_capital(failure.kind.value)}**{status}: {quote(failure.reason)}")
+        lines.append(f"**{capital(failure.kind.value)}**{status}: {quote(failure.reason)}")
     if view.planned:
         # Not `done`, which rows that were parked are as well.
         written = min(view.done, view.tally.total)
@@ -573,68 +439,3 @@ def _bar(done: int, total: int) -> str:
 def duration(view: RunView) -> str:
     """Say how long the run has taken."""
     return span(view.now - view.started_at)
-
-
-def when(moment: datetime) -> str:
-    """Return a moment as Discord shows it, relative to its reader's now."""
-    return f"<t:{int(moment.timestamp())}:R>"
-
-
-def span(time: timedelta) -> str:
-    """Say how long something took."""
-    seconds = time.total_seconds()
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def quote(text: str) -> str:
-    """Return text of users or of the site so that it shows as it is: escaped, on one line, cut."""
-    flat = _INVISIBLE.sub(" ", text).strip()
-    if len(flat) > _MAX_QUOTE:
-        flat = flat[: _MAX_QUOTE - 1] + "…"
-    # A zero-width space keeps "@everyone" from being a mention even where markdown is not read.
-    return _MARKDOWN.sub(r"\\\1", flat).replace("@", "@\u200b")
-
-
-def code(text: str) -> str:
-    """Return text as a code span, in which markdown means nothing and a backtick would end it."""
-    flat = _INVISIBLE.sub(" ", text).replace("`", "'").strip()[:_MAX_QUOTE] or " "
-    return "`" + flat.replace("@", "@\u200b") + "`"
-
-
-def fit(notice: Notice) -> Notice:
-    """Cut a notice to Discord's limits: each part to its own, then fields from the last on."""
-    title = _cut(notice.title, MAX_TITLE)
-    description = _cut(notice.description, MAX_DESCRIPTION)
-    footer = _cut(notice.footer, MAX_FOOTER)
-    room = MAX_EMBED - len(title) - len(footer)
-    description = _cut(description, room)
-    room -= len(description)
-    fields = []
-    for name, value in notice.fields[:MAX_FIELDS]:
-        part = (_cut(name, MAX_FIELD_NAME) or "\u200b", _cut(value, MAX_FIELD_VALUE) or "\u200b")
-        room -= len(part[0]) + len(part[1])
-        if room < 0:
-            break
-        fields.append(part)
-    return replace(
-        notice,
-        title=title,
-        description=description,
-        fields=tuple(fields),
-        footer=footer,
-        buttons=notice.buttons[:MAX_BUTTONS],
-    )
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: max(0, limit - 1)] + "…"[: max(0, limit)]

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Final
 from ..policy.breaker import AttemptEnding, BreakerState
 from ..site.curve import sparks
 from .buttons import OF_BREAKER, OF_ORDER
-from .report import (
-    Notice,
-    Tone,
-    fit,
-    quote,
-    render,
-    span,
-    when,
-)
+from .notice import Notice, Tone, fit, quote, span, when
+from .report import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +17,7 @@ if TYPE_CHECKING:
     from ..policy.memory import ParkedRecord
     from ..policy.state import State
     from .history import PastRun
-    from .report import RunView
+    from .progress import RunView
 
 _SHOWN: Final = 20
 _SHOWN_RUNS: Final = 10

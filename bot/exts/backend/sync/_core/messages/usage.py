@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from .report import code
+from .notice import code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

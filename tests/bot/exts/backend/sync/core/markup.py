@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from bot.exts.backend.sync._core.messages.report import Notice
+from bot.exts.backend.sync._core.messages.notice import Notice
 
 # An escaped character, a code span (in which nothing has a meaning), or a character that formats,
 # links or mentions.

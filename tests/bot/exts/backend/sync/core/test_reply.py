@@ -2,8 +2,8 @@
 
 import pytest
 
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone
 from bot.exts.backend.sync._core.messages.reply import Reply, said
-from bot.exts.backend.sync._core.messages.report import Notice, Tone
 
 
 @pytest.mark.parametrize("done", [False, True])

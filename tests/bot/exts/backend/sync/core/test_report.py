@@ -10,22 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
-from bot.exts.backend.sync._core.messages import report
+from bot.exts.backend.sync._core.messages import notice as notices
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
-from bot.exts.backend.sync._core.messages.report import (
-    Ending,
-    Notice,
-    Phase,
-    RoleTally,
-    RunView,
-    Tone,
-    code,
-    failure_alert,
-    fit,
-    quote,
-    render,
-    span,
-)
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone, code, fit, quote, span
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RoleTally, RunView
+from bot.exts.backend.sync._core.messages.report import failure_alert, render
 from bot.exts.backend.sync._core.model.members import RoleId, UserId
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
 from bot.exts.backend.sync._core.policy.patience import Failure, FailureKind
@@ -911,4 +900,4 @@ def test_quoted_text_hides_nothing(text: str) -> None:
     assert not [c for c in quoted if unicodedata.category(c) in {"Cc", "Zl", "Zp"}]
     assert not [c for c in quoted if unicodedata.bidirectional(c) in {"RLO", "LRO", "RLE", "LRE"}]
     assert "@everyone" not in quoted
-    assert len(quoted) <= 3 * report._MAX_QUOTE
+    assert len(quoted) <= 3 * notices._MAX_QUOTE

@@ -8,14 +8,9 @@ import pytest
 
 from bot.exts.backend.sync._core.messages import alert, marks
 from bot.exts.backend.sync._core.messages.marks import Mark
-from bot.exts.backend.sync._core.messages.report import (
-    Ending,
-    Notice,
-    Phase,
-    RunView,
-    Tone,
-    render,
-)
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
+from bot.exts.backend.sync._core.messages.report import render
 from bot.exts.backend.sync._core.policy.breaker import (
     ForcedOpen,
     Opened,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
-from bot.exts.backend.sync._core.messages.report import Notice, Tone, fit
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone, fit
 from bot.exts.backend.sync._discord.message import (
     mentions,
     prefix_of,

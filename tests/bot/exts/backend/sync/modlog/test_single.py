@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.report import Tone
+from bot.exts.backend.sync._core.messages.notice import Tone
 from bot.exts.backend.sync._core.messages.single import Comparison, Result, told
 from bot.exts.backend.sync._core.model.changes import Group, Kind
 from bot.exts.backend.sync._core.model.members import (

@@ -7,7 +7,9 @@ import pytest
 from bot.exts.backend.sync._core.messages import alert, report
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
 from bot.exts.backend.sync._core.messages.marks import Mark, mark_of
-from bot.exts.backend.sync._core.messages.report import Notice, Tone, ended_late
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone
+from bot.exts.backend.sync._core.messages.progress import Phase
+from bot.exts.backend.sync._core.messages.report import ended_late
 from bot.exts.backend.sync._core.messages.status import history, past
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
 from bot.exts.backend.sync._core.policy.pace import Tuning
@@ -115,13 +117,13 @@ def test_who_has_set_what(tuning: Tuning, words: str) -> None:
 
 def test_a_site_that_answers_in_time_is_not_called_slow() -> None:
     """The bound is twice the target, where the pace halves; and only of writes."""
-    view = replace(VIEW, ending=None, phase=report.Phase.USERS, target_s=0.5)
+    view = replace(VIEW, ending=None, phase=Phase.USERS, target_s=0.5)
 
-    def slow(seconds: float, phase: report.Phase = report.Phase.USERS) -> bool:
+    def slow(seconds: float, phase: Phase = Phase.USERS) -> bool:
         shown = report.render(replace(view, request_s=seconds, phase=phase))
         return "The site is slow" in shown.description
 
-    assert [slow(1.0), slow(1.01), slow(9.0, report.Phase.VERIFYING)] == [False, True, False]
+    assert [slow(1.0), slow(1.01), slow(9.0, Phase.VERIFYING)] == [False, True, False]
 
 
 def test_of_two_bots_each_says_which_one_it_is() -> None:

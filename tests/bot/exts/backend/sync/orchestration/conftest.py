@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
+from bot.exts.backend.sync._core.messages.progress import Ending, RunView
 from bot.exts.backend.sync._core.messages.reply import Reply
-from bot.exts.backend.sync._core.messages.report import Ending, RunView
 from bot.exts.backend.sync._core.site import wire
 from tests.fakes.clock import HandClock
 from tests.fakes.guild import Discord

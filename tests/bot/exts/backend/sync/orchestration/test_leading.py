@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage
 from tests.fakes.faults import When, hanging

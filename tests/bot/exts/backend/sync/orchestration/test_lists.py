@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
-from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.policy.withheld import Decision, Subject
 from bot.exts.backend.sync._runs.full import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.messages.progress import Ending
 from tests.bot.exts.backend.sync.orchestration.conftest import DOWN, Stage, failing_writes
 from tests.fakes.site import Fate
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
-from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._core.policy.withheld import Decision

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.report import Ending, Phase
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._runs.full import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage

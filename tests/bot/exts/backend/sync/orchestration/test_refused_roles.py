@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.messages.reply import Reply
-from bot.exts.backend.sync._core.messages.report import Ending
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._runs.full import Scope

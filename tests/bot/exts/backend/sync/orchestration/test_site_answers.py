@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._core.policy.patience import FailureKind
 from bot.exts.backend.sync._core.site.requests import Request

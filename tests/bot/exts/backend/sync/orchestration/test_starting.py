@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.report import Ending
+from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._core.policy.withheld import Decision, Subject, withheld
 from bot.exts.backend.sync._core.site.requests import Request

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.report import Ending, Phase
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._errors import StoreUnreachableError
 from bot.exts.backend.sync._runs.full import Scope

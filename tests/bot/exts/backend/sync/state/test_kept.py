@@ -13,13 +13,8 @@ from bot.exts.backend.sync._core.messages import alert, history
 from bot.exts.backend.sync._core.messages.alert import Alert
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
 from bot.exts.backend.sync._core.messages.history import PastRun
-from bot.exts.backend.sync._core.messages.report import (
-    Ending,
-    Notice,
-    Phase,
-    RunView,
-    Tone,
-)
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
 from bot.exts.backend.sync._core.model.members import RoleId, UserId
 from bot.exts.backend.sync._core.plan import drift
 from bot.exts.backend.sync._core.plan.drift import Drift

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 import pytest
 
 from bot.exts.backend.sync._core.messages.alert import in_words, source_unproven
-from bot.exts.backend.sync._core.messages.report import Notice, Tone
+from bot.exts.backend.sync._core.messages.notice import Notice, Tone
 from bot.exts.backend.sync._core.policy import state as s
 from bot.exts.backend.sync._core.policy.attempt import Attempt
 from bot.exts.backend.sync._core.policy.breaker import (

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.messages import alert, report
+from bot.exts.backend.sync._core.messages import alert
 from bot.exts.backend.sync._core.messages.alert import Draft
-from bot.exts.backend.sync._core.messages.report import Notice, RunView, ended_late
+from bot.exts.backend.sync._core.messages.notice import MAX_DESCRIPTION, MAX_TITLE, Notice, Tone
+from bot.exts.backend.sync._core.messages.progress import Ending, RunView
+from bot.exts.backend.sync._core.messages.report import ended_late
 from bot.exts.backend.sync._core.messages.status import breaker as breaker_status
 from bot.exts.backend.sync._core.messages.status import parked_list, status
 from bot.exts.backend.sync._core.model.members import UserId
@@ -149,8 +151,8 @@ def all_notices(text: str) -> list[Notice]:
 def test_no_text_breaks_a_notice(text: str) -> None:
     """Whatever the site or a name says, limits hold and nobody is mentioned by it."""
     for notice in all_notices(text):
-        assert len(notice.title) <= report.MAX_TITLE
-        assert len(notice.description) <= report.MAX_DESCRIPTION
+        assert len(notice.title) <= MAX_TITLE
+        assert len(notice.description) <= MAX_DESCRIPTION
         assert "@everyone" not in notice.description
 
 
@@ -306,14 +308,14 @@ class TestStatus:
 
     def test_what_ended_well_is_yellow_where_something_waits(self) -> None:
         """Green means that nothing needs a look."""
-        well = replace(VIEW, ending=report.Ending.VERIFIED, failure=None, parked=())
+        well = replace(VIEW, ending=Ending.VERIFIED, failure=None, parked=())
         well = replace(well, parked_roles=(), withheld=0)
         green = status(State(), well, waiting=0, parked=0, max_items=1000, trouble=None, drift=None)
         yellow = status(
             State(), well, waiting=1, parked=0, max_items=1000, trouble=None, drift=None
         )
 
-        assert [green.tone, yellow.tone] == [report.Tone.GOOD, report.Tone.WARNING]
+        assert [green.tone, yellow.tone] == [Tone.GOOD, Tone.WARNING]
 
 
 def test_an_empty_list_of_parked_rows_says_so() -> None:
