@@ -51,8 +51,8 @@ class Mutant:
 TRUTH: Final = (
     Mutant(
         "1: a sync reads while a write is on its way",
-        "_runs/full.py",
-        "await self._runner.quiet()",
+        "_runs/run.py",
+        "await self._runner.requests.quiet()",
         "pass",
     ),
     Mutant(
@@ -71,14 +71,14 @@ TRUTH: Final = (
     ),
     Mutant(
         "4: lost answers of a single member leave no doubt",
-        "_runs/runner.py",
+        "_runs/requester.py",
         "            if in_doubt:\n                self._services.writes.lost(request)",
-        "            if in_doubt and (self._attempt or self._changed):\n"
+        "            if in_doubt and self._attempt:\n"
         "                self._services.writes.lost(request)",
     ),
     Mutant(
         "5: a run that is cancelled forgets what was unanswered",
-        "_runs/runner.py",
+        "_runs/requester.py",
         "        except RunStoppedError:\n            in_doubt = False",
         "        except (RunStoppedError, CancelledByPersonError):\n            in_doubt = False",
     ),
@@ -102,7 +102,7 @@ TRUTH: Final = (
     ),
     Mutant(
         "9: joins are counted twice",
-        "_runs/full.py",
+        "_runs/passes.py",
         "yield replace(group_of(Kind.UPDATE, ids[kind]), counted=False)",
         "yield group_of(Kind.UPDATE, ids[kind])",
     ),
@@ -118,7 +118,7 @@ SLIPS: Final = (
     ),
     Mutant(
         "the gate is not released",
-        "_runs/runner.py",
+        "_runs/requester.py",
         "            finally:\n                gate.writing.release()\n\n    async def ask(",
         "            finally:\n                pass\n\n    async def ask(",
     ),
@@ -142,9 +142,9 @@ SLIPS: Final = (
     ),
     Mutant(
         "an attempt is begun after its first request",
-        "_runs/full.py",
-        "        await self._begin()\n        self.attempted = True",
-        "        await self._discover()\n        await self._begin()\n"
+        "_runs/run.py",
+        "        await self.order.begin()\n        self.attempted = True",
+        "        await self._reader.discover()\n        await self.order.begin()\n"
         "        self.attempted = True",
     ),
     Mutant(
@@ -215,8 +215,8 @@ SLIPS: Final = (
     ),
     Mutant(
         "an error in a run is swallowed",
-        "_runs/full.py",
-        "self._end(Ending.FAILED, failure=failure)\n            finally:",
+        "_runs/run.py",
+        "self._progress.end(Ending.FAILED, failure=failure)\n            finally:",
         "pass\n            finally:",
     ),
     Mutant(
@@ -239,7 +239,7 @@ SLIPS: Final = (
     ),
     Mutant(
         "a chunk is sent while Discord is away",
-        "_runs/runner.py",
+        "_runs/requester.py",
         "return self._services.gate.admits(self._as) and self._services.guild.proof is not None",
         "return self._services.gate.admits(self._as)",
     ),

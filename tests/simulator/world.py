@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.withheld import Decision
-from bot.exts.backend.sync._runs.full import Scope
+from bot.exts.backend.sync._runs.run import Scope
 from bot.exts.backend.sync._service.supervisor import Refusal
 from tests.fakes.guild import Discord
 from tests.fakes.mod_log import Channel

@@ -24,7 +24,7 @@ from ._discord.call import (
     complaint,
 )
 from ._discord.message import prefix_of
-from ._runs.full import Scope
+from ._runs.run import Scope
 from ._service.commands import MAX_ITEMS, TARGET
 
 if TYPE_CHECKING:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from .._core.messages.notice import quote
 from .._core.messages.report import carried_out, withheld_because
+from .._core.model.members import RoleId, UserId
 from .._core.policy import withheld
-from .._core.policy.withheld import Decision
+from .._core.policy.withheld import Decision, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from .._core.model.members import Member, UserId
-    from .._core.policy.withheld import DepartureLimits, Subject, WithheldList
-    from .._ports import Clock
-    from .._state.repository import StateRepository
+    from .._core.model.members import Member, Role
+    from .._core.plan.diff import RoleDiff
+    from .._core.plan.planner import Planner
+    from .._core.policy.withheld import WithheldList
+    from .._ports import Proof
+    from .progress import Progress
+    from .requester import Requester, Services
+    from .work_queue import WorkQueue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,29 +35,34 @@ class Believed:
     reason: str = ""
 
 
-class Withholding:
-    """The lists of one run. One that is `dry` asks nobody and forgets nothing.
+class Departures:
+    """What one run believes to be gone. One that is `dry` asks nobody and forgets nothing.
 
     `used` are the approved lists that the run carries out: it has to forget them once it is
-    verified. `names` are the site's names of some of those who seem to have left.
+    verified. `names` are the site's names of some of those who seem to have left. Where Discord did
+    not say who has left, it `is_unanswered`.
     """
 
     def __init__(
         self,
-        repository: StateRepository,
-        run_id: str,
+        services: Services,
+        requests: Requester,
+        queue: WorkQueue,
+        progress: Progress,
         *,
-        clock: Clock,
-        limits: DepartureLimits,
         dry: bool,
     ) -> None:
-        self._repository = repository
-        self._limits = limits
-        self._clock = clock
-        self._run_id = run_id
+        self._repository = services.repository
+        self._guild = services.guild
+        self._limits = services.departures
+        self._clock = services.clock
+        self._requests = requests
+        self._queue = queue
+        self._progress = progress
         self._dry = dry
         self.used: list[Subject] = []
         self.names: dict[int, str] = {}
+        self.is_unanswered = False
 
     def note(self, rows: Iterable[Member], members: Mapping[UserId, Member]) -> None:
         """Keep some names of those rows whose members seem to have left."""
@@ -59,7 +70,46 @@ class Withholding:
         absent = (row for row in rows if row.in_guild and row.id not in members)
         self.names |= {row.id: row.name for row in islice(absent, room)}
 
-    async def believe(
+    async def add(self, planner: Planner, proof: Proof) -> None:
+        """Plan the departures that the guild confirms, or say why they are withheld."""
+        absent = planner.absent
+        if not proof.complete:
+            reason = f"The member list could not be proven whole: {quote(proof.reason)}."
+            self._progress.show(withheld=len(absent), withheld_reason=reason)
+            return
+        believed = await self._believe(
+            Subject.DEPARTURES, absent, total=planner.in_guild_rows, names=self.names
+        )
+        self._progress.show(withheld=believed.withheld, withheld_reason=believed.reason)
+        if not believed.ids:
+            return
+        await self._requests.prove()
+        ids = [UserId(id_) for id_ in believed.ids]
+        gone = await self._requests.wait(self._guild.departed(ids))
+        if gone is None:
+            reason = "Discord did not answer who has left; it is asked again in a minute."
+            self._progress.show(withheld=len(absent), withheld_reason=reason)
+            self.is_unanswered = True
+            return
+        if not self._dry:
+            # Here after all, though the cache did not have them when they were compared.
+            self._queue.mark(set(ids) - gone)
+        await self._carry_out(believed, gone)
+        planner.add_departures(sorted(gone))
+
+    async def of_roles(self, diff: RoleDiff, site_roles: Sequence[Role]) -> RoleDiff:
+        """Return the difference with those deletions only that may be written."""
+        believed = await self._believe(
+            Subject.ROLE_DELETIONS,
+            diff.delete,
+            total=len(site_roles),
+            names={role.id: role.name for role in site_roles},
+        )
+        self._progress.show(withheld_roles=believed.withheld, withheld_roles_reason=believed.reason)
+        await self._carry_out(believed, believed.ids)
+        return replace(diff, delete=tuple(RoleId(id_) for id_ in believed.ids))
+
+    async def _believe(
         self, what: Subject, ids: Sequence[int], *, total: int, names: Mapping[int, str]
     ) -> Believed:
         """Say which of these ids may be written; people are asked about those that are too many.
@@ -83,8 +133,9 @@ class Withholding:
             what, len(rest), total, limits=self._limits
         ):
             return Believed(ids=tuple(ids), approved=approved)
+        run_id = self._progress.view.run_id
         asked = withheld.withheld(
-            what, rest, total=total, run_id=self._run_id, names=names, now=self._clock.now()
+            what, rest, total=total, run_id=run_id, names=names, now=self._clock.now()
         )
         list_ = asked if self._dry else await self._repository.withhold(asked)
         return Believed(
@@ -94,15 +145,16 @@ class Withholding:
             reason=withheld_because(list_),
         )
 
-    async def carry_out(self, believed: Believed, due: Collection[int]) -> str | None:
-        """Note that an approved list is written as far as it is `due`; return the words for it.
+    async def _carry_out(self, believed: Believed, due: Collection[int]) -> None:
+        """Note that an approved list is written as far as it is `due`, and show it.
 
         Raises `StoreError`: what may have been written can't be taken back.
         """
         list_ = believed.approved
         if list_ is None:
-            return None
+            return
         self.used.append(list_.what)
         if not self._dry:
             await self._repository.begin_list(list_)
-        return carried_out(list_, due=len(frozenset(list_.ids).intersection(due)))
+        line = carried_out(list_, due=len(frozenset(list_.ids).intersection(due)))
+        self._progress.show(approved=(*self._progress.view.approved, line))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .._core.model.members import Role, UserId
     from .._core.policy.pace import PaceLimits
     from .._state.parking import Parking
-    from .runner import Services
+    from .requester import Services
 
 log = structlog.get_logger(__name__)
 
@@ -46,16 +46,16 @@ class Single:
     async def compare(self) -> Comparison:
         """Read both sides. Raises `RunStoppedError`, and `TimeoutError` if it takes too long."""
         async with deadline(self._services.clock, _LIMIT_S):
-            outcome = await self._runner.ask(lambda _: requests.user(self._id))
+            outcome = await self._runner.requests.ask(lambda _: requests.user(self._id))
             row = _row(outcome)
-            await self._runner.prove()
+            await self._runner.requests.prove()
             guild = self._services.guild
             member = (await guild.members((self._id,))).get(self._id)
             left = False
             if member is None:
                 left = self._id in (await guild.departed((self._id,)) or ())
-            kept = await self._runner.ask(lambda _: requests.roles())
-            await self._runner.prove()
+            kept = await self._runner.requests.ask(lambda _: requests.roles())
+            await self._runner.requests.prove()
             names = {role.id: role.name for role in (*_roles(kept), *guild.roles().values())}
         lacking = self._services.writes.lacking
         member = member and without_roles(member, lacking)
@@ -82,13 +82,13 @@ class Single:
         delivery = chunks.start(
             (group,),
             pace=Pace.start(self._pace),
-            patience=self._runner.patience,
+            patience=self._runner.requests.patience,
             witness=None,
             known_parked=self._parking.known,
         )
         delivery = await self._runner.deliver(delivery)
         # What is read before a lost write has ended says nothing of what the row will be.
-        await self._runner.waited_out((self._id,))
+        await self._runner.requests.waited_out((self._id,))
         taken = () if delivery.parked else (self._id,)
         await self._parking.settle(delivery.parked, taken=taken, run_id=self._run_id)
         if delivery.parked:

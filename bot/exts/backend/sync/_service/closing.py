@@ -16,8 +16,9 @@ from .._core.policy.news import Topic
 from .._core.policy.patience import FailureKind
 
 if TYPE_CHECKING:
+    from .._core.messages.history import PastRun
     from .._core.messages.progress import RunView
-    from .._runs.full import FullSync
+    from .._runs.run import Run
     from .._runs.work_queue import WorkQueue
     from .._state.repository import StateRepository
     from .predecessor import Predecessor
@@ -41,7 +42,7 @@ class Closing:
         self._predecessor = predecessor
         self.verified = 0
 
-    async def close(self, sync: FullSync, *, full: bool) -> None:
+    async def close(self, sync: Run, *, full: bool) -> None:
         """Strike the attempt off, and arrange what follows.
 
         Raises `StoreError` if that can't be kept.
@@ -66,9 +67,7 @@ class Closing:
             refused=view.failure is not None and view.failure.kind is FailureKind.REFUSED,
             failure=failure_alert(view) if tells else None,
             kind=kind,
-            past=past_run(view, ending, requests=sync.requests, curve=sync.curve)
-            if sync.is_shown
-            else None,
+            past=_past(sync, ending),
         )
         if sync.found is not None:
             await self._repository.note_drift(sync.found)
@@ -84,7 +83,7 @@ class Closing:
                 f"{alert.next_step(self._repository.state.breaker)}"
             )
 
-    async def _note_verified(self, sync: FullSync, *, full: bool) -> None:
+    async def _note_verified(self, sync: Run, *, full: bool) -> None:
         self.verified += full
         if full:
             self._predecessor.seen(read_from_s=sync.read_from_s)
@@ -96,12 +95,12 @@ class Closing:
                 )
             # What was marked before it began was compared, or written, and seen again.
             self._queue.waiting.settle(but=self._queue.noted)
-        if sync.is_unanswered and not sync.dry:
+        if sync.departures.is_unanswered and not sync.order.dry:
             self._scheduler.want_again("to ask Discord again who has left")
-        for what in sync.withholding.used:
+        for what in sync.departures.used:
             await self._repository.withhold_no_longer(what)
 
-    async def _tell_of_failure(self, sync: FullSync, kind: str) -> None:
+    async def _tell_of_failure(self, sync: Run, kind: str) -> None:
         """Tell of a run that failed through no fault of the site, which the breaker won't count."""
         view = sync.view
         if view.ending is not Ending.FAILED:
@@ -113,7 +112,15 @@ class Closing:
             sync.say_next(f"**Next:** it is tried again {when(at)}.")
 
 
-def _ending(sync: FullSync) -> AttemptEnding:
+def _past(sync: Run, ending: AttemptEnding) -> PastRun | None:
+    """Return what is kept of a run, if people were shown it."""
+    if not sync.is_shown:
+        return None
+    figures = sync.figures
+    return past_run(sync.view, ending, requests=figures.requests, curve=figures.curve.kept())
+
+
+def _ending(sync: Run) -> AttemptEnding:
     match sync.view.ending:
         case Ending.VERIFIED | Ending.PLANNED:
             return AttemptEnding.VERIFIED

@@ -27,7 +27,7 @@ from .._core.policy.breaker import BreakerState
 from .._core.policy.withheld import Decision, holds
 from .._errors import RunStoppedError, StoreError
 from .._picture import draw
-from .._runs.full import Scope
+from .._runs.run import Scope
 from .supervisor import Refusal
 
 if TYPE_CHECKING:

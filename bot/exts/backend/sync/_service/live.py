@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._core.model.members import RoleId
     from .._core.plan.waiting import Claim
     from .._core.policy.pace import PaceLimits
-    from .._runs.runner import Services
+    from .._runs.requester import Services
     from .._state.parking import Parking
 
 log = structlog.get_logger(__name__)
@@ -154,14 +154,14 @@ class LiveUpdates:
         """Write each marked role that there still is."""
         runner = Runner(self._services, self._new_run_id(), attempt=False)
         with self._queue.taking_roles() as ids:
-            refused = await runner.write_roles(ids, known=True)
+            refused = await runner.roles.write(ids, known=True)
         log.info("sync.drain.finished", kind="roles", ids=len(ids), refused=refused)
 
     async def _bring(self, taken: Claim) -> None:
         """Bring ids of one kind to the site in one request, if nothing is wrong with them."""
         run_id = self._new_run_id()
         runner = Runner(self._services, run_id, attempt=False)
-        await runner.prove()
+        await runner.requests.prove()
         held = await self._parking.held()
         ids = tuple(id_ for id_ in taken.ids if id_ not in held)
         began = self._clock.monotonic()
@@ -170,14 +170,17 @@ class LiveUpdates:
                 chunks.start(
                     (group_of(taken.kind, ids),),
                     pace=self._pace,
-                    patience=runner.patience,
+                    patience=runner.requests.patience,
                     witness=None,
                     known_parked=self._parking.known,
                 )
             )
         finally:
             # What it took the site, and not how long it waited for a breaker or for its turn.
-            self._wrote = (self._clock.monotonic() - runner.latest_s, runner.latest_s)
+            self._wrote = (
+                self._clock.monotonic() - runner.requests.latest_s,
+                runner.requests.latest_s,
+            )
             self._sent.append((began, len(ids)))
         refused = {row.id for row in delivery.parked}
         written = [id_ for id_ in ids if id_ not in refused and id_ not in {*delivery.left_out}]
@@ -186,7 +189,7 @@ class LiveUpdates:
         if taken.kind is Kind.CREATE:
             self._queue.mark(written)  # those that were rows already have not been written by it
         if delivery.left_out:
-            await runner.prove()
+            await runner.requests.prove()
             await look_after(
                 delivery.left_out,
                 kind=taken.kind,

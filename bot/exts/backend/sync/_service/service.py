@@ -18,7 +18,7 @@ from .._core.messages import alert
 from .._errors import StoreError
 from .._ports import PagedGuild
 from .._runs.gate import Gate
-from .._runs.runner import Services
+from .._runs.requester import Services
 from .._runs.work_queue import WorkQueue
 from .._runs.writes import Writes
 from .._state.outbox import Outbox

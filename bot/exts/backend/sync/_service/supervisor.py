@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,9 +16,7 @@ from .._core.policy.attempt import Attempt
 from .._core.policy.breaker import Probe, Start, Withheld, permit
 from .._core.policy.patience import Failure, FailureKind
 from .._errors import RunStoppedError, StoreError
-from .._ports import PagedGuild
-from .._runs.full import FullSync, Scope
-from .._runs.round import RoundSync
+from .._runs.run import Order, Run, Scope
 from .._runs.single import Single
 
 if TYPE_CHECKING:
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from .._core.model.members import UserId
     from .._core.plan.waiting import Claim
     from .._ports import ModLog
-    from .._runs.runner import Services
+    from .._runs.requester import Services
     from .._runs.work_queue import WorkQueue
     from .._settings import SyncSettings
     from .._state.parking import Parking
@@ -85,7 +82,7 @@ class Supervisor:
         self._new_run_id = new_run_id
         self._run_above = run_above
         self._unkept = unkept
-        self._sync: FullSync | None = None
+        self._sync: Run | None = None
         self._task: asyncio.Task[None] | None = None
         self._free = asyncio.Event()
         self._free.set()
@@ -239,7 +236,7 @@ class Supervisor:
         changes: Collection[Claim] = (),
         dry: bool = False,
         drift: bool = False,
-    ) -> FullSync:
+    ) -> Run:
         full = scope is Scope.ALL and not dry
         breaker = self._services.repository.state.breaker
         probe = isinstance(permit(breaker, start=how, full=full, now=self._clock.now()), Probe)
@@ -247,23 +244,24 @@ class Supervisor:
         async def begin() -> None:
             await self._begin(sync, how, full=full)
 
-        guild = self._services.guild
-        make = partial(RoundSync, guild=guild) if isinstance(guild, PagedGuild) else FullSync
-        sync = make(
-            self._services,
+        order = Order(
             run_id=self._new_run_id(),
             scope=scope,
             trigger=f"{trigger}, as a probe of the site" if probe else trigger,
+            begin=begin,
+            changes=changes,
             probe=probe,
+            dry=dry,
+            drift=drift,
+        )
+        sync = Run(
+            self._services,
+            order,
             queue=self._queue,
             mod_log=self._mod_log,
             parking=self._parking,
             pace=self._settings.pace,
             page_items=self._settings.sync_page_items,
-            begin=begin,
-            changes=changes,
-            dry=dry,
-            drift=drift,
         )
         self._sync = sync
         self._free.clear()
@@ -274,11 +272,11 @@ class Supervisor:
         )
         return sync
 
-    async def _begin(self, sync: FullSync, how: Start, *, full: bool) -> None:
+    async def _begin(self, sync: Run, how: Start, *, full: bool) -> None:
         """Write the attempt down, before its first request to the site."""
         view, repository = sync.view, self._services.repository
         may = permit(repository.state.breaker, start=how, full=full, now=self._clock.now())
-        if isinstance(may, Withheld) or isinstance(may, Probe) is not sync.probe:
+        if isinstance(may, Withheld) or isinstance(may, Probe) is not sync.order.probe:
             # The breaker moved while this waited for Discord.
             raise RunStoppedError(Failure(kind=FailureKind.HELD, reason="its state has changed"))
         attempt = Attempt(
@@ -286,12 +284,12 @@ class Supervisor:
             what=view.what,
             trigger=view.trigger,
             full=full,
-            probe=sync.probe,
+            probe=sync.order.probe,
             started_at=view.started_at,
         )
         await repository.begin(attempt, start=how)
 
-    async def _run(self, sync: FullSync, how: Start, *, full: bool) -> None:
+    async def _run(self, sync: Run, how: Start, *, full: bool) -> None:
         run_id, every_s = sync.view.run_id, self._settings.sync_drift_every_s
         watched = how is Start.AUTOMATIC and every_s > 0
         if watched:
@@ -309,7 +307,7 @@ class Supervisor:
             self._unkept()
         finally:
             self.last = view = sync.view
-            if sync.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
+            if sync.order.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
                 self._changes_held_until = self._clock.now() + _AFTER_CANCEL
             self._sync = None
             self._free.set()

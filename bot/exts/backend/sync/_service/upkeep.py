@@ -9,7 +9,7 @@ from .._clock import happens
 from .._core.messages import alert
 
 if TYPE_CHECKING:
-    from .._runs.runner import Services
+    from .._runs.requester import Services
     from .._state.outbox import Outbox
     from .scheduler import Scheduler
     from .supervisor import Supervisor

@@ -4,7 +4,7 @@ import pytest
 
 from bot.exts.backend.sync._core.messages.progress import Ending, Phase
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
-from bot.exts.backend.sync._runs.full import Scope
+from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage
 from tests.fakes.guild import FakeGuild
 from tests.fakes.process import Process

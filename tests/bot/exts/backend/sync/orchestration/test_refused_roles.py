@@ -10,7 +10,7 @@ from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.messages.reply import Reply
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
-from bot.exts.backend.sync._runs.full import Scope
+from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage, text
 
 pytestmark = pytest.mark.either_mode

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.exts.backend.sync._runs.full import Scope
+from bot.exts.backend.sync._runs.run import Scope
 from bot.exts.backend.sync._service.rivals import Rivals
 from tests.bot.exts.backend.sync.orchestration.conftest import Stage
 from tests.fakes.clock import HandClock

@@ -8,7 +8,7 @@ import pytest
 from bot.exts.backend.sync._core.messages.progress import Ending, Phase
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._errors import StoreUnreachableError
-from bot.exts.backend.sync._runs.full import Scope
+from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, failing_writes, text
 from tests.fakes.faults import When, raising
 from tests.fakes.guild import FakeGuild

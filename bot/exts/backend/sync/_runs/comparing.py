@@ -1,0 +1,81 @@
+"""Rows of the site held against the guild, a slice at a time, so that nobody waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .._clock import give_way
+from .._core.model.changes import Kind
+from .._core.plan.planner import Planner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .._core.model.members import Member, RoleId
+    from .._core.plan.diff import RoleDiff
+    from .._core.plan.merging import Window
+    from .._core.plan.planner import Plan
+    from .departures import Departures
+    from .plan_file import PlanFile
+    from .requester import Requester, Services
+
+_SLICE: Final = 250  # rows compared before other tasks get their turn
+
+
+class Comparing:
+    """The comparisons of one run; what a dry one finds goes to its `file`."""
+
+    def __init__(
+        self,
+        services: Services,
+        requests: Requester,
+        departures: Departures,
+        *,
+        file: PlanFile | None,
+    ) -> None:
+        self._services = services
+        self._requests = requests
+        self._departures = departures
+        self.file = file
+
+    def planner(self) -> Planner:
+        """Return a new plan's planner, for which roles that the site is lacking don't differ."""
+        return Planner(lacking=self._services.writes.lacking)
+
+    async def compare(self, planner: Planner, rows: Iterable[Member]) -> int:
+        """Add rows to a plan; return how many of them it had not seen."""
+        new = 0
+        rows = tuple(rows)
+        for start in range(0, len(rows), _SLICE):
+            part = rows[start : start + _SLICE]
+            await self._requests.prove()
+            members = await self._services.guild.members(row.id for row in part)
+            self._departures.note(part, members)
+            if self.file is not None:
+                self.file.compared(part, members, lacking=planner.lacking)
+            new += planner.add_rows(part, members)
+            await give_way()
+        return new
+
+    def note(self, window: Window) -> None:
+        """Keep what people may want to see of a window that was compared elsewhere."""
+        present = {member.id: member for member in window.members}
+        self._departures.note(window.rows, present)
+        if self.file is not None:
+            self.file.compared(window.rows, present, lacking=self._services.writes.lacking)
+            known = {row.id for row in window.rows}
+            self.file.created(m for id_, m in present.items() if id_ not in known)
+
+    async def complete(
+        self, file: PlanFile, plan: Plan | None, roles: RoleDiff, names: Mapping[RoleId, str]
+    ) -> None:
+        """Add to the file what no comparison of two rows has found."""
+        file.roles(roles, names)
+        for group in () if plan is None else plan.groups:
+            if group.kind is Kind.DEPARTURE:
+                file.departed(group.ids)
+            for start in range(0, len(group.ids) if group.kind is Kind.CREATE else 0, _SLICE):
+                await self._requests.prove()
+                members = await self._services.guild.members(group.ids[start : start + _SLICE])
+                file.created(members.values())
+                await give_way()

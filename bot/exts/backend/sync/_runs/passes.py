@@ -1,0 +1,166 @@
+"""Passes over the parts of a run: how the users are read, compared and written, and in which order.
+
+A guild with a member cache is compared as a whole (here), one without it stretch by stretch
+(`streamed`); changes that were heard of are written without reading the site before (here).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from .._core.messages import alert
+from .._core.messages.progress import Phase
+from .._core.model.changes import Kind
+from .._core.plan.planner import Cause, Plan, Reason
+from .site_reader import protocol_failure
+from .work_queue import group_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from .._core.model.changes import Group
+    from .._core.model.members import RoleId, UserId
+    from .._core.plan.planner import Planner
+    from .._core.plan.waiting import Claim
+    from .._ports import Proof
+    from .._state.parking import Parking
+    from .comparing import Comparing
+    from .departures import Departures
+    from .drift_check import DriftCheck
+    from .progress import Progress
+    from .requester import Requester, Services
+    from .site_reader import SiteReader
+    from .user_writer import UserWriter
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a run is made of. `drift` is there where it checks for drift."""
+
+    services: Services
+    requests: Requester
+    reader: SiteReader
+    comparing: Comparing
+    departures: Departures
+    writer: UserWriter
+    progress: Progress
+    parking: Parking
+    drift: DriftCheck | None
+    dry: bool
+
+    async def tell_of_source(self, proof: Proof) -> None:
+        """Tell people whether the guild's member list is whole, where that is news."""
+        if proof.complete:
+            await self.services.repository.proven()
+        else:
+            draft = alert.source_unproven(proof.reason, run_id=self.progress.view.run_id)
+            await self.services.repository.tell(draft)
+
+
+class Pass(Protocol):
+    """A way through the users of guild and site."""
+
+    async def tell_of_source(self, proof: Proof) -> None:
+        """Tell whether the guild's members are whole, as soon as that is known."""
+
+    async def bring_users(
+        self, names: Mapping[RoleId, str], proof: Proof, *, roles: int
+    ) -> Plan | None:
+        """Compare all users and write what differs, beside so many `roles` that do.
+
+        Return what of the plan there is yet to note in a file.
+        """
+
+
+class WholePass:
+    """All rows are compared with the cached members, then all that differs is written."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def tell_of_source(self, proof: Proof) -> None:
+        """Tell at once: the cache is known before anything is read."""
+        await self._parts.tell_of_source(proof)
+
+    async def bring_users(
+        self, names: Mapping[RoleId, str], proof: Proof, *, roles: int
+    ) -> Plan | None:
+        """Compare all users, then write."""
+        parts = self._parts
+        parts.progress.show(phase=Phase.SITE)
+        planner = await self._read()
+        await parts.departures.add(planner, proof)
+        held = await parts.parking.held()
+        plan = planner.plan(without=held)
+        parts.services.writes.witnessed(planner.witness)
+        if parts.drift is not None:
+            unexplained = parts.drift.unexplained(planner, held)
+            parts.drift.note(unexplained.total, unexplained.causes)
+        parts.progress.show(
+            planned=plan.total,
+            still_parked=len(held),
+            causes=plan.causes,
+            role_names=role_names(plan.causes, names),
+        )
+        parts.progress.due = bool(plan.total or roles)
+        log.info("sync.plan.made", users=plan.total, roles=roles)
+        if not parts.dry:
+            await parts.writer.write(plan, planner.witness)
+        return plan
+
+    async def _read(self) -> Planner:
+        """Compare every row of the site with the guild."""
+        parts = self._parts
+        planner = parts.comparing.planner()
+        async for page in parts.reader.pages():
+            new = await parts.comparing.compare(planner, page.rows)
+            if page.rows and not new and page.next is not None:
+                raise protocol_failure(f"the page before {page.next} repeats rows already read")
+            parts.progress.show(rows_read=len(planner.seen))
+        await parts.requests.prove()
+        planner.add_missing(parts.services.guild.member_ids())
+        return planner
+
+
+async def bring_changes(parts: Parts, changes: Collection[Claim]) -> None:
+    """Bring what events have marked to the site, which isn't read before."""
+    held = await parts.parking.held()
+    ids = {claim.kind: tuple(i for i in claim.ids if i not in held) for claim in changes}
+    count = sum(len(claim.ids) for claim in changes)
+    plan = Plan(
+        groups=tuple(_groups(ids)),
+        causes=(Cause(reason=Reason.SEEN, role_id=None, count=count),),
+        rows=0,
+        in_guild_rows=0,
+    )
+    parts.progress.show(
+        planned=sum(len(kept) for kept in ids.values()),
+        still_parked=len(held),
+        causes=plan.causes,
+    )
+    await parts.writer.write(plan, None)
+
+
+def _groups(ids: Mapping[Kind, tuple[UserId, ...]]) -> Iterator[Group]:
+    for kind in Kind:
+        if ids.get(kind):
+            yield group_of(kind, ids[kind])
+        if ids.get(kind) and kind is Kind.CREATE:
+            # A create passes over the rows that exist, so an update follows it.
+            yield replace(group_of(Kind.UPDATE, ids[kind]), counted=False)
+
+
+def role_names(
+    causes: Iterable[Cause], names: Mapping[RoleId, str]
+) -> tuple[tuple[RoleId, str], ...]:
+    """Return the names of those roles that causes speak of."""
+    return tuple(
+        (cause.role_id, names.get(cause.role_id, ""))
+        for cause in causes
+        if cause.role_id is not None
+    )

@@ -1,0 +1,329 @@
+"""One run, from its first request to its summary: what it is made of, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import sentry_sdk
+import structlog
+
+from .._core.messages.progress import Ending, Phase, RoleTally, RunView
+from .._core.messages.report import tuned
+from .._core.plan.diff import RoleDiff
+from .._core.policy.patience import Failure, FailureKind
+from .._core.site.wire import shown
+from .._errors import CancelledByPersonError, RunStoppedError, StoreError
+from .._ports import PagedGuild
+from .._state.parking import Parking
+from .comparing import Comparing
+from .departures import Departures
+from .drift_check import DriftCheck
+from .passes import Parts, WholePass, bring_changes
+from .plan_file import PlanFile
+from .progress import Progress
+from .role_sync import RoleSync
+from .runner import Runner
+from .site_reader import SiteReader
+from .snapshot import PageSnapshot
+from .streamed import StreamedPass
+from .user_writer import UserWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Mapping
+
+    from .._core.messages.listing import File
+    from .._core.model.members import RoleId
+    from .._core.plan.drift import Drift
+    from .._core.plan.waiting import Claim
+    from .._core.policy.attempt import StopEvidence
+    from .._core.policy.pace import PaceLimits
+    from .._core.site.figures import RunFigures
+    from .._ports import ModLog, Proof
+    from .passes import Pass
+    from .requester import Services
+    from .work_queue import WorkQueue
+
+log = structlog.get_logger(__name__)
+
+
+class Scope(Enum):
+    """What a sync covers; the value is how people are told of it."""
+
+    ALL = "roles and users"
+    ROLES = "roles"
+    USERS = "users"
+    CHANGES = "live changes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a run is to do, and for whom. A `dry` one writes nothing; `drift` looks for drift.
+
+    `changes` are what one of `Scope.CHANGES` has to bring; what it doesn't, it puts back. `begin`
+    writes the attempt down, before the first request to the site.
+    """
+
+    run_id: str
+    scope: Scope
+    trigger: str
+    begin: Callable[[], Awaitable[None]]
+    changes: Collection[Claim] = ()
+    probe: bool = False
+    dry: bool = False
+    drift: bool = False
+
+
+class Run:
+    """One attempt at bringing the site in step with the guild, composed of its parts."""
+
+    def __init__(
+        self,
+        services: Services,
+        order: Order,
+        *,
+        queue: WorkQueue,
+        mod_log: ModLog,
+        parking: Parking,
+        pace: PaceLimits,
+        page_items: int,
+    ) -> None:
+        guild = services.guild
+        snapshot = PageSnapshot(guild) if isinstance(guild, PagedGuild) else None
+        if snapshot is not None:
+            services = replace(services, guild=snapshot)
+            parking = Parking(services.repository, snapshot, services.clock)
+        self.order = order
+        self._services = services
+        self._queue = queue
+        now = services.clock.now()
+        view = RunView(
+            run_id=order.run_id,
+            what=order.scope.value,
+            trigger=order.trigger,
+            phase=Phase.GUILD,
+            started_at=now,
+            now=now,
+        )
+        self._progress = progress = Progress(
+            view,
+            clock=services.clock,
+            repository=services.repository,
+            mod_log=mod_log,
+            dry=order.dry,
+            drift=order.drift,
+        )
+        self._runner = runner = Runner(
+            services,
+            order.run_id,
+            attempt=True,
+            changed=progress.show_delivery,
+            waits=progress.show_wait,
+        )
+        requests = runner.requests
+        self._reader = SiteReader(requests, progress, page_items=page_items)
+        self.departures = Departures(services, requests, queue, progress, dry=order.dry)
+        self._file = PlanFile() if order.dry else None
+        self._comparing = Comparing(services, requests, self.departures, file=self._file)
+        self._roles = RoleSync(services, runner, self._reader, progress)
+        self._writer = UserWriter(
+            services,
+            runner,
+            self._reader,
+            self._comparing,
+            progress,
+            parking=parking,
+            queue=queue,
+            limits=pace,
+        )
+        self._drift = DriftCheck(services, queue) if order.drift else None
+        self._parts = parts = Parts(
+            services=services,
+            requests=requests,
+            reader=self._reader,
+            comparing=self._comparing,
+            departures=self.departures,
+            writer=self._writer,
+            progress=progress,
+            parking=parking,
+            drift=self._drift,
+            dry=order.dry,
+        )
+        self._pass: Pass = (
+            StreamedPass(parts, guild, snapshot)
+            if isinstance(guild, PagedGuild) and snapshot is not None
+            else WholePass(parts)
+        )
+        self.attempted = False
+        self.read_from_s = float("-inf")  # when its reading began, by the monotonic clock
+        self._stopping_reason = ""
+
+    @property
+    def view(self) -> RunView:
+        """How it stands."""
+        return self._progress.view
+
+    @property
+    def run_id(self) -> str:
+        """Its id, which stands in every trace of it."""
+        return self.order.run_id
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether mod-log shows it."""
+        return self._progress.is_shown
+
+    @property
+    def found(self) -> Drift | None:
+        """What its check for drift has found, if it made one."""
+        return None if self._drift is None else self._drift.found
+
+    @property
+    def evidence(self) -> StopEvidence:
+        """What it leaves at the site if it was stopped."""
+        return self._runner.requests.evidence(due=self._progress.due)
+
+    @property
+    def figures(self) -> RunFigures:
+        """Its requests, and how long they have taken."""
+        return self._runner.requests.figures
+
+    @property
+    def file(self) -> File | None:
+        """What a plan found, once it has ended."""
+        return None if self._file is None else self._file.done(f"plan-{self.run_id}.csv")
+
+    def cancel(self, reason: str) -> None:
+        """Stop before the next request; `reason` is shown."""
+        self._stopping_reason = reason
+        self._runner.requests.cancel()
+
+    def tune(self, *, by: str, target_s: float | None, max_items: int | None) -> None:
+        """Set the pace's target or ceiling for the rest of this run; never above the site's own."""
+        tuning = self._runner.tuning
+        if target_s is not None:
+            tuning = replace(tuning, target_s=target_s)
+        if max_items is not None:
+            max_items = min(max_items, self._reader.offers.max_items or max_items)
+            tuning = replace(tuning, max_items=max_items)
+        self._runner.tuning = tuning
+        self._progress.show(tuned=tuned(by, tuning))
+
+    def show_again(self) -> None:
+        """Show what has changed around the run: a pause, or its end."""
+        self._progress.show()
+
+    def say_next(self, next_step: str) -> RunView:
+        """Add to its last state what happens next."""
+        self._progress.show(next_step=next_step)
+        return self.view
+
+    async def run(self) -> RunView:
+        """Run to the end, whatever it is, and return the last view."""
+        with structlog.contextvars.bound_contextvars(run_id=self.run_id):
+            self._services.telemetry.run_started(self.view, probe=self.order.probe)
+            self._queue.noted.clear()
+            if self._drift is not None:
+                self._drift.begin()
+            # Only what plans from the guild makes rows of whoever has joined meanwhile.
+            plans = self.order.scope in {Scope.ALL, Scope.USERS} and not self.order.dry
+            if plans:
+                self._queue.waiting.run_began()
+            self._progress.show()
+            try:
+                await self._phases()
+            except RunStoppedError as exc:
+                self._progress.end(Ending.FAILED, failure=exc.failure)
+            except StoreError as exc:
+                failure = Failure(kind=FailureKind.STORE, reason=str(exc))
+                self._progress.end(Ending.FAILED, failure=failure)
+            except CancelledByPersonError:
+                self._progress.end(Ending.CANCELLED, next_step=self._stopping_reason)
+            except asyncio.CancelledError:
+                self._progress.end(Ending.CANCELLED, next_step="The bot was stopped.")
+                raise
+            # The outermost boundary of a run: whatever is wrong in our own code is told once, in
+            # Sentry and in mod-log, and ends this run only.
+            except Exception as exc:
+                log.exception("sync.run.broke")
+                sentry_sdk.capture_exception(exc)
+                reason = shown(f"{type(exc).__name__}: {exc}")
+                failure = Failure(kind=FailureKind.INTERNAL, reason=reason)
+                self._progress.end(Ending.FAILED, failure=failure)
+            finally:
+                if plans:
+                    self._queue.waiting.run_ended()
+                self._return_changes()
+                self._services.telemetry.run_finished(self.view, self._runner.requests.figures)
+            return self.view
+
+    async def _phases(self) -> None:
+        proof = await self._runner.requests.prove()
+        if not proof.members:
+            raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
+        await self._pass.tell_of_source(proof)
+        # Not before: what waits for Discord has not asked the site for anything yet.
+        await self.order.begin()
+        self.attempted = True
+        self._progress.show(members=proof.members, phase=Phase.SITE)
+        # A row that is read while another's write to it is on its way says nothing of what it will
+        # be: what leaves from here on carries values that are newer than all that this sync is for.
+        await self._runner.requests.quiet()
+        self.read_from_s = self._services.clock.monotonic()
+        await self._reader.discover()
+        self._limit_pace()
+        if self.order.scope is Scope.CHANGES:
+            await bring_changes(self._parts, self.order.changes)
+        else:
+            await self._sync(proof)
+        self._progress.end(Ending.PLANNED if self.order.dry else Ending.VERIFIED)
+
+    def _limit_pace(self) -> None:
+        """Send no more at once than the site takes, or than a crash has taught."""
+        limits = self._writer.limits
+        taught = self._services.repository.state.memory.max_items(limits.max_items)
+        self._writer.limits = self._reader.within(replace(limits, max_items=taught))
+
+    async def _sync(self, proof: Proof) -> None:
+        """Bring roles, then users, and delete roles at the end, when nobody holds them any more."""
+        diff, names = await self._compare_roles()
+        if not self.order.dry:
+            # Before users are compared: what the site does not take of them makes no difference.
+            await self._roles.write(diff)
+        plan = None
+        if self.order.scope is Scope.ROLES:
+            self._progress.due = diff.total > 0
+        else:
+            plan = await self._pass.bring_users(names, proof, roles=diff.total)
+        if self._file is not None:
+            await self._comparing.complete(self._file, plan, diff, names)
+            return
+        await self._roles.delete(diff.delete)
+        await self._roles.verify()
+
+    async def _compare_roles(self) -> tuple[RoleDiff, Mapping[RoleId, str]]:
+        """Return what is to be written of the roles, and all their names."""
+        diff, site_roles = await self._roles.compare()
+        if self.order.scope is Scope.USERS:
+            # Rows with a role unknown to the site would be refused; the rest can wait.
+            diff = RoleDiff(create=diff.create)
+        else:
+            diff = await self.departures.of_roles(diff, site_roles)
+        # What the site has refused before is tried again, and is no news if it is refused again.
+        known = self._services.writes.lacking.intersection(diff.create)
+        self._progress.show(
+            roles=RoleTally(planned=diff.total - len(known)), roles_read=len(site_roles)
+        )
+        names = {role.id: role.name for role in site_roles}
+        names |= {id_: role.name for id_, role in self._services.guild.roles().items()}
+        return diff, names
+
+    def _return_changes(self) -> None:
+        """Let what was not brought to the site wait again."""
+        for claim in self.order.changes:
+            if self.view.ending is Ending.VERIFIED:
+                self._queue.waiting.done(claim)
+            else:
+                self._queue.put_back(claim)

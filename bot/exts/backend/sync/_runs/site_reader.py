@@ -1,0 +1,122 @@
+"""What a run reads of the site: what it offers, its roles, and its users page by page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .._core.model.members import Member
+from .._core.policy.patience import Failure, FailureKind
+from .._core.site import requests
+from .._core.site.outcome import Applied, NotFound
+from .._core.site.reading import Cursor, EndlessError, rest_s
+from .._core.site.wire import Capabilities, Page
+from .._errors import RunStoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from .._core.model.members import Role, UserId
+    from .._core.policy.pace import PaceLimits
+    from .._core.site.requests import Request
+    from .progress import Progress
+    from .requester import Requester
+
+
+class SiteReader:
+    """The site's side of a run; `offers` is what it offers beyond the contract."""
+
+    def __init__(self, requests_: Requester, progress: Progress, *, page_items: int) -> None:
+        self._requests = requests_
+        self._progress = progress
+        self._page_items = page_items
+        self._announced: int | None = None
+        self.offers = Capabilities()
+
+    async def discover(self) -> None:
+        """Ask the site what it offers; one that knows no such question offers the contract."""
+        outcome = await self._requests.ask(lambda _: requests.capabilities())
+        if isinstance(outcome, Applied) and isinstance(outcome.value, Capabilities):
+            self.offers = outcome.value
+
+    def within(self, limits: PaceLimits) -> PaceLimits:
+        """Return these limits, and never more than the site takes."""
+        return replace(
+            limits,
+            max_items=min(limits.max_items, self.offers.max_items or 10**9),
+            max_bytes=min(limits.max_bytes, self.offers.max_bytes or 10**9),
+        )
+
+    async def roles(self) -> tuple[Role, ...]:
+        """Read all roles."""
+        outcome = await self._requests.ask(lambda _: requests.roles())
+        if isinstance(outcome, Applied) and isinstance(outcome.value, tuple):
+            return outcome.value
+        raise _unexpected("GET bot/roles", outcome)
+
+    async def user(self, id_: UserId) -> Member | None:
+        """Read one row, if there is one."""
+        outcome = await self._requests.ask(partial(_same, requests.user(id_)))
+        if isinstance(outcome, Applied) and isinstance(outcome.value, Member):
+            return outcome.value
+        return None
+
+    async def pages(self) -> AsyncIterator[Page]:
+        """Read all pages of users."""
+        cursor = self.begin()
+        while not cursor.ended:
+            page, cursor = await self.page(cursor)
+            yield page
+            cursor = await self.past(cursor, page)
+
+    def begin(self, *, after: int = 0) -> Cursor:
+        """Return the cursor of a reading that begins after an id, where there are pages by id."""
+        by_id = self.offers.pages_by_id
+        announced = self._announced if by_id else None
+        return Cursor(size=self._page_items, by_id=by_id, after=after, announced=announced)
+
+    async def past(self, cursor: Cursor, page: Page) -> Cursor:
+        """Return the cursor behind a page, after a rest; raise what stops the run otherwise."""
+        if cursor.wants_count(page):
+            outcome = await self._requests.ask(partial(_same, requests.page(1, size=1)))
+            if isinstance(outcome, Applied) and isinstance(outcome.value, Page):
+                self._announced = outcome.value.count
+            cursor = replace(cursor, announced=self._announced)
+        try:
+            cursor = cursor.past(page, created=self._progress.view.tally.created)
+        except EndlessError as exc:
+            raise protocol_failure(f"GET bot/users: {exc}") from exc
+        if not cursor.ended:
+            await self._requests.rest(rest_s(self._requests.latest_s))
+        return cursor
+
+    async def page(self, cursor: Cursor) -> tuple[Page, Cursor]:
+        """Read the page at a cursor, and return the cursor as it came to be asked for."""
+
+        def make(tries: int) -> Request:
+            nonlocal cursor
+            if tries:
+                cursor = cursor.smaller()
+            return cursor.request()
+
+        outcome = await self._requests.ask(make)
+        if isinstance(outcome, NotFound):
+            # Rows were deleted meanwhile, and with them the last page.
+            return Page(rows=(), next=None), cursor
+        if isinstance(outcome, Applied) and isinstance(outcome.value, Page):
+            return outcome.value, cursor
+        raise _unexpected("GET bot/users", outcome)
+
+
+def protocol_failure(reason: str) -> RunStoppedError:
+    """Return what stops a run because the site's answer is not its contract's."""
+    return RunStoppedError(Failure(kind=FailureKind.PROTOCOL, reason=reason))
+
+
+def _same(request: Request, _tries: int) -> Request:
+    return request
+
+
+def _unexpected(request: str, outcome: object) -> RunStoppedError:
+    return protocol_failure(f"{request}: {type(outcome).__name__}")
