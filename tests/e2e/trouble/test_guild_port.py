@@ -66,7 +66,7 @@ class OnDiscord:
 
     async def fall_silent(self) -> None:
         # The extension's modules are made anew by each load.
-        module = type(self.guild)._query.__globals__
+        module = type(self.guild._requests).query.__globals__
         self.stage.monkeypatch.setitem(module, "_QUERY_S", 0.1)
         for fault in ("ignore_user_requests", "ignore_member_requests"):
             await self.stage.control.fault(fault, 1000)

@@ -4,8 +4,6 @@ What is known of a member is known from an event, an answer or a page, and only 
 is heard of them. So a handful of members is as current as all of them are in discord.py's cache:
 both hold what the gateway has said so far. But a page of REST has no place in the gateway's order,
 so nothing is taken from it about those of whom something was heard since it was asked for.
-
-Like `_guild`, this module uses private names of the pinned discord.py 2.7.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from .._core.site.wire import shown
 from .._errors import RunStoppedError, SettingsError
 from .._ports import Proof
 from .guild import DiscordGuild
+from .private import caches_members, chunks_at_startup, parsers, role_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from .._ports import Clock
+    from .member_requests import MemberRequest
 
     _K = TypeVar("_K")
     _V = TypeVar("_V")
@@ -73,13 +73,13 @@ class StreamedGuild(DiscordGuild):
     def attach(self) -> None:
         """Hear of members before anybody else does."""
         super().attach()
-        parsers = self._bot._connection.parsers
+        current = parsers(self._bot)
         for event, hear in (
             ("GUILD_MEMBER_ADD", self._on_values),
             ("GUILD_MEMBER_UPDATE", self._on_values),
             ("GUILD_MEMBER_REMOVE", self._on_leave),
         ):
-            parsers[event] = _before(parsers[event], hear)
+            current[event] = _before(current[event], hear)
 
     # -- the port ---------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class StreamedGuild(DiscordGuild):
             return
         epoch = self._epoch
         with self._watching() as heard:
-            request = await self._query(self._proven_guild(), ids)
+            request = await self._requests.query(ids)
             if request is None or self._epoch != epoch:
                 return
             for id_ in ids:
@@ -214,7 +214,7 @@ class StreamedGuild(DiscordGuild):
 
     def _roles_by_text(self) -> dict[str, RoleId]:
         guild = self._guild()
-        return {} if guild is None else {str(id_): RoleId(id_) for id_ in guild._roles}
+        return {} if guild is None else {str(id_): RoleId(id_) for id_ in role_ids(guild)}
 
     # -- what is heard ----------------------------------------------------------------------------
 
@@ -295,15 +295,16 @@ class StreamedGuild(DiscordGuild):
         """Leave discord.py's cache empty."""
 
     def _on_chunk(self, payload: Any) -> bool:
-        request = self._requests.get(str(payload.get("nonce")))
-        if request is not None:
-            request.absorb = False  # into no cache of discord.py's
+        if self._requests.by(payload.get("nonce")) is not None:
             roles = self._roles_by_text()
             for row in payload.get("members", ()):
                 member = self._read(row, roles)
                 self._gone.pop(member.id, None)
                 _remember(self._known, member.id, member, at_most=_KNOWN)
         return super()._on_chunk(payload)
+
+    def _take(self, _request: MemberRequest, _row: Any) -> None:
+        """Leave discord.py's cache empty."""
 
 
 def open_guild(
@@ -326,13 +327,12 @@ def open_guild(
 
 
 def _check_flags(bot: commands.Bot, *, cached: bool) -> None:
-    state = bot._connection
-    if cached and not state.member_cache_flags.joined:
+    if cached and not caches_members(bot):
         raise SettingsError(
             "SYNC_MEMBER_CACHE is on, but this bot caches no members: set it to off, or build the "
             "bot with member_cache_flags=discord.MemberCacheFlags.from_intents(intents)"
         )
-    if not cached and (state.member_cache_flags.joined or state._chunk_guilds):
+    if not cached and (caches_members(bot) or chunks_at_startup(bot)):
         raise SettingsError(
             "SYNC_MEMBER_CACHE is off, but this bot caches members: set it to on, or build the bot "
             "with member_cache_flags=discord.MemberCacheFlags.none() and "
@@ -341,7 +341,7 @@ def _check_flags(bot: commands.Bot, *, cached: bool) -> None:
 
 
 def _to_member(row: Any, guild_id: int, roles: Mapping[str, RoleId]) -> Member:
-    """Return a member of a payload as the site's row shows it, like `_guild.to_member`."""
+    """Return a member of a payload as the site's row shows it, like `private.to_member`."""
     user = row["user"]
     name: str = user["username"]
     shown: str = row.get("nick") or user.get("global_name") or name

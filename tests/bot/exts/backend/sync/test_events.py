@@ -175,11 +175,11 @@ async def test_only_the_guilds_own_shard_begins_an_epoch(shard: int) -> None:
     bot.dispatch("shard_disconnect", shard)
     bot.dispatch("disconnect")
     await HandClock().settle()
-    linked = [told.guild._linked.is_set()]
+    linked = [told.guild._requests.linked.is_set()]
     told.guild._on_resumed({"__shard_id__": (OURS + 1) % SHARDS})
-    linked.append(told.guild._linked.is_set())
+    linked.append(told.guild._requests.linked.is_set())
     told.guild._on_resumed({"__shard_id__": OURS})
-    linked.append(told.guild._linked.is_set())
+    linked.append(told.guild._requests.linked.is_set())
     told.guild._on_ready({"shard": [shard, SHARDS]})
 
     own = shard == OURS
@@ -195,7 +195,7 @@ async def test_without_shards_every_session_is_the_guilds(cached: Told) -> None:
     await cached.guild._on_disconnect()
     cached.guild._on_resumed({"__shard_id__": None})
 
-    assert (cached.guild.epoch - before, cached.guild._linked.is_set()) == (1, True)
+    assert (cached.guild.epoch - before, cached.guild._requests.linked.is_set()) == (1, True)
 
 
 class Socket:
@@ -218,7 +218,7 @@ async def test_all_members_are_read_anew_though_they_are_proven(cached: Told) ->
     socket = Socket()
     connection: Any = cached.bot._connection
     connection._get_websocket = lambda _id: socket
-    cached.guild._linked.set()
+    cached.guild._requests.linked.set()
     for id_ in (6, 7, 8):
         cached.send("GUILD_MEMBER_ADD", member(id_))
     reading = asyncio.ensure_future(cached.guild.read_anew())
@@ -243,7 +243,7 @@ async def test_an_answer_of_a_session_that_ended_corrects_nobody(cached: Told) -
     socket = Socket()
     connection: Any = cached.bot._connection
     connection._get_websocket = lambda _id: socket
-    cached.guild._linked.set()
+    cached.guild._requests.linked.set()
     reading = asyncio.ensure_future(cached.guild.read_anew())
     await HandClock().settle()
     cached.guild._on_ready({})

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from discord.gateway import DiscordWebSocket
 
-from bot.exts.backend.sync._discord.guild import _in_turns
+from bot.exts.backend.sync._discord.private import _in_turns
 
 FRAMES = 5
 
