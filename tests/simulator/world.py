@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.exts.backend.sync._core.model.members import UserId
-from bot.exts.backend.sync._core.policy.withheld import Decision
+from bot.exts.backend.sync._core.policy.departures import Decision
 from bot.exts.backend.sync._runs.run import Scope
 from bot.exts.backend.sync._service.supervisor import Refusal
 from tests.fakes.guild import Discord

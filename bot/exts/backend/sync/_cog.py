@@ -14,7 +14,7 @@ from discord.ext import commands
 from ._core.messages import alert
 from ._core.messages.reply import Reply, said
 from ._core.model.members import RoleId, UserId
-from ._core.policy.withheld import Decision
+from ._core.policy.departures import Decision
 from ._core.site.wire import shown
 from ._discord.buttons import hearing
 from ._discord.call import (

@@ -28,7 +28,14 @@ from .._errors import RunStoppedError
 from .._ports import Proof
 from .events import SIGNS, Hearing, acting
 from .member_requests import MemberRequests
-from .private import absorb, cached_ids, parsers, remove_others, role_ids, to_member
+from .private import (
+    absorb,
+    cached_ids,
+    parsers,
+    remove_others,
+    role_ids,
+    to_member,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

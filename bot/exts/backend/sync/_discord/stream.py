@@ -27,7 +27,12 @@ from .._core.site.wire import shown
 from .._errors import RunStoppedError, SettingsError
 from .._ports import Proof
 from .guild import DiscordGuild
-from .private import caches_members, chunks_at_startup, parsers, role_ids
+from .private import (
+    caches_members,
+    chunks_at_startup,
+    parsers,
+    role_ids,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

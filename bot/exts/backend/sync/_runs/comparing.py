@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from .._core.plan.diff import RoleDiff
     from .._core.plan.merging import Window
     from .._core.plan.planner import Plan
-    from .departures import Departures
     from .plan_file import PlanFile
     from .requester import Requester, Services
+    from .withholding import Withholding
 
 _SLICE: Final = 250  # rows compared before other tasks get their turn
 
@@ -29,7 +29,7 @@ class Comparing:
         self,
         services: Services,
         requests: Requester,
-        departures: Departures,
+        departures: Withholding,
         *,
         file: PlanFile | None,
     ) -> None:

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from .._ports import Proof
     from .._state.parking import Parking
     from .comparing import Comparing
-    from .departures import Departures
     from .drift_check import DriftCheck
     from .progress import Progress
     from .requester import Requester, Services
     from .site_reader import SiteReader
     from .user_writer import UserWriter
+    from .withholding import Withholding
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class Parts:
     requests: Requester
     reader: SiteReader
     comparing: Comparing
-    departures: Departures
+    departures: Withholding
     writer: UserWriter
     progress: Progress
     parking: Parking

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
     from .._core.delivery import chunks
     from .._core.delivery.chunks import ParkedRow, Tally
-    from .._core.messages.progress import Ending, Phase, RoleTally, RunView
+    from .._core.messages.progress import (
+        Ending,
+        Phase,
+        RoleTally,
+        RunView,
+    )
     from .._core.plan.planner import Cause
     from .._core.policy.patience import Failure
     from .._ports import Clock, ModLog

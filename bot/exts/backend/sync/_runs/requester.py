@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 
     from .._core.model.members import RoleId, UserId
-    from .._core.policy.withheld import DepartureLimits
+    from .._core.policy.departures import DepartureLimits
     from .._core.site.outcome import Answer, NoAnswer
     from .._core.site.requests import Request
     from .._ports import (

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import sentry_sdk
 import structlog
 
-from .._core.messages.progress import Ending, Phase, RoleTally, RunView
+from .._core.messages.progress import (
+    Ending,
+    Phase,
+    RoleTally,
+    RunView,
+)
 from .._core.messages.report import tuned
 from .._core.plan.diff import RoleDiff
 from .._core.policy.patience import Failure, FailureKind
@@ -19,7 +24,6 @@ from .._errors import CancelledByPersonError, RunStoppedError, StoreError
 from .._ports import PagedGuild
 from .._state.parking import Parking
 from .comparing import Comparing
-from .departures import Departures
 from .drift_check import DriftCheck
 from .passes import Parts, WholePass, bring_changes
 from .plan_file import PlanFile
@@ -30,6 +34,7 @@ from .site_reader import SiteReader
 from .snapshot import PageSnapshot
 from .streamed import StreamedPass
 from .user_writer import UserWriter
+from .withholding import Withholding
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -124,7 +129,7 @@ class Run:
         )
         requests = runner.requests
         self._reader = SiteReader(requests, progress, page_items=page_items)
-        self.departures = Departures(services, requests, queue, progress, dry=order.dry)
+        self.departures = Withholding(services, requests, queue, progress, dry=order.dry)
         self._file = PlanFile() if order.dry else None
         self._comparing = Comparing(services, requests, self.departures, file=self._file)
         self._roles = RoleSync(services, runner, self._reader, progress)

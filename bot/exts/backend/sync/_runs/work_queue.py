@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .._core.model.members import RoleId, UserId
     from .._core.plan.waiting import Claim
-    from .._core.policy.withheld import DepartureLimits
+    from .._core.policy.departures import DepartureLimits
     from .._ports import Clock, Guild
 
 

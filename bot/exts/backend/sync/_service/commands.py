@@ -24,7 +24,7 @@ from .._core.messages.status import (
     status,
 )
 from .._core.policy.breaker import BreakerState
-from .._core.policy.withheld import Decision, holds
+from .._core.policy.departures import Decision, holds
 from .._errors import RunStoppedError, StoreError
 from .._picture import draw
 from .._runs.run import Scope
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .._core.messages.buttons import Button
     from .._core.messages.history import PastRun
     from .._core.model.members import UserId
-    from .._core.policy.withheld import WithheldList
+    from .._core.policy.departures import WithheldList
     from .._settings import SyncSettings
     from .service import SyncService
 

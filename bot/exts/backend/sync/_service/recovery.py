@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .._core.messages import alert
-from .._core.messages.marks import Mark, holding, mark_of, run_of
+from .._core.messages.marks import (
+    Mark,
+    holding,
+    mark_of,
+    run_of,
+)
 from .._core.messages.notice import Notice, Tone
 from .._core.messages.report import ended_late, followed
 

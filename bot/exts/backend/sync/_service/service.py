@@ -42,7 +42,14 @@ if TYPE_CHECKING:
 
     from .._core.messages.notice import Notice
     from .._core.model.members import RoleId
-    from .._ports import Clock, Guild, ModLog, Site, Store, Telemetry
+    from .._ports import (
+        Clock,
+        Guild,
+        ModLog,
+        Site,
+        Store,
+        Telemetry,
+    )
     from .._settings import SyncSettings
 
 log = structlog.get_logger(__name__)

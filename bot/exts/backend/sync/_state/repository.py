@@ -18,10 +18,10 @@ from .._core.plan import drift, rounds
 from .._core.policy import (
     attempt,
     breaker,
+    departures,
     memory,
     news,
     state,
-    withheld,
 )
 from .._core.policy.state import State
 from .._errors import StoreUnreachableError
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from .._core.plan.rounds import Bookmark
     from .._core.policy.attempt import Attempt
     from .._core.policy.breaker import AttemptEnding, Start
+    from .._core.policy.departures import Decision, Subject, WithheldList
     from .._core.policy.memory import ParkedRecord
     from .._core.policy.news import News
     from .._core.policy.state import Moved, StateLimits
-    from .._core.policy.withheld import Decision, Subject, WithheldList
     from .._ports import Clock, Json, Store
 
     _T = TypeVar("_T")
@@ -138,7 +138,7 @@ class StateRepository:
         alerts = (read(key, alert.from_json, None) for key in kept if _is(key, _ALERT))
         self.parked = {row.id: row for row in parked if row is not None}
         self.alerts = {one.id: one for one in alerts if one is not None}
-        lists = (read(key, withheld.from_json, None) for key in kept if _is(key, _WITHHELD))
+        lists = (read(key, departures.from_json, None) for key in kept if _is(key, _WITHHELD))
         self.withheld = {one.what: one for one in lists if one is not None}
         self._past = sorted(key for key in kept if _is(key, _HISTORY))
         self._kept = {key: value for key, value in kept.items() if key not in unreadable}
@@ -322,7 +322,7 @@ class StateRepository:
     async def withhold(self, list_: WithheldList) -> WithheldList:
         """Keep a list and ask people about it, unless one of its kind stands; return what does."""
         standing = self.withheld.get(list_.what)
-        if standing is not None and withheld.holds(standing, now=self._clock.now()):
+        if standing is not None and departures.holds(standing, now=self._clock.now()):
             return standing
         await self._keep_list(list_, alert.withheld(list_))
         log.info(
@@ -332,7 +332,7 @@ class StateRepository:
 
     async def decide(self, list_: WithheldList, decision: Decision, *, by: str) -> None:
         """Keep what somebody decided about a list, and tell everybody."""
-        decided = withheld.decided(list_, decision, by=by, now=self._clock.now())
+        decided = departures.decided(list_, decision, by=by, now=self._clock.now())
         await self._keep_list(decided, alert.decided(decided))
         log.info("sync.list.decided", list=list_.digest, decision=decision.value, by=by)
 
@@ -341,7 +341,7 @@ class StateRepository:
         if list_.begun:
             return
         begun = replace(list_, begun=True)
-        changes = {f"{_WITHHELD}{list_.what.value}": _json(withheld.to_json(begun))}
+        changes = {f"{_WITHHELD}{list_.what.value}": _json(departures.to_json(begun))}
         await self._move(lambda _: (self.state, ()), changes)
         self.withheld[list_.what] = begun
 
@@ -349,7 +349,7 @@ class StateRepository:
         # Each list is news, whatever was told of the one before it.
         await self._move(
             lambda now: state.tell(state.over(self.state, draft.topic), (draft,), now=now),
-            {f"{_WITHHELD}{list_.what.value}": _json(withheld.to_json(list_))},
+            {f"{_WITHHELD}{list_.what.value}": _json(departures.to_json(list_))},
         )
         self.withheld[list_.what] = list_
 

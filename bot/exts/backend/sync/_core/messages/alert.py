@@ -19,6 +19,7 @@ from ..policy.breaker import (
     Recovered,
     Reset,
 )
+from ..policy.departures import Decision, Subject
 from ..policy.news import (
     INTERRUPTED,
     BreakerMoved,
@@ -34,10 +35,19 @@ from ..policy.news import (
     WorksAgain,
 )
 from ..policy.patience import FailureKind
-from ..policy.withheld import Decision, Subject
 from . import buttons
 from .marks import Mark, footer, mark_of
-from .notice import YOU_CAN, Notice, Tone, capital, code, fit, quote, span, when
+from .notice import (
+    YOU_CAN,
+    Notice,
+    Tone,
+    capital,
+    code,
+    fit,
+    quote,
+    span,
+    when,
+)
 from .report import reached
 
 if TYPE_CHECKING:
@@ -46,9 +56,9 @@ if TYPE_CHECKING:
 
     from ..policy.attempt import Attempt
     from ..policy.breaker import Breaker
+    from ..policy.departures import WithheldList
     from ..policy.memory import ParkedRecord
     from ..policy.news import Happening
-    from ..policy.withheld import WithheldList
     from .buttons import Button
 
 _SHOWN_PARKED: Final = 10

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..model.members import Member
-    from ..policy.withheld import WithheldList
+    from ..policy.departures import WithheldList
 
 # Discord takes files of 10 MiB; a mebibyte of it is for the rest of the request.
 MAX_FILE_BYTES: Final = 9 * 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..delivery.chunks import Tally
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..delivery.chunks import ParkedRow
+    from ..plan.planner import Cause
+    from ..policy.patience import Failure
+if TYPE_CHECKING:
     from ..plan.planner import Cause
     from ..policy.patience import Failure
 
@@ -104,3 +107,14 @@ class RunView:
     ending: Ending | None = None
     failure: Failure | None = None
     next_step: str = ""
+
+
+_BAR_CELLS: Final = 20
+
+
+def bar(done: int, total: int) -> str:
+    """Return a bar of how much is done, and the share."""
+    # Rounded down: 100 % is said when all is done and not before.
+    percent = min(100, done * 100 // total)
+    full = percent * _BAR_CELLS // 100
+    return f"`{'█' * full}{'░' * (_BAR_CELLS - full)}` {percent}%"

@@ -11,26 +11,34 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ..plan.planner import Reason
+from ..policy.departures import Decision
 from ..policy.patience import FailureKind
-from ..policy.withheld import Decision
 from . import buttons
 from .marks import Mark, footer, without_mark
-from .notice import YOU_CAN, Notice, Tone, capital, fit, quote, span, when
-from .progress import Ending, Phase, RunView
+from .notice import (
+    YOU_CAN,
+    Notice,
+    Tone,
+    capital,
+    fit,
+    quote,
+    span,
+    when,
+)
+from .progress import Ending, Phase, RunView, bar
 
 if TYPE_CHECKING:
     from ..plan.planner import Cause
     from ..policy.attempt import Attempt
+    from ..policy.departures import WithheldList
     from ..policy.pace import Tuning
     from ..policy.patience import Failure
-    from ..policy.withheld import WithheldList
     from .buttons import Button
     from .history import PastRun
 
 
 _TOP_CAUSES: Final = 5
 _SHOWN_PARKED: Final = 5
-_BAR_CELLS: Final = 20
 _LONGEST_ETA_S: Final = 1000 * 3600
 _FOLLOWED: Final = "Followed by run"
 
@@ -81,15 +89,15 @@ def render(view: RunView) -> Notice:
 def _live(view: RunView) -> Notice:
     lines = [f"**{capital(view.phase.value)}**, {view.trigger}"]
     if view.compared is not None:
-        lines.append(_bar(view.compared, max(view.members, view.compared)))
+        lines.append(bar(view.compared, max(view.members, view.compared)))
         lines.append(f"{view.compared:,} of {view.members:,} members compared{_time_left(view)}")
         found = f"**{view.done:,}** of **{view.planned:,}** changes found so far are written"
         lines.append(found if view.planned else "Nothing differs so far")
     elif view.phase is Phase.SITE and view.members:
-        lines.append(_bar(view.rows_read, max(view.members, view.rows_read)))
+        lines.append(bar(view.rows_read, max(view.members, view.rows_read)))
         lines.append(f"{view.rows_read:,} rows read, {view.members:,} members in the guild")
     elif view.planned and view.phase is not Phase.SITE:
-        lines.append(_bar(view.done, view.planned))
+        lines.append(bar(view.done, view.planned))
         lines.append(f"**{view.done:,}** of **{view.planned:,}** changes{_eta(view)}")
     if view.away:
         lines.append(f"**Waiting for Discord:** {quote(view.away)}")
@@ -427,13 +435,6 @@ def _time_left(view: RunView) -> str:
     taken = (view.now - view.started_at).total_seconds()
     left = timedelta(seconds=taken * (view.members - compared) / compared)
     return f", about {span(left)} left"
-
-
-def _bar(done: int, total: int) -> str:
-    # Rounded down: 100 % is said when all is done and not before.
-    percent = min(100, done * 100 // total)
-    full = percent * _BAR_CELLS // 100
-    return f"`{'█' * full}{'░' * (_BAR_CELLS - full)}` {percent}%"
 
 
 def duration(view: RunView) -> str:

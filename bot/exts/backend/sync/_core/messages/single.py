@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from ..model.changes import Group, Kind
 from ..model.members import ALL_FIELDS, Field
 from ..plan.diff import differing_fields
-from .notice import Notice, Tone, fit, quote
+from .notice import (
+    Notice,
+    Tone,
+    fit,
+    quote,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Final
 from ..policy.breaker import AttemptEnding, BreakerState
 from ..site.curve import sparks
 from .buttons import OF_BREAKER, OF_ORDER
-from .notice import Notice, Tone, fit, quote, span, when
+from .notice import (
+    Notice,
+    Tone,
+    fit,
+    quote,
+    span,
+    when,
+)
 from .report import render
 
 if TYPE_CHECKING:

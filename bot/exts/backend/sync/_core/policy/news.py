@@ -12,7 +12,13 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from ..model.stored import Stored
-from .breaker import ForcedOpen, Opened, ProbeFailed, Recovered, Reset
+from .breaker import (
+    ForcedOpen,
+    Opened,
+    ProbeFailed,
+    Recovered,
+    Reset,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

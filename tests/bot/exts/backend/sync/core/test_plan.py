@@ -16,8 +16,14 @@ from bot.exts.backend.sync._core.model.members import (
     UserId,
 )
 from bot.exts.backend.sync._core.plan.diff import differing_fields
-from bot.exts.backend.sync._core.plan.planner import Cause, Causes, Plan, Planner, Reason
-from bot.exts.backend.sync._core.policy.withheld import (
+from bot.exts.backend.sync._core.plan.planner import (
+    Cause,
+    Causes,
+    Plan,
+    Planner,
+    Reason,
+)
+from bot.exts.backend.sync._core.policy.departures import (
     DepartureLimits,
     role_deletions_need_approval,
 )

@@ -12,8 +12,20 @@ from hypothesis import strategies as st
 from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
 from bot.exts.backend.sync._core.messages import notice as notices
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
-from bot.exts.backend.sync._core.messages.notice import Notice, Tone, code, fit, quote, span
-from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RoleTally, RunView
+from bot.exts.backend.sync._core.messages.notice import (
+    Notice,
+    Tone,
+    code,
+    fit,
+    quote,
+    span,
+)
+from bot.exts.backend.sync._core.messages.progress import (
+    Ending,
+    Phase,
+    RoleTally,
+    RunView,
+)
 from bot.exts.backend.sync._core.messages.report import failure_alert, render
 from bot.exts.backend.sync._core.model.members import RoleId, UserId
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason

@@ -21,7 +21,7 @@ from bot.exts.backend.sync._core.model.members import (
     UserId,
 )
 from bot.exts.backend.sync._core.plan.diff import RoleDiff
-from bot.exts.backend.sync._core.policy.withheld import Subject, withheld
+from bot.exts.backend.sync._core.policy.departures import Subject, withheld
 from bot.exts.backend.sync._runs.plan_file import PlanFile
 from tests.bot.exts.backend.sync.core.examples import NOW
 

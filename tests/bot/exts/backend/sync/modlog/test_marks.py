@@ -18,7 +18,7 @@ from bot.exts.backend.sync._core.policy.breaker import (
     Recovered,
     Reset,
 )
-from bot.exts.backend.sync._core.policy.withheld import (
+from bot.exts.backend.sync._core.policy.departures import (
     Decision,
     Subject,
     decided,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.messages.report import carried_out, withheld_because
-from bot.exts.backend.sync._core.policy import withheld as w
-from bot.exts.backend.sync._core.policy.withheld import (
+from bot.exts.backend.sync._core.policy import departures as w
+from bot.exts.backend.sync._core.policy.departures import (
     Decision,
     DepartureLimits,
     Subject,

@@ -7,7 +7,7 @@ import pytest
 
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
 from bot.exts.backend.sync._core.messages.progress import Ending
-from bot.exts.backend.sync._core.policy.withheld import Decision, Subject
+from bot.exts.backend.sync._core.policy.departures import Decision, Subject
 from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, text
 from tests.fakes.process import Process

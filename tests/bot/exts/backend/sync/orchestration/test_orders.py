@@ -6,7 +6,7 @@ from bot.exts.backend.sync._core.messages.buttons import Action, Button
 from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
-from bot.exts.backend.sync._core.policy.withheld import Decision
+from bot.exts.backend.sync._core.policy.departures import Decision
 from bot.exts.backend.sync._runs.run import Scope
 from bot.exts.backend.sync._service.commands import MAX_ITEMS, TARGET
 from tests.bot.exts.backend.sync.orchestration.conftest import (

@@ -6,7 +6,7 @@ import pytest
 
 from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
-from bot.exts.backend.sync._core.policy.withheld import Decision, Subject, withheld
+from bot.exts.backend.sync._core.policy.departures import Decision, Subject, withheld
 from bot.exts.backend.sync._core.site.requests import Request
 from tests.bot.exts.backend.sync.orchestration.conftest import (
     BY,

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.messages import alert
 from bot.exts.backend.sync._core.messages.alert import Draft
-from bot.exts.backend.sync._core.messages.notice import MAX_DESCRIPTION, MAX_TITLE, Notice, Tone
+from bot.exts.backend.sync._core.messages.notice import (
+    MAX_DESCRIPTION,
+    MAX_TITLE,
+    Notice,
+    Tone,
+)
 from bot.exts.backend.sync._core.messages.progress import Ending, RunView
 from bot.exts.backend.sync._core.messages.report import ended_late
 from bot.exts.backend.sync._core.messages.status import breaker as breaker_status
@@ -26,6 +31,13 @@ from bot.exts.backend.sync._core.policy.breaker import (
     ProbeFailed,
     Recovered,
     Reset,
+)
+from bot.exts.backend.sync._core.policy.departures import (
+    Decision,
+    Subject,
+    WithheldList,
+    decided,
+    withheld,
 )
 from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
 from bot.exts.backend.sync._core.policy.news import (
@@ -45,13 +57,6 @@ from bot.exts.backend.sync._core.policy.news import (
 )
 from bot.exts.backend.sync._core.policy.schedule import next_start
 from bot.exts.backend.sync._core.policy.state import Pause, State
-from bot.exts.backend.sync._core.policy.withheld import (
-    Decision,
-    Subject,
-    WithheldList,
-    decided,
-    withheld,
-)
 from tests.bot.exts.backend.sync.breaker.test_kept import BY_HAND, HALF_OPEN, OPEN
 from tests.bot.exts.backend.sync.state.test_kept import ATTEMPT, PAST, VIEW
 

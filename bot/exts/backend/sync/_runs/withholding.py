@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from .._core.messages.notice import quote
 from .._core.messages.report import carried_out, withheld_because
 from .._core.model.members import RoleId, UserId
-from .._core.policy import withheld
-from .._core.policy.withheld import Decision, Subject
+from .._core.policy import departures
+from .._core.policy.departures import Decision, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .._core.model.members import Member, Role
     from .._core.plan.diff import RoleDiff
     from .._core.plan.planner import Planner
-    from .._core.policy.withheld import WithheldList
+    from .._core.policy.departures import WithheldList
     from .._ports import Proof
     from .progress import Progress
     from .requester import Requester, Services
@@ -35,7 +35,7 @@ class Believed:
     reason: str = ""
 
 
-class Departures:
+class Withholding:
     """What one run believes to be gone. One that is `dry` asks nobody and forgets nothing.
 
     `used` are the approved lists that the run carries out: it has to forget them once it is
@@ -66,7 +66,7 @@ class Departures:
 
     def note(self, rows: Iterable[Member], members: Mapping[UserId, Member]) -> None:
         """Keep some names of those rows whose members seem to have left."""
-        room = withheld.KEPT_NAMES - len(self.names)
+        room = departures.KEPT_NAMES - len(self.names)
         absent = (row for row in rows if row.in_guild and row.id not in members)
         self.names |= {row.id: row.name for row in islice(absent, room)}
 
@@ -116,12 +116,12 @@ class Departures:
 
         The site has `total` of their kind. Raises `StoreError`.
         """
-        if not withheld.too_many(what, len(ids), total, limits=self._limits):
+        if not departures.too_many(what, len(ids), total, limits=self._limits):
             if not self._dry:
                 await self._repository.withhold_no_longer(what)
             return Believed(ids=tuple(ids))
         standing = self._repository.withheld.get(what)
-        allowed = withheld.approved(standing, now=self._clock.now()).intersection(ids)
+        allowed = departures.approved(standing, now=self._clock.now()).intersection(ids)
         if standing is not None and standing.decision is Decision.APPROVED and not allowed:
             # Nothing is left of it to write: the others are news.
             standing = None
@@ -129,12 +129,12 @@ class Departures:
                 await self._repository.withhold_no_longer(what)
         approved = standing if allowed else None
         rest = [id_ for id_ in ids if id_ not in allowed]
-        if approved is not None and not withheld.too_many(
+        if approved is not None and not departures.too_many(
             what, len(rest), total, limits=self._limits
         ):
             return Believed(ids=tuple(ids), approved=approved)
         run_id = self._progress.view.run_id
-        asked = withheld.withheld(
+        asked = departures.withheld(
             what, rest, total=total, run_id=run_id, names=names, now=self._clock.now()
         )
         list_ = asked if self._dry else await self._repository.withhold(asked)
