@@ -355,11 +355,11 @@ async def unproven(camera: Camera, _directory: Path) -> None:
     await stage.control.tell_member_count(GUILD, 260)
     async with stage.bot(**QUICK):
         await stage.run_end()
-        await camera.take("unproven", "Member list unproven")
+        await camera.take("unproven", "Member list incomplete")
         await camera.take("unproven-summary", "Sync of", "could not be proven")
     await stage.control.tell_member_count(GUILD, None)
     async with stage.bot(**QUICK):
-        await camera.take("proven", "Member list proven again")
+        await camera.take("proven", "Member list complete again")
 
 
 async def store_lost(camera: Camera, directory: Path) -> None:
@@ -396,7 +396,7 @@ async def store_away(camera: Camera, directory: Path) -> None:
     state = directory / "state.db"
     state.write_bytes(b"this is no database" * 100)
     async with program(stage, directory, **QUICK, SYNC_STATE_URL=f"sqlite:///{state}"):
-        await camera.take("store-warning", "State store needs a look")
+        await camera.take("store-warning", "State store needs attention")
 
 
 async def commands_missing(camera: Camera, _directory: Path) -> None:
@@ -441,7 +441,7 @@ async def by_hand(camera: Camera, _directory: Path) -> None:
         camera.answered("stranger", await people.answer_body())
         stage.site.fault = held = Held()
         await people.press(owner(stage), "Sync is paused", "Resume")
-        await camera.take("resumed", "Sync goes on")
+        await camera.take("resumed", "Sync resumed")
         await stage.until(held.reached.is_set)
         await people.press(owner(stage), "Syncing", "Cancel")
         held.opened.set()

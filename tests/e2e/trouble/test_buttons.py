@@ -83,7 +83,7 @@ async def test_a_run_is_steered_from_its_message(stage: Stage, people: People) -
     assert [details.private, paused.text, resumed.text] == [
         True,
         "Sync\nSync is paused.",
-        "Sync\nSync goes on.",
+        "Sync\nSync resumed.",
     ]
     assert f"**Paused** by <@{people.administrator}>" in live["description"]
     assert cancelled.text.endswith("is being stopped.")
@@ -92,7 +92,7 @@ async def test_a_run_is_steered_from_its_message(stage: Stage, people: People) -
     # Who did it is said where everybody reads it.
     notices = {e["title"]: e["description"] for e in stage.alerts()}
     assert f"<@{people.administrator}> paused it" in notices["Sync is paused"]
-    assert f"<@{people.holder}> ended the pause" in notices["Sync goes on"]
+    assert f"<@{people.holder}> ended the pause" in notices["Sync resumed"]
 
 
 async def test_a_stranger_may_press_nothing(stage: Stage, people: People) -> None:
@@ -248,9 +248,9 @@ async def test_a_pause_is_ended_by_the_button_of_its_notice(stage: Stage, people
         await stage.run_end(2)
 
     assert [first.text, first.private] == ["Sync\nSync is paused.", False]
-    assert second.text.startswith(f"Sync\nSync is paused already: <@{people.administrator}> did")
+    assert second.text.startswith(f"Sync\nSync is already paused: <@{people.administrator}> did")
     assert [resumed.text, again.text, again.private] == [
-        "Sync\nSync goes on.",
+        "Sync\nSync resumed.",
         "Sync\nSync is not paused.",
         True,
     ]
@@ -317,5 +317,5 @@ async def test_only_the_process_that_leads_answers_a_press(
         pressed = await leader.wait_for_event("sync.button.pressed")
         silent = other.events("sync.button.pressed") + other.events("sync.button.unanswered")
 
-    assert [resumed.text, len(answers), silent] == ["Sync\nSync goes on.", 1, []]
+    assert [resumed.text, len(answers), silent] == ["Sync\nSync resumed.", 1, []]
     assert [pressed["action"], pressed["user_id"]] == ["resume", people.holder]

@@ -135,10 +135,10 @@ async def test_a_run_can_be_cancelled(stage: Stage, room: Room) -> None:
 
     run = end["footer"]["text"].removeprefix("run ")
     assert [busy, live.partition("\n")[0], cancelled, idle] == [
-        f"Sync: Run `{run}` is on already; `!sync status` shows it, `!sync cancel` stops it.",
+        f"Sync: Run `{run}` is already running; `!sync status` shows it, `!sync cancel` stops it.",
         "Syncing roles and users: **Writing users**, at start-up",
         f"Sync: Run `{run}` is being stopped.",
-        "Sync: No sync is on.",
+        "Sync: No sync is running.",
     ]
     assert [
         end["title"],
@@ -165,5 +165,5 @@ async def test_only_administrators_and_configured_roles_may(stage: Stage, room: 
         allowed = [await room.say(person, "sync cancel") for person in (administrator, holder)]
 
     assert refused == (room.slash, REFUSAL)
-    assert allowed == ["Sync: No sync is on."] * 2
+    assert allowed == ["Sync: No sync is running."] * 2
     assert len(stage.ended()) == 1

@@ -81,7 +81,7 @@ async def test_every_command_serves_who_may_and_refuses_who_may_not(
     )
     assert [command for command, text in answered if text == REFUSAL] == []
     assert [text for command, text in answered if command == "sync set"] == [
-        "Sync\nNo sync is on: what is set holds for the run that is."
+        "Sync\nNo sync is running: this setting applies to the current run only."
     ] * 2
 
 
@@ -99,7 +99,7 @@ async def test_every_command_can_be_typed(stage: Stage, people: People) -> None:
             texts.append(str(stage.bodies(channel)[known]["embeds"][0]))
 
     assert len(texts) == len(COMMANDS)
-    assert "`?sync history <run>` tells more of one." in texts[4]
+    assert "`?sync history <run>` shows the details of one." in texts[4]
     assert [text for text in texts if "`!sync" in text] == []
     assert "`?sync resume`" in str(stage.alerts())
 
@@ -140,7 +140,7 @@ async def test_one_member_is_compared_shown_written_and_read_back(
     assert lines[:3] == [
         "One member",
         f"<@{odd}> `{odd}`",
-        "2 fields differ: **written**, read back, and right.",
+        "2 fields differ: **written** and verified.",
     ]
     assert "name: \\*old\\* → n\\_w" in lines
     assert any(line.endswith("`1` removed") for line in lines)

@@ -61,7 +61,7 @@ async def test_too_many_departures_at_once_are_withheld(stage: Stage) -> None:
         end = await stage.run_end()
 
     withheld = fields(end)["Departures withheld: 600"]
-    assert withheld.startswith("Too many to believe without a moderator, who was asked <t:")
+    assert withheld.startswith("Too many to accept without a moderator, who was asked <t:")
     assert stage.database.stored() == before | await stage.rows_due()
 
 

@@ -106,7 +106,7 @@ async def test_who_returns_at_once_has_the_names_of_now(stage: Stage) -> None:
 async def test_who_came_and_left_unseen_by_the_site_is_not_told_of(
     stage: Stage, member_cache: str
 ) -> None:
-    """The site has no row of them to mark, and is not asked about one again and again.
+    """The site has no row for them to mark, and is not asked about one again and again.
 
     Without a member cache a sync may have written one before their joining was heard of: once.
     """

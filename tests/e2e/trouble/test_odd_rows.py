@@ -63,7 +63,7 @@ async def test_rows_that_no_site_can_take_are_parked_unsent(stage: Stage) -> Non
     for row in bad:
         del due[row["id"]]
     assert "**Verified** in" in end["description"]
-    assert fields(end)["Parked: 3 the site does not take"].splitlines() == [
+    assert fields(end)["Parked: 3 rejected by the site"].splitlines() == [
         "`21` name holds a NUL character",
         "`22` name is empty",
         f"`{2**63}` id {2**63} is not between 0 and 2^63\\-1",
@@ -103,7 +103,7 @@ async def test_a_role_that_no_site_can_take_is_left_out_of_its_holders(stage: St
     due = await stage.rows_due()
     due[31][3].remove(beyond)
     assert "**Verified** in" in end["description"], end
-    assert fields(end)["Parked: 1 the site does not take"] == (
+    assert fields(end)["Parked: 1 rejected by the site"] == (
         f"role beyond\\: id {2**63} is not between 0 and 2^63\\-1 "
         r"\(its holders are written without it\)"
     )

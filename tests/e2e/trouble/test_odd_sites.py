@@ -102,7 +102,7 @@ async def test_rows_that_the_site_alters_are_sent_twice_and_then_parked(stage: S
     for id_ in own:
         due[id_][0] = "censored"
     assert "**Verified** in" in end["description"], end
-    assert fields(end)["Parked: 5 the site does not take"].splitlines() == [
+    assert fields(end)["Parked: 5 rejected by the site"].splitlines() == [
         f"`{id_}` the site alters it" for id_ in sorted(own)
     ]
     assert sorted(id_ for id_ in ids if sent.count(id_) != 1) == sorted(own)
@@ -129,7 +129,7 @@ async def test_rows_that_the_site_names_are_parked_with_its_reason(stage: Stage)
     for id_ in own:
         del due[id_]
     assert "**Verified** in" in end["description"], end
-    assert fields(end)["Parked: 2 the site does not take"].splitlines() == [
+    assert fields(end)["Parked: 2 rejected by the site"].splitlines() == [
         f"`{id_}` title\\: Not this one." for id_ in sorted(own)
     ]
     assert [len(call.rows) for call in stage.site.writes()] == [61, 59]
@@ -151,7 +151,7 @@ async def test_one_bad_row_that_the_site_does_not_name_is_searched_for(stage: St
 
     due = await stage.rows_due()
     del due[ids[40]]
-    assert fields(end)["Parked: 1 the site does not take"] == f"`{ids[40]}` 422\\: detail\\: No."
+    assert fields(end)["Parked: 1 rejected by the site"] == f"`{ids[40]}` 422\\: detail\\: No."
     assert len(stage.site.writes()) <= 13
     assert stage.database.stored() == due
 

@@ -135,7 +135,7 @@ async def test_an_old_message_is_followed_by_a_new_one(stage: Stage) -> None:
     ids = list(channel.messages)
 
     assert [embed["title"] for embed in stage.embeds()] == [
-        "Sync of users goes on below",
+        "Sync of users continues below",
         "Sync of users finished",
     ]
     assert shown(stage)[0].endswith(f"/{stage.mod_log}/{ids[1]}")

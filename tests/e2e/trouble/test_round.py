@@ -261,7 +261,7 @@ async def test_departures_need_a_list_that_is_whole(stage: Stage) -> None:
     assert fields(end)["Departures withheld: 1"] == (
         "The member list could not be proven whole: 300 members from REST, but Discord counts 400."
     )
-    assert [alert["title"] for alert in stage.alerts()] == ["Member list unproven"]
+    assert [alert["title"] for alert in stage.alerts()] == ["Member list incomplete"]
     assert stage.database.stored() == before | await stage.rows_due()
 
 
@@ -319,7 +319,7 @@ async def test_rows_parked_in_several_stretches_are_told_together(stage: Stage) 
 
     assert fields(again)["Parked before"] == "3 rows, not tried again yet"
     assert [name for name in fields(again) if name.startswith("Parked:")] == []
-    assert fields(end)["Parked: 3 the site does not take"].splitlines() == [
+    assert fields(end)["Parked: 3 rejected by the site"].splitlines() == [
         f"`{id_}` name holds a NUL character" for id_ in bad
     ]
     assert tries == dict.fromkeys(bad, 1)

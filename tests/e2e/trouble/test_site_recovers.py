@@ -105,7 +105,7 @@ async def test_a_row_on_which_the_site_fails_is_parked_alone(stage: Stage) -> No
     summary = await verified(stage)
     due = await stage.rows_due()
     del due[poison]
-    assert summary["Parked: 1 the site does not take"] == (
+    assert summary["Parked: 1 rejected by the site"] == (
         f"`{poison}` the site fails on this row alone, and is well otherwise"
     )
     assert stage.database.stored() == due

@@ -188,10 +188,10 @@ async def test_a_pause_holds_a_run_between_two_chunks(stage: Stage) -> None:
         due = await stage.rows_due()
         await stage.until(lambda: stage.database.stored() == due)
 
-    assert [paused, resumed] == ["Sync: Sync is paused.", "Sync: Sync goes on."]
+    assert [paused, resumed] == ["Sync: Sync is paused.", "Sync: Sync resumed."]
     assert refused.startswith("Sync: Run") or "paused" in refused
     assert [before, titles(stage)[0]] == [writes, "Sync is paused"]
-    assert "Sync goes on" in titles(stage)
+    assert "Sync resumed" in titles(stage)
 
 
 async def test_a_parked_row_is_not_asked_again_until_it_changes(stage: Stage) -> None:
@@ -270,7 +270,7 @@ async def test_a_damaged_store_is_kept_aside(stage: Stage, tmp_path: Path) -> No
     state.write_bytes(b"this is no database, whatever its name says" * 100)
     async with program(stage, tmp_path, SYNC_STATE_URL=f"sqlite:///{state}"):
         await stage.run_end()
-        await stage.until(lambda: "State store needs a look" in titles(stage))
+        await stage.until(lambda: "State store needs attention" in titles(stage))
 
     (aside,) = tmp_path.glob("state.db.corrupt-*")  # noqa: ASYNC240 - the bot has ended
     assert aside.read_bytes().startswith(b"this is no database")

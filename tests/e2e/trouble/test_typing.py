@@ -107,8 +107,8 @@ async def test_what_no_command_takes_is_named_and_nothing_is_done(
         status = await say(stage, channel, people.holder, "!sync BREAKER")
 
     assert told == [text for _, text in TYPED]
-    assert loud == "Sync\nNo sync is on."
-    assert status.startswith("Sync breaker: closed\nIt is closed: writes flow")
+    assert loud == "Sync\nNo sync is running."
+    assert status.startswith("Sync breaker: closed\nIt is closed: writes are allowed")
     assert len(stage.bodies(channel)) == len(TYPED) + 2
     assert len(stage.ended()) == 1
     assert len(stage.site.writes()) == written

@@ -90,7 +90,7 @@ async def test_departures_are_written_when_somebody_approves_them(
     assert "590 departures are written, 10 are back." in fields(third)["Approved"]
     assert "550" in " ".join(fields(third))
     assert written == [*[True] * 10, *[False] * 590, *[True] * 550]
-    assert [again.text, buttons] == ["Sync\nNothing waits for a decision.", []]
+    assert [again.text, buttons] == ["Sync\nNothing is waiting for a decision.", []]
     (decided,) = [e for e in stage.alerts() if e["title"] == "Departures approved"]
     assert decided["description"].startswith(f"<@{people.administrator}> approved list")
 
@@ -112,7 +112,7 @@ async def test_rejected_departures_stay(stage: Stage, people: People) -> None:
 
     assert rejected.text.startswith("Sync\n600 departures are rejected (list `")
     assert late.text.startswith(f"Sync\n<@{people.holder}> rejected that list <t:")
-    assert nothing.text == "Sync\nNothing waits for a decision."
+    assert nothing.text == "Sync\nNothing is waiting for a decision."
     assert f"<@{people.holder}> rejected list" in fields(second)["Departures withheld: 600"]
     assert [titles(stage).count(ASKED), all(in_guild(stage, ids[100:700]))] == [1, True]
 

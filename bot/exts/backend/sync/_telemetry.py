@@ -62,7 +62,7 @@ class SystemTelemetry:
             registry=None,
         )  # fmt: skip
         self._failures = Gauge("sync_failures_in_a_row", "Attempts failed in a row", registry=None)
-        self._parked = Gauge("sync_parked_rows", "Rows that the site does not take", registry=None)
+        self._parked = Gauge("sync_parked_rows", "Rows that rejected by the site", registry=None)
         self._paused = Gauge("sync_paused", "1 while somebody has paused the sync", registry=None)
         self._untold = Gauge("sync_alerts_waiting", "Alerts not in mod-log yet", registry=None)
         self._leading = Gauge("sync_leading", "1 while this process holds the lease", registry=None)

@@ -242,7 +242,7 @@ class StreamedPass:
         if round_.beyond:
             self._progress.show(
                 withheld=len(round_.absent) + round_.beyond,
-                withheld_reason="So many are not believed to have left without a moderator.",
+                withheld_reason="So many departures are not accepted without a moderator.",
             )
         else:
             planner = Planner(absent=round_.absent, in_guild_rows=round_.in_guild_rows)

@@ -79,7 +79,7 @@ class Closing:
             sync.say_next(alert.next_step(self._repository.state.breaker))
         elif ending is AttemptEnding.INTERRUPTED:
             sync.say_next(
-                f"{view.next_step} It counts as a failure: the site had not answered well. "
+                f"{view.next_step} It counts as a failure: the site was not answering properly. "
                 f"{alert.next_step(self._repository.state.breaker)}"
             )
 
@@ -90,7 +90,7 @@ class Closing:
             self._scheduler.plan_check()
             if self._predecessor.may_write and self._scheduler.check_at is not None:
                 sync.say_next(
-                    "The bot before this one may have left a request on its way: this one looks "
+                    "The previous bot process may have left a request in flight: this one checks "
                     f"again {when(self._scheduler.check_at)}."
                 )
             # What was marked before it began was compared, or written, and seen again.

@@ -46,8 +46,7 @@ MAX_ITEMS: Final = "max-items"
 _MIN_TARGET_S: Final = 0.05
 _MAX_TARGET_S: Final = 10.0
 _GONE: Final = (
-    "That list waits no longer: it lapsed, it was written, or a sync since then found that not so "
-    "many are missing."
+    "That list is no longer waiting: it expired, was written, or a later sync found fewer missing."
 )
 
 
@@ -169,28 +168,28 @@ class Commands:
             max_items=None if target else int(value),
         )
         if view is None:
-            return said("No sync is on: what is set holds for the run that is.")
+            return said("No sync is running: this setting applies to the current run only.")
         return said(f"Run `{view.run_id}`: {view.tuned}", done=True)
 
     def cancel(self, by: str) -> Reply:
         """Stop the run that is on, before its next request."""
         view = self._service.supervisor.cancel(f"Cancelled by {by}.")
         if view is None:
-            return said("No sync is on.")
+            return said("No sync is running.")
         return said(f"Run `{view.run_id}` is being stopped.", done=True)
 
     async def pause(self, by: str) -> Reply:
         """Hold every write until it is resumed."""
         pause = self._service.repository.state.pause
         if pause is not None:
-            return said(f"Sync is paused already: {pause.by} did that {when(pause.at)}.")
+            return said(f"Sync is already paused: {pause.by} did that {when(pause.at)}.")
         return await self._order(self._pause(by), "Sync is paused.")
 
     async def resume(self, by: str) -> Reply:
         """End the pause."""
         if self._service.leadership.is_leading and self._service.repository.state.pause is None:
             return said("Sync is not paused.")
-        return await self._order(self._resume(by), "Sync goes on.")
+        return await self._order(self._resume(by), "Sync resumed.")
 
     async def retry_parked(self) -> Reply:
         """Try the parked rows again now."""
@@ -244,11 +243,11 @@ class Commands:
         """Carry out an order, if this process may."""
         if not self._service.leadership.is_leading:
             order.close()
-            return said(f"This bot may not do that now: {quote(self._service.leadership.trouble)}.")
+            return said(f"This bot can't do that now: {quote(self._service.leadership.trouble)}.")
         try:
             await order
         except StoreError as exc:
-            return said(f"That could not be kept, so it does not hold: {quote(str(exc))}")
+            return said(f"That could not be saved, so it has no effect: {quote(str(exc))}")
         return said(text, done=True)
 
     async def _pause(self, by: str) -> None:
@@ -314,8 +313,8 @@ class Commands:
         run = self._past(button.argument)
         how = "" if run is None else f" {when(run.ended_at)} ({run.ending})"
         return said(
-            f"Run `{button.argument}` has ended{how}: this button does nothing any more. "
-            "`!sync status` tells how things stand."
+            f"Run `{button.argument}` has ended{how}: this button no longer does anything. "
+            "`!sync status` shows the current state."
         )
 
     def _closed(self) -> Reply | None:
@@ -323,7 +322,9 @@ class Commands:
         breaker = self._service.repository.state.breaker
         if not self._service.leadership.is_leading or breaker.state is not BreakerState.CLOSED:
             return None
-        return said("The breaker is closed by now: writes flow, and there is nothing to do here.")
+        return said(
+            "The breaker is already closed: writes are allowed, and there is nothing to do here."
+        )
 
     def _is_on(self, run_id: str) -> bool:
         view = self._service.supervisor.current
@@ -336,7 +337,7 @@ class Commands:
 
 def _which(waiting: Sequence[WithheldList], decision: Decision) -> str:
     if not waiting:
-        return "Nothing waits for a decision."
+        return "Nothing is waiting for a decision."
     word = "approve" if decision is Decision.APPROVED else "reject"
     lists = ", ".join(
         f"`!sync {word} {one.digest}` ({len(one.ids):,} {one.what.value})" for one in waiting

@@ -139,7 +139,7 @@ class Scheduler:
                 due = None
             elif due is None and check is not None:
                 if check <= now:
-                    runs.start_by_itself("to see whether anything has drifted", drift=True)
+                    runs.start_by_itself("drift check", drift=True)
                 else:
                     due = check
             try:
@@ -169,5 +169,5 @@ class Scheduler:
 
     def _trigger(self) -> str:
         if self._repository.state.breaker.failures:
-            return "again, by itself"
-        return self._pending.trigger if self._pending is not None else "by itself"
+            return "automatic retry"
+        return self._pending.trigger if self._pending is not None else "automatically"

@@ -193,7 +193,7 @@ class SyncService:
         self._elector.stop()
         self.scheduler.stop()
         await self.supervisor.stop(
-            "The bot was stopped; the next start goes on from here.", within_s=within_s
+            "The bot was stopped; the next start continues from here.", within_s=within_s
         )
         background = tuple(self._tasks)
         for one in background:

@@ -207,8 +207,8 @@ class Supervisor:
         """Say why a run may not start."""
         if self._leadership.is_leading and self._sync is not None:
             return Refusal(
-                reason=f"Run `{self._sync.view.run_id}` is on already; `!sync status` shows it, "
-                "`!sync cancel` stops it."
+                reason=f"Run `{self._sync.view.run_id}` is already running; `!sync status` shows "
+                "it, `!sync cancel` stops it."
             )
         return self._held_back(how, full=full)
 
@@ -216,10 +216,10 @@ class Supervisor:
         """Say why nothing may be written that a person asks for."""
         state = self._services.repository.state
         if not self._leadership.is_leading:
-            return Refusal(reason=f"This bot may not write now: {quote(self._leadership.trouble)}.")
+            return Refusal(reason=f"This bot can't write now: {quote(self._leadership.trouble)}.")
         if state.pause is not None:
             return Refusal(
-                reason=f"Sync is paused by {state.pause.by}; `!sync resume` lets it go on."
+                reason=f"Sync is paused by {state.pause.by}; `!sync resume` continues it."
             )
         may = permit(state.breaker, start=how, full=full, now=self._clock.now())
         if isinstance(may, Withheld):
@@ -307,7 +307,7 @@ class Supervisor:
             await self._closing.close(sync, full=full)
         except StoreError as exc:
             log.warning("sync.attempt.unkept", run_id=sync.view.run_id, error=str(exc))
-            sync.say_next("How it ended could not be kept, so it will count as interrupted.")
+            sync.say_next("How it ended could not be saved, so it will count as interrupted.")
             # Whoever leads next, this process too, finds the attempt open and counts it.
             self._unkept()
         finally:

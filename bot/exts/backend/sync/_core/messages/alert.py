@@ -76,8 +76,8 @@ _WITHHELD_TOPICS: Final = {
     Subject.ROLE_DELETIONS: Topic.ROLE_DELETIONS,
 }
 _PROBE_OR_RESET: Final = (
-    "**Probe now** (`!sync all force`) tries at once instead of waiting; **Reset** (`!sync breaker "
-    "reset`) lets everything through without a try."
+    "**Probe now** (`!sync all force`) tries right away; **Reset** (`!sync breaker "
+    "reset`) lets everything through without a trial."
 )
 
 
@@ -155,7 +155,7 @@ def _breaker_moved(moved: BreakerMoved) -> Notice:
 def next_step(breaker: Breaker) -> str:
     """Say what the breaker lets happen after a run has failed."""
     if breaker.opened_by is not None:
-        return "**Next:** nothing by itself: the breaker was opened by hand."
+        return "**Next:** nothing until someone resets the breaker, which was opened by hand."
     if breaker.retry_at is None:
         return "**Next:** it runs again at the next start, or with `!sync all`."
     if breaker.state is BreakerState.CLOSED:
@@ -179,16 +179,18 @@ def opened(event: Opened, *, refused: bool) -> Notice:
 
 def _opened_by_failures(event: Opened) -> Notice:
     tries = "1 sync" if event.failures == 1 else f"{event.failures} syncs in a row"
-    look_after = "look after the site."
+    look_after = "check the site."
     if event.reason == INTERRUPTED:
-        look_after = "find out what ends the bot (its log, its memory), and look after the site."
+        look_after = (
+            "find out what keeps stopping the bot (check its log and memory), and check the site."
+        )
     return _notice(
         OPENED,
         f"**{tries} failed.** The last one: {quote(event.reason)}",
-        "The breaker is open: nothing is written to the site now, so that it can recover. Changes "
-        "in this server wait; none is lost.",
-        f"**Next:** one small try {when(event.until)}. If it goes well, all that waits follows by "
-        "itself.",
+        "The breaker is open: nothing is written to the site, so that it can recover. Nothing is "
+        "lost: waiting changes are sent later.",
+        f"**Next:** a small trial sync {when(event.until)}. If it succeeds, everything else "
+        "follows automatically.",
         f"{YOU_CAN} {look_after} {_PROBE_OR_RESET}",
         mark=Mark.BREAKER_OPEN,
         tone=Tone.BAD,
@@ -202,12 +204,12 @@ def _opened_by_refusal(event: Opened) -> Notice:
     return _notice(
         OPENED,
         f"**The site refuses the bot's token.** It says: {quote(said)}",
-        "The breaker is open: nothing can be written until that is put right. Changes in this "
-        "server wait; none is lost.",
-        f"**Next:** one try {when(event.until)}; at once when the bot starts with another token "
+        "The breaker is open: nothing can be written until this is fixed. Nothing is lost: "
+        "waiting changes are sent later.",
+        f"**Next:** one try {when(event.until)}, or as soon as the bot starts with another token "
         "or URL.",
-        f"{YOU_CAN} give the bot the site's token (`SITE_API_TOKEN`) and restart it; **Probe "
-        "now** (`!sync all force`) tries the one it has.",
+        f"{YOU_CAN} set the right token (`SITE_API_TOKEN`) and restart the bot; **Probe "
+        "now** (`!sync all force`) tries the current one again.",
         mark=Mark.BREAKER_OPEN,
         tone=Tone.BAD,
         ping=True,
@@ -219,12 +221,12 @@ def probe_failed(event: ProbeFailed) -> Notice:
     """Say that the site is not well yet, and when it is tried again."""
     return _notice(
         PROBE_FAILED,
-        f"**The site is not well yet.** The try ended so: {quote(event.reason)}",
-        "The breaker stays open: nothing else is written to it. Changes in this server wait; "
-        "none is lost.",
-        f"**Next:** another try {when(event.until)}. You are told again when the reason is "
-        "another, when it is over, or in a day.",
-        f"{YOU_CAN} look after the site. {_PROBE_OR_RESET}",
+        f"**The site has not recovered yet.** The trial sync failed: {quote(event.reason)}",
+        "The breaker stays open: nothing else is written. Nothing is lost: waiting changes are "
+        "sent later.",
+        f"**Next:** another try {when(event.until)}. You will hear again if the reason changes, "
+        "when it is over, or after a day.",
+        f"{YOU_CAN} check the site. {_PROBE_OR_RESET}",
         mark=Mark.BREAKER_OPEN,
         tone=Tone.BAD,
         ping=True,
@@ -236,9 +238,10 @@ def recovered(event: Recovered) -> Notice:
     """Say that writes flow again, and how long they did not."""
     return _notice(
         RECOVERED,
-        "**The site is well again**, and in step: all that waited was written and verified. "
+        "**The site has recovered** and is in step: everything that was waiting is written and "
+        "verified. "
         f"The breaker was open for {span(event.lasted)}.",
-        "**Next:** changes flow as before. There is nothing to do.",
+        "**Next:** changes are written as usual. There is nothing to do.",
         mark=Mark.BREAKER_CLOSED,
         tone=Tone.GOOD,
         ping=True,
@@ -261,9 +264,9 @@ def forced_open(event: ForcedOpen) -> Notice:
     return _notice(
         OPENED_BY_HAND,
         f"{event.by} opened the breaker.{reason}",
-        "Nothing is written to the site. Changes in this server wait; none is lost.",
+        "Nothing is written to the site. Nothing is lost: waiting changes are sent later.",
         "**Next:** nothing by itself.",
-        f"{YOU_CAN} let everything flow again with **Reset** (`!sync breaker reset`).",
+        f"{YOU_CAN} allow writes again with **Reset** (`!sync breaker reset`).",
         mark=Mark.BREAKER_HELD,
         tone=Tone.WARNING,
         pressable=buttons.OF_ORDER,
@@ -274,8 +277,8 @@ def reset(event: Reset) -> Notice:
     """Say who let writes flow again."""
     return _notice(
         RESET,
-        f"{event.by} closed the breaker and cleared the count of failures: writes flow again.",
-        "**Next:** a full sync begins now, if none is on.",
+        f"{event.by} closed the breaker and cleared the failure count: writes are allowed again.",
+        "**Next:** a full sync starts now, unless one is running.",
         mark=Mark.BREAKER_CLOSED,
         tone=Tone.RUNNING,
     )
@@ -288,12 +291,12 @@ def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Notice:
     following += f" {when(retry_at)}." if retry_at is not None else " now."
     return _notice(
         "Sync was interrupted",
-        f"The bot ended in the middle of run `{attempt.run_id}` ({attempt.what}), {at}: it was "
+        f"The bot stopped in the middle of run `{attempt.run_id}` ({attempt.what}), {at}: it was "
         "killed, or its machine failed.",
-        "What was written stays. It counts as a failure, since the sync itself may be what "
-        "killed the bot or the site; so the next one also sends smaller requests.",
+        "What was written stays. This counts as a failure, because the sync itself may have "
+        "caused it; the next one sends smaller requests.",
         following,
-        f"{YOU_CAN} find out what ended the bot: its log, its memory, its machine.",
+        f"{YOU_CAN} find out what stopped the bot: check its log, its memory and its machine.",
         tone=Tone.WARNING,
         run_id=attempt.run_id,
     )
@@ -308,16 +311,16 @@ def start_withheld(held: StartWithheld) -> Notice:
     }[held.holding]
     until = held.until
     following = (
-        f"**Next:** it is tried {when(until)}; another restart does not make that sooner."
+        f"**Next:** it is tried {when(until)}; restarting again does not make it sooner."
         if until is not None
-        else "**Next:** nothing by itself until that is ended."
+        else "**Next:** nothing until that ends."
     )
     return _notice(
         "Start-up sync withheld",
         f"The bot has started, but does not sync yet: {reason}",
-        "Changes in this server wait; none is lost.",
+        "Nothing is lost: waiting changes are sent later.",
         following,
-        f"{YOU_CAN} see what holds it with `!sync status`.",
+        f"{YOU_CAN} see why with `!sync status`.",
         tone=Tone.WARNING,
     )
 
@@ -326,10 +329,10 @@ def paused(by: str, *, since: datetime) -> Notice:
     """Say that nothing is written by itself, and who ordered that; also the daily reminder."""
     return _notice(
         "Sync is paused",
-        f"{by} paused it {when(since)}: nothing is written to the site, also after a restart.",
-        "Changes in this server wait; none is lost.",
-        "**Next:** nothing by itself; you are reminded once a day.",
-        f"{YOU_CAN} let it go on with **Resume** (`!sync resume`).",
+        f"{by} paused it {when(since)}: nothing is written to the site, even after a restart.",
+        "Nothing is lost: waiting changes are sent later.",
+        "**Next:** nothing until someone resumes it; you are reminded once a day.",
+        f"{YOU_CAN} continue with **Resume** (`!sync resume`).",
         mark=Mark.PAUSED,
         tone=Tone.WARNING,
         pressable=buttons.OF_PAUSE,
@@ -339,8 +342,8 @@ def paused(by: str, *, since: datetime) -> Notice:
 def resumed(by: str, *, lasted: timedelta) -> Notice:
     """Say who let it go on."""
     return _notice(
-        "Sync goes on",
-        f"{by} ended the pause after {span(lasted)}; what waited goes out now.",
+        "Sync resumed",
+        f"{by} ended the pause after {span(lasted)}; waiting changes are sent now.",
         mark=Mark.RESUMED,
         tone=Tone.RUNNING,
     )
@@ -358,11 +361,11 @@ def parked(records: Sequence[ParkedRecord], *, run_id: str) -> Draft:
         reason=_digest(f"{row.id} {row.reason}" for row in records),
         notice=_notice(
             "Rows parked",
-            f"**The site does not take {count}**; all others were written. {aside} put aside:",
+            f"**The site rejects {count}**; all others were written. {aside} set aside:",
             *lines,
-            "**Next:** each is tried again at later syncs, less and less often; at once when the "
+            "**Next:** each is tried again at later syncs, less and less often, or as soon as the "
             "member changes.",
-            f"{YOU_CAN} put right what the site says of them; **Retry parked** (`!sync retry`) "
+            f"{YOU_CAN} fix what the site complains about; **Retry parked** (`!sync retry`) "
             "tries them now.",
             tone=Tone.WARNING,
             ping=True,
@@ -378,13 +381,13 @@ def source_unproven(reason: str, *, run_id: str) -> Draft:
         topic=Topic.SOURCE,
         reason=reason,
         notice=_notice(
-            "Member list unproven",
-            f"**Discord's member list may not be whole:** {quote(reason)}",
-            "Members are written as far as they are known; nobody is marked as left, because the "
-            "missing may just be missing from the list.",
-            "**Next:** the list is asked for again at the next sync.",
-            f"{YOU_CAN} try it now with `!sync all`; if it stays so, see "
-            "https://discordstatus.com and restart the bot.",
+            "Member list incomplete",
+            f"**Discord's member list may be incomplete:** {quote(reason)}",
+            "Known members are written. Nobody is marked as having left, since they may only be "
+            "missing from the list.",
+            "**Next:** the list is requested again at the next sync.",
+            f"{YOU_CAN} try now with `!sync all`. If it persists, check https://discordstatus.com "
+            "and restart the bot.",
             tone=Tone.WARNING,
             ping=True,
             run_id=run_id,
@@ -395,8 +398,8 @@ def source_unproven(reason: str, *, run_id: str) -> Draft:
 def source_proven(*, lasted: timedelta) -> Notice:
     """Say that the member list is whole again, and how long it was not."""
     return _notice(
-        "Member list proven again",
-        f"Discord's member list is whole again, after {span(lasted)}. Departures are "
+        "Member list complete again",
+        f"Discord's member list is complete again, after {span(lasted)}. Departures are "
         "written as before.",
         tone=Tone.GOOD,
     )
@@ -416,14 +419,14 @@ def withheld(list_: WithheldList) -> Draft:
         reason=list_.digest,
         notice=_notice(
             f"{capital(list_.what.value)} withheld",
-            f"**{len(list_.ids):,}** of the {list_.total:,} {one} that the site has are not in "
-            "this server any more, it seems. That is too many to believe without a moderator.",
+            f"**{len(list_.ids):,}** of the {list_.total:,} {one} that the site has seem to be "
+            "gone from this server. That is too many to accept without a moderator.",
             f"They stay on the site{' as members' if departures else ''}; everything else is "
-            "synced as ever.",
-            f"**Next:** nothing until somebody decides about this list, `{list_.digest}`. It "
-            f"lapses {when(list_.until)}; the sync after that asks again.",
-            f"{YOU_CAN} look with **Show who**, then **Approve** (`!sync approve {list_.digest}`) "
-            f"or **Reject** (`!sync reject {list_.digest}`). Whoever is back when it is written is "
+            "synced as usual.",
+            f"**Next:** nothing until someone decides on this list, `{list_.digest}`. It expires "
+            f"{when(list_.until)}; the sync after that asks again.",
+            f"{YOU_CAN} check with **Show who**, then **Approve** (`!sync approve {list_.digest}`) "
+            f"or **Reject** (`!sync reject {list_.digest}`). Anyone who is back by then is "
             "skipped.",
             tone=Tone.WARNING,
             ping=True,
@@ -438,14 +441,14 @@ def decided(list_: WithheldList) -> Draft:
     approved = list_.decision is Decision.APPROVED
     what, count = list_.what.value, len(list_.ids)
     following = (
-        "a sync writes them as soon as one may run. Whoever is back by then is skipped; whoever is "
-        "missing only since then is not on the list."
+        "a sync writes them as soon as it can. Anyone who is back by then is skipped; anyone who "
+        "left since is not on the list."
         if approved
         else f"if as many are still missing {when(list_.until)}, you are asked again."
     )
     opposite = "reject" if approved else "approve"
-    until = "Until a sync begins on it, " if approved else ""
-    following += f" {until}`!sync {opposite} {list_.digest}` takes that back."
+    until = "Until a sync starts writing it, " if approved else ""
+    following += f" {until}`!sync {opposite} {list_.digest}` undoes that."
     word = list_.decision.value
     return Draft(
         topic=topic_of(list_.what),
@@ -469,8 +472,8 @@ def store_new(where: str) -> Draft:
         reason="",
         notice=_notice(
             "New state store",
-            f"What must outlive a restart is kept in {code(where)} from now on. This is right at a "
-            "first start, and wrong at any other: then the store was lost.",
+            f"State that must survive a restart is now kept in {code(where)}. This is expected at "
+            "the first start only; at any other, the store was lost.",
             tone=Tone.RUNNING,
         ),
     )
@@ -479,17 +482,18 @@ def store_new(where: str) -> Draft:
 def store_lost(where: str, *, why: str, until: datetime | None) -> Notice:
     """Say that what the store knew is gone, how that is known, and what it means."""
     following = (
-        "nothing by itself: the breaker was opened by hand."
+        "nothing until someone resets the breaker, which was opened by hand."
         if until is None
-        else f"one small try {when(until)}. If it goes well, all that waits follows by itself."
+        else f"a small trial sync {when(until)}. If it succeeds, everything else follows "
+        "automatically."
     )
     return _notice(
         STORE_LOST,
-        f"**What {code(where)} knew of earlier failures is lost:** {why}.",
-        "So the breaker counts as open: nothing is written. Changes in this server wait; none "
-        "is lost.",
+        f"**{code(where)} has lost its record of earlier failures:** {why}.",
+        "The breaker therefore counts as open: nothing is written. Nothing is lost: waiting "
+        "changes are sent later.",
         f"**Next:** {following}",
-        f"{YOU_CAN} see to it that the store outlives restarts (a volume). {_PROBE_OR_RESET}",
+        f"{YOU_CAN} make sure the store survives restarts (put it on a volume). {_PROBE_OR_RESET}",
         tone=Tone.BAD,
         ping=True,
         pressable=buttons.OF_BREAKER,
@@ -502,10 +506,10 @@ def store_warning(text: str) -> Draft:
         topic=Topic.STORE,
         reason=text,
         notice=_notice(
-            "State store needs a look",
+            "State store needs attention",
             f"**{quote(text)}**",
-            "Sync works on. What is known of failures may not outlive the next crash.",
-            f"{YOU_CAN} put that right and restart the bot.",
+            "Syncing continues. The record of failures may not survive the next crash.",
+            f"{YOU_CAN} fix this and restart the bot.",
             tone=Tone.WARNING,
             ping=True,
         ),
@@ -518,11 +522,11 @@ def store_aside(path: str) -> Draft:
         topic=Topic.STORE,
         reason=f"aside: {path}",
         notice=_notice(
-            "State store needs a look",
-            f"**The state store could not be read.** It was kept aside as {code(path)}, and a new "
-            "one begun.",
-            "What the old one knew of failures, parked rows and a pause counts no more.",
-            "**Next:** sync works on, with the new one.",
+            "State store needs attention",
+            f"**The state store could not be read.** It was set aside as {code(path)}, and a new "
+            "one was created.",
+            "Earlier failures, parked rows and a pause are forgotten.",
+            "**Next:** syncing continues with the new one.",
             f"{YOU_CAN} find out what damaged it, and pause again if it was paused.",
             tone=Tone.WARNING,
             ping=True,
@@ -534,11 +538,11 @@ def store_unreachable(reason: str) -> Notice:
     """Say that the store does not answer, so that nothing is begun."""
     return _notice(
         "State store unreachable",
-        f"**What the bot knows of earlier failures can't be read:** {quote(reason)}",
-        "Whether a sync may run is unknown, so none is begun and nothing is written. Changes in "
-        "this server wait; none is lost.",
-        "**Next:** it is tried again by itself, at least every half minute.",
-        f"{YOU_CAN} look after the store (`SYNC_STATE_URL`).",
+        f"**The bot can't read its record of earlier failures:** {quote(reason)}",
+        "It can't tell whether a sync is safe, so none is started and nothing is written. Nothing "
+        "is lost: waiting changes are sent later.",
+        "**Next:** the bot tries again automatically, at least every half minute.",
+        f"{YOU_CAN} check the store (`SYNC_STATE_URL`).",
         tone=Tone.BAD,
         ping=True,
     )
@@ -548,7 +552,7 @@ def store_back(*, lasted: timedelta) -> Notice:
     """Say that the store answers again, and how long it did not."""
     return _notice(
         "State store reachable again",
-        f"It answers again, after {span(lasted)}. What waited goes out now.",
+        f"It answers again, after {span(lasted)}. Waiting changes are sent now.",
         tone=Tone.GOOD,
     )
 
@@ -558,8 +562,8 @@ def cache_corrected(members: int) -> Notice:
     who = "1 member has" if members == 1 else f"{members:,} members have"
     return _notice(
         "Member list corrected",
-        f"{who} changed, joined or left without a word from Discord to the bot. It asks for all "
-        "members once a day, and has found that now.",
+        f"{who} changed, joined or left, and Discord did not tell the bot. It requests all "
+        "members once a day, and found out now.",
         "**Next:** their rows are written with the next live changes.",
         tone=Tone.RUNNING,
     )
@@ -569,9 +573,9 @@ def commands_missing(reason: str) -> Notice:
     """Say that slash commands could not be told to Discord."""
     return _notice(
         "Slash commands are missing",
-        f"Discord was not told of the bot's slash commands: {quote(reason)}",
-        "Syncs go on as ever, and text commands work.",
-        "**Next:** it is tried again when the bot connects anew.",
+        f"The bot's slash commands could not be registered with Discord: {quote(reason)}",
+        "Syncing continues, and text commands work.",
+        "**Next:** the bot tries again when it reconnects.",
         tone=Tone.WARNING,
     )
 
@@ -582,7 +586,7 @@ def waiting_for(holder: str | None) -> Notice:
     return _notice(
         "Sync waits for its turn",
         f"This server is kept in step by {who}. This one takes over when that ends.",
-        "That is right during an update or with a second bot in reserve; else one is too many.",
+        "That is expected during an update or with a standby bot. Otherwise, stop one of them.",
         tone=Tone.RUNNING,
     )
 
@@ -591,12 +595,12 @@ def rival(run_id: str, *, where: str) -> Notice:
     """Say that another bot syncs this guild, with a store of its own; `where` is this one's."""
     return _notice(
         "Two bots sync this server",
-        f"This channel shows a sync ({code(run_id)}) that this bot has not begun. So another bot, "
-        "or another process of this one, syncs this server, too, with a state store of its own.",
-        f"**Next:** both go on. This one's answers to commands say that it keeps its state in "
+        f"This channel shows a sync ({code(run_id)}) that this bot did not start. Another bot, or "
+        "another process of this one, also syncs this server, with a state store of its own.",
+        f"**Next:** both continue. This one's answers to commands say that it keeps its state in "
         f"{code(where)}.",
-        f"{YOU_CAN} stop one of them, or let both use the same store: one leads then, and the "
-        "other waits.",
+        f"{YOU_CAN} stop one of them, or give both the same store: then one leads and the other "
+        "waits.",
         tone=Tone.WARNING,
         ping=True,
     )
@@ -604,7 +608,7 @@ def rival(run_id: str, *, where: str) -> Notice:
 
 def whose(where: str) -> str:
     """Say which of two bots answers: the one that keeps its state there."""
-    return f"Another bot syncs this server, too. This one keeps its state in {code(where)}."
+    return f"Another bot also syncs this server. This one keeps its state in {code(where)}."
 
 
 def about_run(notice: Notice, run_id: str) -> Notice:

@@ -28,7 +28,7 @@ class Phase(StrEnum):
     ASKING = "asking Discord who has left"
     ROLES = "writing roles"
     USERS = "writing users"
-    VERIFYING = "looking again at what was written"
+    VERIFYING = "verifying what was written"
     ENDED = "ended"
 
 

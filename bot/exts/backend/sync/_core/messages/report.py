@@ -44,18 +44,18 @@ _FOLLOWED: Final = "Followed by run"
 
 
 _LOOK_AFTER: Final = (
-    "look after the site; in its log each request of this run has the run's id (`X-Request-ID`)."
+    "check the site; its log has each request of this run under the run's id (`X-Request-ID`)."
 )
 _ADVICE: Final = {
-    FailureKind.REFUSED: "give the bot the site's token (`SITE_API_TOKEN`) and restart it.",
-    FailureKind.PROTOCOL: "see what answers at `SITE_API_URL`: a proxy's page, or another version "
-    "of the site?",
+    FailureKind.REFUSED: "set the right token (`SITE_API_TOKEN`) and restart the bot.",
+    FailureKind.PROTOCOL: "check what answers at `SITE_API_URL`: a proxy, or another version of "
+    "the site?",
     FailureKind.FAILING: _LOOK_AFTER,
     FailureKind.STALLED: _LOOK_AFTER,
-    FailureKind.REJECTED: "see whether the site's rules for these rows have changed.",
-    FailureKind.UNVERIFIED: "see whether something else writes the site's users, too.",
-    FailureKind.STORE: "look after the state store (`SYNC_STATE_URL`).",
-    FailureKind.LEASE: "see that only one bot is meant to sync this server.",
+    FailureKind.REJECTED: "check whether the site's rules for these rows have changed.",
+    FailureKind.UNVERIFIED: "check whether something else also writes the site's users.",
+    FailureKind.STORE: "check the state store (`SYNC_STATE_URL`).",
+    FailureKind.LEASE: "make sure that only one bot syncs this server.",
     FailureKind.INTERNAL: "report this with the bot's log of the run.",
 }
 
@@ -69,10 +69,10 @@ def _advice(failure: Failure) -> str | None:
     if failure.kind is not FailureKind.SOURCE:
         return _ADVICE.get(failure.kind)
     if failure.status in _NO_ACCESS:
-        return f"see {_INTENT}"
+        return f"check {_INTENT}"
     if failure.status is not None:
-        return "see https://discordstatus.com: it is Discord that fails, not the bot or the site."
-    return f"see https://discordstatus.com; if all is well there, {_INTENT}"
+        return "check https://discordstatus.com: Discord is failing, not the bot or the site."
+    return f"check https://discordstatus.com; if all is well there, check {_INTENT}"
 
 
 def render(view: RunView) -> Notice:
@@ -220,7 +220,7 @@ def _failed(view: RunView) -> Notice:
         written = min(view.done, view.tally.total)
         lines.append(
             f"Stopped at **{written:,}** of **{view.planned:,}** changes after {duration(view)}; "
-            "what was written stays, the rest is found again by the next sync."
+            "what was written stays; the next sync picks up the rest."
         )
     else:
         lines.append(f"Stopped while {view.phase.value}, after {duration(view)}.")
@@ -255,8 +255,8 @@ def ended_late(*, what: str, run_id: str, attempt: Attempt | None, past: PastRun
     else:
         ending = Ending.INTERRUPTED.value
         at = "" if attempt is None else reached(attempt)
-        lines = [f"Interrupted{at and f' {at}'}: the bot ended in the middle of it."]
-        lines.append("What was written stays; the next sync finds the rest.")
+        lines = [f"Interrupted{at and f' {at}'}: the bot stopped in the middle of it."]
+        lines.append("What was written stays; the next sync picks up the rest.")
     return fit(
         Notice(
             title=f"Sync of {what} {ending}",
@@ -271,7 +271,7 @@ def reached(attempt: Attempt) -> str:
     """Say how far a run that was cut off had come: what is kept is seconds old, so at least."""
     if attempt.planned:
         return f"after at least **{attempt.done:,}** of **{attempt.planned:,}** changes"
-    return "before it was noted how much it had written"
+    return "before its progress was recorded"
 
 
 def followed(notice: Notice, *, run_id: str, url: str) -> Notice:
@@ -285,7 +285,7 @@ def rolled(view: RunView, *, url: str) -> Notice:
     """Return what a live message says whose run is shown by a newer one, at `url`."""
     return fit(
         Notice(
-            title=f"Sync of {view.what} goes on below",
+            title=f"Sync of {view.what} continues below",
             description=f"A newer message shows this run: {url}",
             tone=Tone.RUNNING,
             footer=footer(run_id=view.run_id),
@@ -331,7 +331,7 @@ def withheld_because(list_: WithheldList) -> str:
             f"asked again {when(list_.until)}."
         )
     return (
-        f"Too many to believe without a moderator, who was asked {when(list_.asked_at)}: `!sync "
+        f"Too many to accept without a moderator, who was asked {when(list_.asked_at)}: `!sync "
         f"approve {digest}` or `!sync reject {digest}`."
     )
 
@@ -377,7 +377,7 @@ def _trouble(view: RunView) -> tuple[tuple[str, str], ...]:
         count = len(view.parked) + len(view.parked_roles)
         if count > len(lines):
             lines.append(f"and {count - len(lines):,} more")
-        fields.append((f"Parked: {count:,} the site does not take", "\n".join(lines)))
+        fields.append((f"Parked: {count:,} rejected by the site", "\n".join(lines)))
     if view.still_parked:
         fields.append(("Parked before", f"{view.still_parked:,} rows, not tried again yet"))
     if view.withheld:

@@ -70,10 +70,10 @@ def told(comparison: Comparison, result: Result | None) -> Notice:
     if group is None:
         lines.append(_why_nothing(comparison))
     elif result is None:
-        lines.append(f"{_what(group)}: it is written now.")
+        lines.append(f"{_what(group)}: writing it now.")
         tone = Tone.RUNNING
     elif result.verified:
-        lines.append(f"{_what(group)}: **written**, read back, and right.")
+        lines.append(f"{_what(group)}: **written** and verified.")
     else:
         lines.append(f"{_what(group)}: **not written**. {quote(result.reason)}")
         tone = Tone.WARNING
@@ -93,9 +93,9 @@ def _why_nothing(comparison: Comparison) -> str:
 
 def _what(group: Group) -> str:
     if group.kind is Kind.CREATE:
-        return "The site has no row of them"
+        return "The site has no row for them"
     if group.kind is Kind.DEPARTURE:
-        return "They have left, and the site does not know it"
+        return "They have left, but the site does not know"
     one = len(group.fields) == 1
     return "1 field differs" if one else f"{len(group.fields)} fields differ"
 

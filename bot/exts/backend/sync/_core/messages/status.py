@@ -55,7 +55,7 @@ def status(
     fields = list(notice.fields)
     tone = notice.tone
     for name, text in (
-        ("This bot", None if trouble is None else f"may not write now: {quote(trouble)}"),
+        ("This bot", None if trouble is None else f"can't write now: {quote(trouble)}"),
         ("Mod-log", None if mod_log is None else _mod_log(mod_log)),
         ("Paused", None if state.pause is None else f"by {state.pause.by} {when(state.pause.at)}"),
         ("Breaker", _breaker(state)),
@@ -86,17 +86,17 @@ def breaker(state: State, *, trouble: str | None) -> Notice:
     lines = [
         f"It {'is' if stands.opened_by is None else 'was'} {now}."
         if now is not None
-        else "It is closed: writes flow. No sync has failed since the last verified one.",
+        else "It is closed: writes are allowed. No sync has failed since the last verified one.",
         "`!sync breaker open <reason>` stops all writes until `!sync breaker reset`."
         if is_closed
-        else "`!sync breaker reset` closes it and forgets the failures that were counted.",
+        else "`!sync breaker reset` closes it and clears the failure count.",
     ]
     fields = []
     if state.pause is not None:
-        paused = f"by {state.pause.by} {when(state.pause.at)}: nothing is written whatever it says"
+        paused = f"by {state.pause.by} {when(state.pause.at)}: nothing is written regardless"
         fields.append(("Paused", paused))
     if trouble is not None:
-        fields.append(("This bot", f"may not write now: {quote(trouble)}"))
+        fields.append(("This bot", f"can't write now: {quote(trouble)}"))
     return fit(
         Notice(
             title=f"Sync breaker: {_STATES[stands.state]}",
@@ -121,7 +121,7 @@ def parked_list(records: Iterable[ParkedRecord]) -> Notice:
     return fit(
         Notice(
             title="Parked rows" if rows else "No row is parked",
-            description="\n".join(lines) or "The site takes every row.",
+            description="\n".join(lines) or "The site accepts every row.",
             tone=Tone.WARNING if rows else Tone.GOOD,
         )
     )
@@ -149,7 +149,7 @@ def past(run: PastRun) -> Notice:
         slowest = max(seconds for _, seconds in run.curve)
         fields.append(("Latency", f"`{sparks(run.curve)}` at most {slowest:.2f} s a request"))
     if run.parked:
-        fields.append(("Parked", f"{run.parked:,} the site does not take"))
+        fields.append(("Parked", f"{run.parked:,} rejected by the site"))
     if run.withheld:
         fields.append(("Departures withheld", f"{run.withheld:,}"))
     if run.reason:
@@ -174,7 +174,7 @@ def history(runs: Sequence[PastRun]) -> Notice:
         for run in reversed(runs[-_SHOWN_RUNS:])
     ]
     if runs:
-        lines.append("`!sync history <run>` tells more of one.")
+        lines.append("`!sync history <run>` shows the details of one.")
     return fit(
         Notice(
             title="Latest runs" if runs else "No run has ended yet",
@@ -212,8 +212,8 @@ def _breaker(state: State) -> str | None:
 
 def _mod_log(trouble: str) -> str:
     return (
-        f"nothing can be shown there: {quote(trouble)}. Let the bot write to the channel "
-        "`MOD_LOG_CHANNEL_ID`; what it had to tell is kept and follows."
+        f"nothing can be posted there: {quote(trouble)}. Give the bot access to the channel "
+        "`MOD_LOG_CHANNEL_ID`; its messages are kept and follow."
     )
 
 

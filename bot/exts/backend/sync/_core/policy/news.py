@@ -130,7 +130,7 @@ class StoreLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceProven:
-    """Discord's member list is whole again, after `lasted`."""
+    """Discord's member list is complete again, after `lasted`."""
 
     lasted: timedelta
 

@@ -79,7 +79,7 @@ ENDED = replace(
 SITE_ERROR = Failure(kind=FailureKind.FAILING, reason="<h1>Server *Error*</h1>", status=500)
 TROUBLE_FIELDS = (
     (
-        "Parked: 8 the site does not take",
+        "Parked: 8 rejected by the site",
         "\n".join(
             [
                 *[f"`{id_}` name\\: no {id_}" for id_ in (1, 2, 3, 4, 5)],
@@ -106,7 +106,7 @@ ABOUT_PARKED = tuple(
     Button(action=action, argument="r1") for action in (Action.RETRY_PARKED, Action.SHOW_PARKED)
 )
 LOOK_AFTER = (
-    "**You can** look after the site; in its log each request of this run has the run's id "
+    "**You can** check the site; its log has each request of this run under the run's id "
     "(`X-Request-ID`)."
 )
 
@@ -232,7 +232,7 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
         (
             replace(TROUBLED, phase=Phase.VERIFYING, causes=(), chunk_items=0, done=80_004),
             live(
-                "**Looking again at what was written**, at start-up",
+                "**Verifying what was written**, at start-up",
                 "`████████████████████` 100%",
                 "**80,004** of **80,004** changes",
                 fields=TROUBLE_FIELDS,
@@ -423,8 +423,8 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
             notice(
                 "Sync of roles and users failed",
                 "**The site kept failing** (HTTP 500): \\<h1\\>Server \\*Error\\*\\<\\/h1\\>",
-                "Stopped at **10,000** of **80,004** changes after 24 s; what was written stays, "
-                "the rest is found again by the next sync.",
+                "Stopped at **10,000** of **80,004** changes after 24 s; what was written stays; "
+                "the next sync picks up the rest.",
                 "**Next:** later.",
                 LOOK_AFTER,
                 tone=Tone.BAD,
@@ -445,7 +445,8 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Sync of roles and users failed",
                 "**The guild's members could not be read in full**: no list",
                 "Stopped while reading the guild, after 24 s.",
-                "**You can** see https://discordstatus.com; if all is well there, that the bot is "
+                "**You can** check https://discordstatus.com; if all is well there, check that "
+                "the bot is "
                 'in the server and has the "Server Members Intent".',
                 tone=Tone.BAD,
             ),
@@ -460,7 +461,7 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Sync of roles and users failed",
                 "**The guild's members could not be read in full** (HTTP 403): no list",
                 "Stopped while reading the guild, after 24 s.",
-                '**You can** see that the bot is in the server and has the "Server Members '
+                '**You can** check that the bot is in the server and has the "Server Members '
                 'Intent".',
                 tone=Tone.BAD,
             ),
@@ -475,8 +476,8 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 "Sync of roles and users failed",
                 "**The guild's members could not be read in full** (HTTP 500): no list",
                 "Stopped while reading the guild, after 24 s.",
-                "**You can** see https://discordstatus.com: it is Discord that fails, not the bot "
-                "or the site.",
+                "**You can** check https://discordstatus.com: Discord is failing, not the bot or "
+                "the site.",
                 tone=Tone.BAD,
             ),
         ),
@@ -520,7 +521,7 @@ def test_a_few_parked_rows_are_all_named() -> None:
 
     assert render(view).fields == (
         *TOTALS,
-        ("Parked: 2 the site does not take", "`1` name\\: no 1\n`2` name\\: no 2"),
+        ("Parked: 2 rejected by the site", "`1` name\\: no 1\n`2` name\\: no 2"),
     )
 
 

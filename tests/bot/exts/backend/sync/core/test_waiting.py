@@ -45,7 +45,7 @@ def waiting_for(*events: str, limit: int = 100) -> Waiting:
         (("changed", "left"), Kind.DEPARTURE),
         (("left", "joined"), Kind.CREATE),
         (("changed", "joined"), Kind.CREATE),
-        # The site has no row of them, or one that says they are gone.
+        # The site has no row for them, or one that says they are gone.
         (("joined", "left"), None),
         (("joined", "changed", "left"), None),
         # The site may have a row that says they are there.

@@ -64,8 +64,8 @@ def test_when_nothing_is_due(compared: Comparison, words: str) -> None:
 @pytest.mark.parametrize(
     ("result", "words", "tone"),
     [
-        (None, "2 fields differ: it is written now.", Tone.RUNNING),
-        (Result(verified=True), "2 fields differ: **written**, read back, and right.", Tone.GOOD),
+        (None, "2 fields differ: writing it now.", Tone.RUNNING),
+        (Result(verified=True), "2 fields differ: **written** and verified.", Tone.GOOD),
         (
             Result(verified=False, reason="Not *that*."),
             "2 fields differ: **not written**. Not \\*that\\*.",
@@ -90,10 +90,10 @@ def test_old_and_new(result: Result | None, words: str, tone: Tone) -> None:
     ("compared", "words", "field"),
     [
         (comparison(ADA, replace(ADA, name="")), "1 field differs", ("name", "(empty) → ada")),
-        (comparison(ADA, None), "The site has no row of them", ("name", "nothing → ada")),
+        (comparison(ADA, None), "The site has no row for them", ("name", "nothing → ada")),
         (
             comparison(None, ADA, left=True),
-            "They have left, and the site does not know it",
+            "They have left, but the site does not know",
             ("in_guild", "True → False"),
         ),
     ],
@@ -102,7 +102,7 @@ def test_what_differs_in_words(compared: Comparison, words: str, field: tuple[st
     """A row that is missing, or that should say that somebody left."""
     notice = told(compared, None)
 
-    assert notice.description.splitlines()[1] == f"{words}: it is written now."
+    assert notice.description.splitlines()[1] == f"{words}: writing it now."
     assert notice.fields[0] == field
 
 

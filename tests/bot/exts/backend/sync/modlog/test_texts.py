@@ -35,7 +35,7 @@ class TestARunThatHasEnded:
                 ("Users", "1 created, 2 updated, 3 left, of 9 changes"),
                 ("Requests", "8"),
                 ("Latency", "`▁█` at most 30.00 s a request"),
-                ("Parked", "2 the site does not take"),
+                ("Parked", "2 rejected by the site"),
                 ("Departures withheld", "6"),
                 ("Reason", "500"),
             ),
@@ -86,7 +86,7 @@ def test_a_message_that_is_followed_by_a_newer_one_links_to_it() -> None:
     """And does not look as if its run were on, which would betray a lost store later."""
     notice = report.rolled(VIEW, url=URL)
 
-    assert [notice.title, notice.buttons] == ["Sync of users goes on below", ()]
+    assert [notice.title, notice.buttons] == ["Sync of users continues below", ()]
     assert URL in notice.description
 
 
@@ -129,5 +129,5 @@ def test_a_site_that_answers_in_time_is_not_called_slow() -> None:
 def test_of_two_bots_each_says_which_one_it_is() -> None:
     """Both have the same name and picture; what differs is where they keep their state."""
     assert alert.whose("sqlite:///other") == (
-        "Another bot syncs this server, too. This one keeps its state in `sqlite:///other`."
+        "Another bot also syncs this server. This one keeps its state in `sqlite:///other`."
     )

@@ -169,7 +169,7 @@ def test_a_list_that_can_not_be_believed_is_refused(fields: dict[str, Any], faul
 @pytest.mark.parametrize(
     ("list_", "words"),
     [
-        (ASKED, "Too many to believe without a moderator, who was asked <t:1768219200:R>"),
+        (ASKED, "Too many to accept without a moderator, who was asked <t:1768219200:R>"),
         (APPROVED, "which <@1> approved; the sync after this one asks about them."),
         (REJECTED, "<@1> rejected list `"),
         (replace(REJECTED, decided_at=None), "<t:1768219200:R>; asked again"),

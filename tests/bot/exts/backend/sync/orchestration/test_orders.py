@@ -220,7 +220,7 @@ async def test_one_member_is_compared_written_and_read_back(stage: Stage) -> Non
     stage.discord.change(10, name="newer")
     await stage.clock.advance(300)
 
-    assert "read back, and right" in first.result()[-1]
+    assert "written** and verified" in first.result()[-1]
     assert second.done()
     assert stage.in_step()
 

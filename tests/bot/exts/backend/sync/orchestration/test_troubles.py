@@ -104,7 +104,7 @@ async def test_an_end_that_could_not_be_kept_counts_as_interrupted(stage: Stage)
     await stage.clock.advance(300)
 
     assert last is not None
-    assert "could not be kept" in last.next_step
+    assert "could not be saved" in last.next_step
     assert failures == 1
     assert stage.endings()[-1] is Ending.VERIFIED
     assert process.service.repository.state.breaker.failures == 0

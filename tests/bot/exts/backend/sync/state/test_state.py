@@ -221,7 +221,10 @@ def test_a_lost_store_leaves_a_breaker_alone_that_was_opened_by_hand() -> None:
     state, (notice,) = told(s.lost(held, where="x.db", why="it is empty", now=NOW, limits=LIMITS))
 
     assert state.breaker == held.breaker
-    assert "**Next:** nothing by itself: the breaker was opened by hand." in notice.description
+    assert (
+        "**Next:** nothing until someone resets the breaker, which was opened by hand."
+        in notice.description
+    )
 
 
 def test_refused_credentials_of_a_live_write_open_the_breaker() -> None:
@@ -255,7 +258,7 @@ def test_a_pause_holds_until_it_is_ended() -> None:
     free, (ending,) = told(s.resumed(held, by="<@3>", now=NOW + 2 * MINUTE))
 
     assert [held.pause, again, free.pause] == [Pause(by="<@1>", at=NOW), (held, ()), None]
-    assert [telling.title, ending.title] == ["Sync is paused", "Sync goes on"]
+    assert [telling.title, ending.title] == ["Sync is paused", "Sync resumed"]
     assert "<@3> ended the pause after 2 min" in ending.description
     assert told(s.resumed(free, by="<@3>", now=NOW)) == (free, ())
 
@@ -296,7 +299,7 @@ def test_a_member_list_that_is_whole_again_is_told_once() -> None:
     state, _ = s.tell(State(), (source_unproven("20 of 30", run_id="r1"),), now=NOW)
     state, (notice,) = told(s.proven(state, now=NOW + timedelta(hours=2)))
 
-    assert notice.title == "Member list proven again"
+    assert notice.title == "Member list complete again"
     assert "after 2 h" in notice.description
     assert told(s.proven(state, now=NOW)) == (state, ())
 
@@ -354,7 +357,7 @@ class TestAStartThatIsWithheld:
 
         _, (notice,) = told(s.start_withheld(held, now=NOW))
 
-        assert "**Next:** nothing by itself until that is ended." in notice.description
+        assert "**Next:** nothing until that ends." in notice.description
 
     def test_not_beside_the_notice_of_an_interruption(self) -> None:
         """That one has said when the next try comes; the next restart adds nothing either."""

@@ -163,7 +163,7 @@ def test_no_text_breaks_a_notice(text: str) -> None:
 
 def test_every_alert_that_pings_says_what_comes_next() -> None:
     """Who is woken at 3 a.m. need not ask what happens now, but where all is well again."""
-    silent = {"Sync recovered", "State store needs a look"}
+    silent = {"Sync recovered", "State store needs attention"}
     pinging = {n.title: n for n in all_notices("text") if n.ping and n.title not in silent}
 
     assert pinging
@@ -179,7 +179,7 @@ CLOSED_RETRY: Final = Breaker(failures=1, retry_at=NOW + timedelta(minutes=1), r
         (Breaker(), "**Next:** it runs again at the next start, or with `!sync all`."),
         (CLOSED_RETRY, "**Next:** it is tried again <t:1610452860:R>."),
         (OPEN, "**Next:** the breaker is open; the site is tried again <t:1610453700:R>."),
-        (BY_HAND, "**Next:** nothing by itself: the breaker was opened by hand."),
+        (BY_HAND, "**Next:** nothing until someone resets the breaker, which was opened by hand."),
     ],
 )
 def test_a_failed_run_says_what_comes_next(breaker: Breaker, text: str) -> None:
@@ -223,14 +223,14 @@ class TestTheMessageThatAKillLeftOpen:
         """How far it was known to be."""
         assert self.text(ATTEMPT) == (
             "Sync of users interrupted | Interrupted after at least **1** of **2** changes: "
-            "the bot ended in the middle of it.\n"
-            "What was written stays; the next sync finds the rest. | run r1 · interrupted"
+            "the bot stopped in the middle of it.\n"
+            "What was written stays; the next sync picks up the rest. | run r1 · interrupted"
         )
 
     def test_of_an_unknown_one(self) -> None:
         """No figures are made up."""
-        assert "| Interrupted: the bot ended" in self.text(None)
-        unknown = "| Interrupted before it was noted how much it had written: the bot ended"
+        assert "| Interrupted: the bot stopped" in self.text(None)
+        unknown = "| Interrupted before its progress was recorded: the bot stopped"
         assert unknown in self.text(replace(ATTEMPT, planned=0))
 
     def test_of_one_that_had_ended(self) -> None:
@@ -266,7 +266,7 @@ class TestStatus:
             drift=Drift(at=NOW, rows=figure) if figure else None,
             mod_log=mod_log,
         )
-        shown = {"Users", "Parked: 2 the site does not take", "Departures withheld: 6"}
+        shown = {"Users", "Parked: 2 rejected by the site", "Departures withheld: 6"}
         return {name: text for name, text in notice.fields if name not in shown}
 
     def test_of_nothing(self) -> None:
@@ -285,9 +285,9 @@ class TestStatus:
         state = State(breaker=OPEN, pause=Pause(by="<@1>", at=NOW), memory=CrashMemory(ceiling=250))
 
         assert self.fields(state, trouble="its lease", mod_log="404_", figure=1234) == {
-            "This bot": "may not write now: its lease",
-            "Mod-log": "nothing can be shown there: 404\\_. Let the bot write to the channel "
-            "`MOD_LOG_CHANNEL_ID`; what it had to tell is kept and follows.",
+            "This bot": "can't write now: its lease",
+            "Mod-log": "nothing can be posted there: 404\\_. Give the bot access to the channel "
+            "`MOD_LOG_CHANNEL_ID`; its messages are kept and follow.",
             "Paused": "by <@1> <t:1610452800:R>",
             "Breaker": "open: 500; the site is tried <t:1610453700:R>",
             "Most rows a request": "250, since a sync was cut off",
@@ -342,7 +342,10 @@ class TestTheBreaker:
                 None,
                 (
                     "closed",
-                    "It is closed: writes flow. No sync has failed since the last verified one.",
+                    (
+                        "It is closed: writes are allowed. No sync has failed since the last "
+                        "verified one."
+                    ),
                 ),
                 [],
                 [],
