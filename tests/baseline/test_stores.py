@@ -18,10 +18,11 @@ from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.rounds import Bookmark
 from bot.exts.backend.sync._core.policy.attempt import Attempt
-from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerLimits, BreakerState
+from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerState
 from bot.exts.backend.sync._core.policy.departures import Decision, Subject, WithheldList
 from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
 from bot.exts.backend.sync._core.policy.news import Told, Topic
+from bot.exts.backend.sync._core.policy.retries import BreakerLimits
 from bot.exts.backend.sync._core.policy.state import Pause, State, StateLimits
 from bot.exts.backend.sync._ports import Store
 from bot.exts.backend.sync._state.repository import StateRepository

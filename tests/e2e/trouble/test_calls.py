@@ -11,9 +11,9 @@ from discord.ext import commands
 
 from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
-from bot.exts.backend.sync._discord.buttons import hearing
 from bot.exts.backend.sync._discord.call import ButtonPress, ContextCall
 from bot.exts.backend.sync._discord.message import to_view
+from bot.exts.backend.sync._discord.presses import hearing
 from tests.e2e.trouble.harness import BOT, QuickBot, Stage
 from tests.fakes.call import Kind
 from tests.fakes.call_contract import CallContract

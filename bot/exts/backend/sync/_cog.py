@@ -16,7 +16,6 @@ from ._core.messages.reply import Reply, said
 from ._core.model.members import RoleId, UserId
 from ._core.policy.departures import Decision
 from ._core.site.wire import shown
-from ._discord.buttons import hearing
 from ._discord.call import (
     ButtonPress,
     ContextCall,
@@ -24,6 +23,7 @@ from ._discord.call import (
     complaint,
 )
 from ._discord.message import prefix_of
+from ._discord.presses import hearing
 from ._runs.run import Scope
 from ._service.commands import MAX_ITEMS, TARGET
 

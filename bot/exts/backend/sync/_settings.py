@@ -20,10 +20,10 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from ._core.model.redaction import Redaction
-from ._core.policy.breaker import BreakerLimits
+from ._core.policy.backoff import PatienceLimits
 from ._core.policy.departures import DepartureLimits
 from ._core.policy.pace import PaceLimits
-from ._core.policy.patience import PatienceLimits
+from ._core.policy.retries import BreakerLimits
 from ._core.policy.state import StateLimits
 from ._errors import SettingsError
 from ._secret_files import SecretFileSettings

@@ -23,7 +23,8 @@ from .._core.model.members import (
     RoleId,
     UserId,
 )
-from .._core.policy.patience import Failure, FailureKind
+from .._core.plan.diff import as_kept
+from .._core.policy.backoff import Failure, FailureKind
 from .._errors import RunStoppedError
 from .._ports import Proof
 from .events import SIGNS, Hearing, acting
@@ -470,7 +471,7 @@ def to_role(role: discord.Role) -> Role:
     """Return a role as the site's row shows it."""
     return Role(
         id=RoleId(role.id),
-        name=role.name.strip(),
+        name=as_kept(role.name),
         colour=role.colour.value,
         permissions=role.permissions.value,
         position=role.position,

@@ -12,6 +12,7 @@ import discord
 
 from .._clock import give_way
 from .._core.model.members import Member, RoleId, UserId
+from .._core.plan.diff import as_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -122,9 +123,8 @@ def remove_others(guild: discord.Guild, ids: set[int]) -> Sequence[int]:
 def to_member(member: discord.Member, known_roles: frozenset[int]) -> Member:
     """Return a member as the site's row shows it; `known_roles` are the guild's role ids.
 
-    The site strips names of white space at both ends before it keeps them, as its forms do; a name
-    compared unstripped would differ for ever. `_roles` is read instead of `roles`, which sorts
-    objects by their position and takes most of a comparison's time.
+    `_roles` is read instead of `roles`, which sorts objects by their position and takes most of a
+    comparison's time.
     """
     everyone = member.guild.id
     roles = [role for role in member._roles if role in known_roles]
@@ -133,8 +133,8 @@ def to_member(member: discord.Member, known_roles: frozenset[int]) -> Member:
     roles.sort()
     return Member(
         id=UserId(member.id),
-        name=member.name.strip(),
-        display_name=member.display_name.strip(),
+        name=as_kept(member.name),
+        display_name=as_kept(member.display_name),
         discriminator=int(member.discriminator or 0),
         roles=tuple(RoleId(role) for role in roles),
     )

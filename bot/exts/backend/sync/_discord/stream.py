@@ -22,7 +22,8 @@ from .._core.model.members import (
     UserId,
     holding_only,
 )
-from .._core.policy.patience import Failure, FailureKind
+from .._core.plan.diff import as_kept
+from .._core.policy.backoff import Failure, FailureKind
 from .._core.site.wire import shown
 from .._errors import RunStoppedError, SettingsError
 from .._ports import Proof
@@ -353,8 +354,8 @@ def _to_member(row: Any, guild_id: int, roles: Mapping[str, RoleId]) -> Member:
     held = {roles[role] for role in row["roles"] if role in roles}
     return Member(
         id=UserId(int(user["id"])),
-        name=name.strip(),
-        display_name=shown.strip(),
+        name=as_kept(name),
+        display_name=as_kept(shown),
         discriminator=int(user.get("discriminator") or 0),
         roles=tuple(sorted(held | {RoleId(guild_id)})),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from ..model.stored import Stored
+from ..policy.backoff import FailureKind
 from ..policy.breaker import (
     BreakerState,
     ForcedOpen,
@@ -34,7 +35,6 @@ from ..policy.news import (
     Topic,
     WorksAgain,
 )
-from ..policy.patience import FailureKind
 from . import buttons
 from .marks import Mark, footer, mark_of
 from .notice import (

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from ..model.members import Member, Role, RoleId
 
 
+def as_kept(name: str) -> str:
+    """Return a name as the site keeps it, so that it can be compared.
+
+    The site strips names of white space at both ends, as its forms do; one that is compared
+    unstripped would differ for ever.
+    """
+    return name.strip()
+
+
 def differing_fields(
     member: Member, row: Member, *, lacking: AbstractSet[RoleId] = frozenset()
 ) -> tuple[Field, ...]:

@@ -43,6 +43,8 @@ from ..model.stored import Stored
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .retries import BreakerLimits
+
 
 class BreakerState(StrEnum):
     """Whether runs may start; the value is kept in the store."""
@@ -67,24 +69,6 @@ class Start(Enum):
     AUTOMATIC = "the bot by itself"
     ASKED = "a person"
     FORCED = "a person who will not wait"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerLimits:
-    """Numbers of the table; `retry_spread` is the part by which a retry is moved either way."""
-
-    threshold: int = 3
-    first_retry: timedelta = timedelta(minutes=1)
-    second_retry: timedelta = timedelta(minutes=5)
-    retry_spread: float = 0.2
-    open_for: timedelta = timedelta(minutes=15)
-    max_open: timedelta = timedelta(hours=24)
-    refused_for: timedelta = timedelta(hours=24)
-
-    @property
-    def longest(self) -> timedelta:
-        """The longest wait that any record may ask for."""
-        return max(self.max_open, self.refused_for)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

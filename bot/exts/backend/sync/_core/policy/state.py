@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 
     from ..plan.rounds import Bookmark
     from .attempt import Attempt
-    from .breaker import BreakerLimits, Event, Start
+    from .breaker import Event, Start
+    from .retries import BreakerLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,12 +27,12 @@ from bot.exts.backend.sync._core.policy import breaker as b
 from bot.exts.backend.sync._core.policy.breaker import (
     AttemptEnding,
     Breaker,
-    BreakerLimits,
     BreakerState,
     Probe,
     Start,
     Withheld,
 )
+from bot.exts.backend.sync._core.policy.retries import BreakerLimits
 
 BEGINNING: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 MINUTE: Final = timedelta(minutes=1)

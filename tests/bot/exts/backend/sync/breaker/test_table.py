@@ -10,13 +10,13 @@ from bot.exts.backend.sync._core.policy import breaker as b
 from bot.exts.backend.sync._core.policy.breaker import (
     AttemptEnding,
     Breaker,
-    BreakerLimits,
     BreakerState,
     Normal,
     Probe,
     Start,
     Withheld,
 )
+from bot.exts.backend.sync._core.policy.retries import BreakerLimits
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 LIMITS: Final = BreakerLimits()

@@ -21,9 +21,9 @@ from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
 from bot.exts.backend.sync._core.policy import attempt, news
 from bot.exts.backend.sync._core.policy.attempt import Attempt, StopEvidence, ending_of_stop
+from bot.exts.backend.sync._core.policy.backoff import Failure, FailureKind
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
 from bot.exts.backend.sync._core.policy.news import Told, Topic
-from bot.exts.backend.sync._core.policy.patience import Failure, FailureKind
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 ATTEMPT: Final = Attempt(

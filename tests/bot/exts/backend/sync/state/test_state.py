@@ -13,12 +13,12 @@ from bot.exts.backend.sync._core.policy.attempt import Attempt
 from bot.exts.backend.sync._core.policy.breaker import (
     AttemptEnding,
     Breaker,
-    BreakerLimits,
     BreakerState,
     Start,
 )
 from bot.exts.backend.sync._core.policy.memory import CrashMemory
 from bot.exts.backend.sync._core.policy.news import Told, Topic
+from bot.exts.backend.sync._core.policy.retries import BreakerLimits
 from bot.exts.backend.sync._core.policy.state import (
     Moved,
     Pause,
