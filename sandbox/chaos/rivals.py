@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.chaos import checks, settings
-from sandbox.chaos.checks import Sent
+from sandbox import judging
+from sandbox.chaos import settings
 from sandbox.chaos.guild_life import GuildLife
 from sandbox.chaos.plan import Store
 from sandbox.chaos.trouble import heal_discord
+from sandbox.judging import Sent
 from sandbox.replay.checks import overlapping_writes
 from sandbox.replay.world import World
 from sandbox.servers import Bot, Valkey, until
@@ -144,7 +145,7 @@ class Rivals:
         await life.rename_somebody()
         deadline_s = time.monotonic() + _SETTLE_S
         while time.monotonic() < deadline_s:
-            running = checks.unfinished_runs(await world.mod_log())
+            running = judging.unfinished_runs(await world.mod_log())
             if not running and not await world.differences():
                 return
             await asyncio.sleep(_LOOK_S)
@@ -181,7 +182,7 @@ async def _judge(
     sent = [Sent(request_id=c.request_id, at=c.at, writes=c.writes) for _, c in calls]
     bot_of = {call.request_id: life.name for life, call in calls}
     ended = {life.name: life.ended_at for life in lives if life.ended_at is not None}
-    run_ids = {run.run_id for run in checks.runs(messages)}
+    run_ids = {run.run_id for run in judging.runs(messages)}
     differences = await world.differences()
     return RivalsOutcome(
         starts=starts,
@@ -189,9 +190,9 @@ async def _judge(
         runs=len(run_ids),
         lives_that_wrote=len({bot_of[s.request_id] for s in sent if s.writes}),
         rows_checked=len(await world.tables.users()) + len(await world.tables.roles()),
-        rows_lost=checks.lost_rows(differences, ()),
+        rows_lost=judging.lost_rows(differences, ()),
         writes_overlapping=overlapping_writes(world.site_requests()),
-        runs_overlapping=checks.overlapping_runs(run_ids, sent),
-        rivals_writing=checks.rival_writes(sent, bot_of=bot_of, ended=ended),
-        others=[*others, *checks.unfinished_runs(messages)],
+        runs_overlapping=judging.overlapping_runs(run_ids, sent),
+        rivals_writing=judging.rival_writes(sent, bot_of=bot_of, ended=ended),
+        others=[*others, *judging.unfinished_runs(messages)],
     )

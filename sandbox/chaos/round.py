@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sandbox.chaos import checks, settings
-from sandbox.chaos.checks import Sent
+from sandbox import judging
+from sandbox.chaos import settings
 from sandbox.chaos.guild_life import GuildLife
 from sandbox.chaos.outcome import RoundOutcome
 from sandbox.chaos.plan import Moment, Poison, Round, Store
 from sandbox.chaos.trouble import Trouble, heal_discord
+from sandbox.judging import Sent
 from sandbox.replay.checks import ModLogMessage, overlapping_writes
 from sandbox.replay.world import World
 from sandbox.servers import Bot, Valkey, until
@@ -157,24 +158,24 @@ class Play:
             for r in requests
             if r.request_id not in known
         ]
-        others += checks.unfinished_runs(messages)
-        alerted = checks.parked_ids(messages)
+        others += judging.unfinished_runs(messages)
+        alerted = judging.parked_ids(messages)
         outcome = RoundOutcome(
             number=self._plan.number,
             seconds=time.monotonic() - self._began_s,
             struck=self._trouble.struck,
             rows_checked=len(await world.tables.users()) + len(await world.tables.roles()),
-            rows_lost=checks.lost_rows(differences, self._parked & self._poison.keys()),
+            rows_lost=judging.lost_rows(differences, self._parked & self._poison.keys()),
             parked=frozenset(self._parked),
             poisoned=frozenset(self._poison),
-            misparked=checks.misparked(self._parked | alerted, self._poison),
-            writes_while_open=checks.writes_while_open(checks.openings(messages, sent), sent),
-            runs_overlapping=checks.overlapping_runs(
-                (run.run_id for run in checks.runs(messages)), sent
+            misparked=judging.misparked(self._parked | alerted, self._poison),
+            writes_while_open=judging.writes_while_open(judging.openings(messages, sent), sent),
+            runs_overlapping=judging.overlapping_runs(
+                (run.run_id for run in judging.runs(messages)), sent
             )
             + overlapping_writes(requests),
             alerts_lost=self._lost_alerts(messages),
-            alerts_doubled=checks.doubled_alerts(messages),
+            alerts_doubled=judging.doubled_alerts(messages),
             others=[*self._others, *others],
         )
         (world.directory / "faults.txt").write_text("\n".join(outcome.faults))
@@ -209,11 +210,11 @@ class Play:
 
     async def _is_settled(self) -> bool:
         messages = await self.world.mod_log()
-        if checks.is_open(messages) or checks.unfinished_runs(messages):
+        if judging.is_open(messages) or judging.unfinished_runs(messages):
             return False
         if self._lost_alerts(messages):
             return False
-        return not checks.lost_rows(await self.world.differences(), self._poison)
+        return not judging.lost_rows(await self.world.differences(), self._poison)
 
     async def _ask_parked(self) -> set[int]:
         """Return the rows that `!sync parked` names."""
@@ -222,14 +223,14 @@ class Play:
         deadline_s = time.monotonic() + _ANSWER_S
         while time.monotonic() < deadline_s:
             for message in await self.world.mod_log():
-                if message.id > asked and checks.is_answer(message):
-                    return checks.ids_in(message.text)
+                if message.id > asked and judging.is_answer(message):
+                    return judging.ids_in(message.text)
             await asyncio.sleep(_LOOK_S)
         self._others.append("the bot did not answer `!sync parked`")
         return set()
 
     def _lost_alerts(self, messages: list[ModLogMessage]) -> list[str]:
-        return checks.lost_alerts(
+        return judging.lost_alerts(
             messages,
             self._sent(),
             threshold=settings.THRESHOLD,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from sandbox.chaos import checks
+from sandbox import judging
 from sandbox.chaos.guild_life import GuildLife
 from sandbox.chaos.plan import KILLS, Fault, Poison
 from sandbox.chaos.settings import DEADLINE_S, LEASE_S, MEMBER_INTERVAL_S
@@ -225,7 +225,7 @@ class Trouble:
 
     async def _fail_until_open(self) -> None:
         async def opened() -> bool:
-            return checks.is_open(await self._world.mod_log())
+            return judging.is_open(await self._world.mod_log())
 
         await self._strike(Fault.DOWN_THEN_WELL, _down, times=10_000, until=opened)
 
@@ -233,7 +233,7 @@ class Trouble:
         """Give the bot a new session, in the middle of a run if there is one soon."""
         deadline_s = time.monotonic() + 2
         while time.monotonic() < deadline_s:
-            if checks.unfinished_runs(await self._world.mod_log()):
+            if judging.unfinished_runs(await self._world.mod_log()):
                 break
             await asyncio.sleep(_LOOK_S)
         if self._chance.random() < 0.5:  # noqa: PLR2004  a coin

@@ -15,8 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.chaos import checks as chaos
-from sandbox.chaos.checks import Kind, Sent
+from sandbox import judging
+from sandbox.judging import Kind, Sent
 from sandbox.replay import checks, memory_hog
 from sandbox.replay.checks import ModLogMessage, SiteRequest
 from sandbox.replay.outcome import Figures, Outcome, chunk_sizes, rows_applied
@@ -175,7 +175,7 @@ class Evidence:
         opened_at = _opened_at(self.mod_log)
         return [
             run.run_id
-            for run in chaos.runs(self.mod_log)
+            for run in judging.runs(self.mod_log)
             if opened_at is None or run.began_at < opened_at
         ]
 
@@ -188,12 +188,12 @@ class Evidence:
     @property
     def notices(self) -> Counter[str]:
         """Count the alerts by their titles."""
-        return Counter(alert.title for alert in chaos.alerts(self.mod_log))
+        return Counter(alert.title for alert in judging.alerts(self.mod_log))
 
     @property
     def while_open(self) -> list[str]:
         """Name each write that was sent while the breaker was open."""
-        return chaos.writes_while_open(chaos.openings(self.mod_log, self.sent), self.sent)
+        return judging.writes_while_open(judging.openings(self.mod_log, self.sent), self.sent)
 
     def further(self) -> dict[str, Any]:
         """Return the figures that only this scenario has."""
@@ -207,10 +207,12 @@ class Evidence:
     def faults(self, restarts: int) -> list[str]:
         """Return everything that is wrong after so many restarts were asked for."""
         found = self.while_open + checks.overlapping_writes(self.requests)
-        found += chaos.overlapping_runs((run.run_id for run in chaos.runs(self.mod_log)), self.sent)
-        found += chaos.unfinished_runs(self.mod_log)
-        found += chaos.doubled_alerts(self.mod_log)
-        found += chaos.lost_alerts(self.mod_log, self.sent, threshold=ATTEMPTS)
+        found += judging.overlapping_runs(
+            (run.run_id for run in judging.runs(self.mod_log)), self.sent
+        )
+        found += judging.unfinished_runs(self.mod_log)
+        found += judging.doubled_alerts(self.mod_log)
+        found += judging.lost_alerts(self.mod_log, self.sent, threshold=ATTEMPTS)
         if self.restarts != restarts:
             found.append(f"the bot was restarted {self.restarts} times, not {restarts}")
         if len(self.attempts) != ATTEMPTS:
@@ -244,7 +246,7 @@ def _fatal(line: dict[str, Any]) -> Sent:
 
 
 def _opened_at(messages: Iterable[ModLogMessage]) -> datetime | None:
-    return next((a.at for a in chaos.alerts(messages) if a.title == Kind.OPENED), None)
+    return next((a.at for a in judging.alerts(messages) if a.title == Kind.OPENED), None)
 
 
 async def _prepare(world: World, *, members: int, switch: Path) -> None:
@@ -311,7 +313,7 @@ async def _converge(world: World, bot: Bot, screen: Screen, *, timeout_s: float)
     while time.monotonic() < deadline_s:
         mod_log = await world.mod_log()
         screen.show(mod_log)
-        is_over = not chaos.is_open(mod_log) and not chaos.unfinished_runs(mod_log)
+        is_over = not judging.is_open(mod_log) and not judging.unfinished_runs(mod_log)
         if is_over and not await world.differences():
             return []
         _expect_alive(bot, "before all was well")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bot.exts.backend.sync.state.test_told import all_notices
+from tests.bot.exts.backend.sync.state.notices import all_notices
 from tests.e2e import mod_log_page
 from tests.e2e.mod_log_page import PAGE, Numbers, Shot, markdown, refused, renewed
 

@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
-from sandbox.chaos.checks import is_open
 from sandbox.chaos.plan import Fault, Moment, Poison, Round, Store
 from sandbox.chaos.rivals import Rivals
 from sandbox.chaos.round import Chaos, Play
+from sandbox.judging import is_open
 from sandbox.replay.restart_loop import restart_loop
 from sandbox.replay.screen import Screen
 from sandbox.replay.world import World

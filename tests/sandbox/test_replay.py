@@ -20,25 +20,8 @@ from sandbox.replay.checks import ModLogMessage
 from sandbox.replay.chronicle import Key
 from sandbox.replay.incident import EndedRun, judge
 from sandbox.replay.world import World
+from tests.sandbox.replaying import KEYS, ROOT
 
-ROOT = Path(__file__).parents[2]
-KEYS = [
-    "members",
-    "changes",
-    "applied",
-    "converged",
-    "seconds",
-    "requests",
-    "chunk_items_min",
-    "chunk_items_median",
-    "chunk_items_max",
-    "largest_request_s",
-    "site_rss_idle_mb",
-    "site_rss_peak_mb",
-    "bot_rss_peak_mb",
-    "loop_stall_max_ms",
-    "mod_log",
-]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.chaos.checks import Sent
+from sandbox.judging import Sent
 from sandbox.replay.checks import ModLogMessage
 from sandbox.replay.restart_loop import Evidence, waits
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.sandbox.test_replay import KEYS, ROOT
+from tests.sandbox.replaying import KEYS, ROOT
 
 FURTHER = ["events", "discord_pages", "member_requests", "write_requests"]
 

@@ -9,7 +9,7 @@ from bot.exts.backend.sync._core.site import requests
 from bot.exts.backend.sync._core.site.outcome import Lost, NoAnswer
 from bot.exts.backend.sync._environment import way_to
 from bot.exts.backend.sync._errors import SettingsError
-from tests.bot.exts.backend.sync import test_site as sites
+from tests.bot.exts.backend.sync import sites
 
 SITE = "http://site.example:8000/api/"
 PROXY = "http://proxy.example:3128"

@@ -11,18 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
-from bot.exts.backend.sync import _environment as environment
-from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.model.members import UserId
-from bot.exts.backend.sync._core.model.redaction import Redaction
 from bot.exts.backend.sync._core.site import requests
 from bot.exts.backend.sync._core.site.outcome import Answer, Lost, NoAnswer
 from bot.exts.backend.sync._core.site.requests import Request
-from bot.exts.backend.sync._http.client import HttpSite
+from tests.bot.exts.backend.sync.sites import LIMIT, TOKEN, way_to
 
-LIMIT = 64 * 1024
-TOKEN = "S3cret/of+the=site"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -66,21 +61,6 @@ async def server() -> AsyncIterator[Server]:
     await running.start()
     yield running
     await running.close()
-
-
-def way_to(
-    url: str, *, deadline_s: float = 10.0, environ: dict[str, str] | None = None
-) -> HttpSite:
-    """Return the way to a site."""
-    return HttpSite(
-        base_url=url,
-        token=TOKEN,
-        deadline_s=deadline_s,
-        max_answer_bytes=LIMIT,
-        redaction=Redaction((TOKEN,)),
-        clock=SystemClock(),
-        way=environment.way_to(url, environ or {}),
-    )
 
 
 async def ask(

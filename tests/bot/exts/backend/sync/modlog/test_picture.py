@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bot.exts.backend.sync._picture import draw
-from tests.bot.exts.backend.sync.state.test_kept import PAST
+from tests.bot.exts.backend.sync.state.examples import PAST
 
 POINTS = tuple((float(at_s), 30.0 if at_s == 60 else 0.5) for at_s in range(121))
 

@@ -13,7 +13,7 @@ from bot.exts.backend.sync._core.messages.report import ended_late
 from bot.exts.backend.sync._core.messages.status import history, past
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
 from bot.exts.backend.sync._core.policy.pace import Tuning
-from tests.bot.exts.backend.sync.state.test_kept import ATTEMPT, PAST, VIEW
+from tests.bot.exts.backend.sync.state.examples import ATTEMPT, PAST, VIEW
 
 URL = "https://discord.com/channels/1/2/3"
 

@@ -3,41 +3,25 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 
-from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
 from bot.exts.backend.sync._core.messages import alert, history
 from bot.exts.backend.sync._core.messages.alert import Alert
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
-from bot.exts.backend.sync._core.messages.history import PastRun
 from bot.exts.backend.sync._core.messages.notice import Notice, Tone
-from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
-from bot.exts.backend.sync._core.model.members import RoleId, UserId
+from bot.exts.backend.sync._core.model.members import RoleId
 from bot.exts.backend.sync._core.plan import drift
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
 from bot.exts.backend.sync._core.policy import attempt, news
-from bot.exts.backend.sync._core.policy.attempt import Attempt, StopEvidence, ending_of_stop
-from bot.exts.backend.sync._core.policy.backoff import Failure, FailureKind
+from bot.exts.backend.sync._core.policy.attempt import StopEvidence, ending_of_stop
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding
 from bot.exts.backend.sync._core.policy.news import Told, Topic
+from tests.bot.exts.backend.sync.state.examples import ATTEMPT, NOW, PAST, VIEW
 
-NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
-ATTEMPT: Final = Attempt(
-    run_id="r1",
-    what="users",
-    trigger="at start-up",
-    full=True,
-    probe=False,
-    started_at=NOW,
-    channel_id=5,
-    message_id=7,
-    done=1,
-    planned=2,
-)
 ALERT: Final = Alert(
     id="abc",
     created_at=NOW,
@@ -50,38 +34,6 @@ ALERT: Final = Alert(
         ping=True,
         buttons=(Button(action=Action.RETRY_PARKED, argument="r1"),),
     ),
-)
-VIEW: Final = RunView(
-    run_id="r1",
-    what="users",
-    trigger="at start-up",
-    phase=Phase.ENDED,
-    started_at=NOW,
-    now=NOW + timedelta(minutes=1),
-    planned=9,
-    tally=Tally(created=1, updated=2, departed=3),
-    parked=(ParkedRow(id=UserId(4), reason="no"),),
-    parked_roles=("role x: no",),
-    withheld=6,
-    ending=Ending.FAILED,
-    failure=Failure(kind=FailureKind.FAILING, reason="500"),
-)
-PAST: Final = PastRun(
-    run_id="r1",
-    what="users",
-    trigger="at start-up",
-    ending="failed",
-    started_at=NOW,
-    ended_at=NOW + timedelta(minutes=1),
-    planned=9,
-    created=1,
-    updated=2,
-    departed=3,
-    parked=2,
-    withheld=6,
-    requests=8,
-    reason="500",
-    curve=((0.0, 0.25), (1.5, 30.0)),
 )
 Read = Callable[[object], object]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.chaos import checks
-from sandbox.chaos.checks import Alert, Opening, Run, Sent, State
+from sandbox import judging
+from sandbox.judging import Alert, Opening, Run, Sent, State
 from sandbox.replay.checks import Difference, ModLogMessage
 
 NOON = datetime(2021, 1, 12, 12, tzinfo=UTC)
@@ -64,7 +64,7 @@ def sent(run_id: str, seconds: float, *, writes: bool = True, number: int = 1) -
 
 def lost(messages: Sequence[ModLogMessage], *run_ids: str, **further: Any) -> list[str]:
     """Return the alerts lost after runs that have all asked the site for something."""
-    return checks.lost_alerts(
+    return judging.lost_alerts(
         messages, [sent(id_, 0) for id_ in run_ids or (A, B, C, D, E)], threshold=3, **further
     )
 
@@ -81,7 +81,7 @@ def test_runs_are_read_from_their_live_messages() -> None:
         message(7, (9, embed("Syncing roles and users", f"run {C}")), deleted=True),
     ]
 
-    assert checks.runs(messages) == [
+    assert judging.runs(messages) == [
         Run(run_id=A, state=State.FAILED, is_probe=False, began_at=at(0), changed_at=at(1)),
         Run(run_id=B, state=State.RUNNING, is_probe=True, began_at=at(5), changed_at=at(5)),
     ]
@@ -94,7 +94,7 @@ def test_alerts_are_read_with_the_run_they_speak_of() -> None:
         message(8, (4, embed("Parked rows", "", f"`{POISONED}`"))),
     ]
 
-    assert checks.alerts(messages) == [
+    assert judging.alerts(messages) == [
         Alert(
             id="abc123",
             title="Sync recovered",
@@ -103,15 +103,15 @@ def test_alerts_are_read_with_the_run_they_speak_of() -> None:
             text=f"Sync recovered\nwell\nrun {A} · alert abc123",
         )
     ]
-    assert [checks.is_answer(each) for each in messages] == [False, True]
+    assert [judging.is_answer(each) for each in messages] == [False, True]
 
 
 def test_a_message_left_running_is_named() -> None:
     """Even where another message of the same run has ended: people see both."""
     twice = run(A, None, 0)
 
-    assert checks.unfinished_runs([run(A, "finished", 1), run(B, "interrupted", 2)]) == []
-    assert checks.unfinished_runs([twice, run(A, "finished", 1)]) == [
+    assert judging.unfinished_runs([run(A, "finished", 1), run(B, "interrupted", 2)]) == []
+    assert judging.unfinished_runs([twice, run(A, "finished", 1)]) == [
         f"mod-log still shows run {A} as running, in message {twice.id}"
     ]
 
@@ -127,19 +127,19 @@ def test_an_opening_ends_with_the_last_request_of_its_probe() -> None:
     recovered = alert("Sync recovered", 40, run_id=E)
     requests = [sent(E, 21), sent(E, 23, writes=False, number=2), sent(E, 22, number=3)]
 
-    assert checks.openings([OPENED, *probes, recovered], requests) == [
+    assert judging.openings([OPENED, *probes, recovered], requests) == [
         Opening(since=at(10), until=at(23), probes=frozenset({D, E}))
     ]
-    assert [o.until.year for o in checks.openings([OPENED], [])] == [9999]
-    assert checks.is_open([OPENED, *probes])
-    assert not checks.is_open([OPENED, *probes, recovered])
+    assert [o.until.year for o in judging.openings([OPENED], [])] == [9999]
+    assert judging.is_open([OPENED, *probes])
+    assert not judging.is_open([OPENED, *probes, recovered])
 
 
 def test_a_probe_whose_message_never_came_is_known_by_its_alert() -> None:
     """Discord may have taken none of its live messages."""
     told = alert("Sync probe failed", 15, run_id=D)
 
-    assert [o.probes for o in checks.openings([OPENED, told], [])] == [frozenset({D})]
+    assert [o.probes for o in judging.openings([OPENED, told], [])] == [frozenset({D})]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_only_probes_may_write_while_open(request_: Sent, faults: int) -> None:
     """A write of anybody else's between opening and recovery is named; reads harm nobody."""
     opening = Opening(since=at(10), until=at(20), probes=frozenset({D}))
 
-    assert len(checks.writes_while_open([opening], [request_])) == faults
+    assert len(judging.writes_while_open([opening], [request_])) == faults
 
 
 # -- one at a time --------------------------------------------------------------------------------
@@ -170,8 +170,8 @@ def test_runs_come_one_after_the_other() -> None:
     second = [sent(B, 6, writes=False), sent(B, 9)]
     drain = [sent(D, 3), sent(D, 7)]
 
-    assert checks.overlapping_runs([A, B], [*second, *first, *drain]) == []
-    assert checks.overlapping_runs([A, B], [*second, *first, sent(A, 7)]) == [
+    assert judging.overlapping_runs([A, B], [*second, *first, *drain]) == []
+    assert judging.overlapping_runs([A, B], [*second, *first, sent(A, 7)]) == [
         f"run {A} still asked the site after run {B} had begun"
     ]
 
@@ -181,11 +181,11 @@ def test_a_bot_may_write_only_once_the_other_is_gone() -> None:
     requests = [sent(A, 0), sent(A, 2, number=2), sent(B, 4), sent(C, 6)]
     bot_of = {f"{A}-1": "one", f"{A}-2": "one", f"{B}-1": "two", f"{C}-1": "one again"}
 
-    assert checks.rival_writes(requests, bot_of=bot_of, ended={"one": at(3), "two": at(5)}) == []
-    assert checks.rival_writes(requests, bot_of=bot_of, ended={"one": at(4.5), "two": at(5)}) == [
+    assert judging.rival_writes(requests, bot_of=bot_of, ended={"one": at(3), "two": at(5)}) == []
+    assert judging.rival_writes(requests, bot_of=bot_of, ended={"one": at(4.5), "two": at(5)}) == [
         f"bot two sent write {B}-1 while bot one was at it"
     ]
-    assert checks.rival_writes(requests, bot_of=bot_of, ended={"one": at(3)}) == [
+    assert judging.rival_writes(requests, bot_of=bot_of, ended={"one": at(3)}) == [
         f"bot one again sent write {C}-1 while bot two was at it"
     ]
 
@@ -232,7 +232,7 @@ def test_a_bot_may_write_only_once_the_other_is_gone() -> None:
 )
 def test_an_alert_told_twice_is_named(messages: list[ModLogMessage], faults: int) -> None:
     """By its id, by its run, or because nothing has changed since it was told."""
-    assert len(checks.doubled_alerts(messages)) == faults
+    assert len(judging.doubled_alerts(messages)) == faults
 
 
 def test_an_interruption_that_nobody_heard_of_is_named() -> None:
@@ -305,7 +305,7 @@ def test_only_parked_rows_may_differ() -> None:
         for what, id_ in (("user", 1), ("user", 2), ("role", 1))
     ]
 
-    assert checks.lost_rows(rows, [1]) == [
+    assert judging.lost_rows(rows, [1]) == [
         "user 2: name is 'a' on the site and 'b' in the guild",
         "role 1: name is 'a' on the site and 'b' in the guild",
     ]
@@ -313,8 +313,8 @@ def test_only_parked_rows_may_differ() -> None:
 
 def test_exactly_the_poisoned_rows_may_be_parked() -> None:
     """Neither may a good row be parked, nor a bad one be left."""
-    assert checks.misparked({1, 2}, {1, 2}) == []
-    assert checks.misparked({1, 3}, {1, 2}) == [
+    assert judging.misparked({1, 2}, {1, 2}) == []
+    assert judging.misparked({1, 3}, {1, 2}) == [
         "row 3 was parked and is well",
         "row 2 is poisoned and was not parked",
     ]
