@@ -126,6 +126,18 @@ async def test_a_loud_force_is_force(stage: Stage, people: People) -> None:
     assert "has started" in taken
 
 
+async def test_help_names_the_commands_as_this_bot_hears_them(stage: Stage, people: People) -> None:
+    """By what somebody wants to do, with the prefix that works here."""
+    channel = await stage.control.create_channel(GUILD, "bots")
+    async with stage.bot(SYNC_COMMAND_ROLE_IDS=GUILD + 3, BOT_PREFIX="?"):
+        await stage.run_end()
+        await say(stage, channel, people.holder, "?sync help")
+
+    fields = stage.bodies(channel)[-1]["embeds"][0]["fields"]
+    assert [field["name"] for field in fields][:2] == ["See how things stand", "Sync now"]
+    assert "`?sync user <member>` one member" in fields[1]["value"]
+
+
 async def test_strangers_can_not_fill_a_channel(stage: Stage, people: People) -> None:
     """Thirty commands of somebody who may not get one answer."""
     channel = await stage.control.create_channel(GUILD, "bots")

@@ -260,6 +260,11 @@ class Sync(commands.Cog):
         """Show the sync that is on, or the last one."""
         await self._answer(ctx, self._commands.status())
 
+    @sync.command(name="help")  # type: ignore[arg-type] # see _Context
+    async def sync_help(self, ctx: _Context) -> None:
+        """List the commands by what you want to do."""
+        await self._answer(ctx, self._commands.help())
+
     @sync.command(name="all")  # type: ignore[arg-type] # see _Context
     @app_commands.choices(force=_choices("force"))
     async def sync_all(self, ctx: _Context, force: _Force = None) -> None:

@@ -23,6 +23,7 @@ from .._core.messages.status import (
     past,
     status,
 )
+from .._core.messages.usage import overview
 from .._core.policy.breaker import BreakerState
 from .._core.policy.departures import Decision, holds
 from .._errors import RunStoppedError, StoreError
@@ -73,6 +74,10 @@ class Commands:
             mod_log=service.mod_log.trouble,
         )
         return Reply(notice=notice)
+
+    def help(self) -> Reply:
+        """List the commands."""
+        return Reply(notice=overview())
 
     def breaker(self) -> Reply:
         """Tell whether writes flow, and why not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from .notice import code
+from .notice import Notice, Tone, code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,6 +30,63 @@ _MEANT: Final = {
     "stop": "cancel",
     "unpause": "resume",
 }
+
+
+# By what somebody wants to do, the most frequent first.
+_HELP: Final = (
+    (
+        "See how things stand",
+        (
+            ("status", "the sync that is running, or the last one, and what holds others back"),
+            ("history [run]", "the latest runs, or the details of one"),
+            ("breaker", "whether writes are allowed, and why not"),
+            ("parked", "the rows that the site rejects"),
+        ),
+    ),
+    (
+        "Sync now",
+        (
+            ("all [force]", "roles and members; `force` tries though the breaker is open"),
+            ("users [force]", "members only"),
+            ("roles [force]", "roles only"),
+            ("user <member>", "one member, field by field"),
+            ("plan", "only show what a sync would change"),
+            ("retry", "try the parked rows again"),
+        ),
+    ),
+    (
+        "Slow down or stop",
+        (
+            ("set target <seconds>", "how long a request should take, for the run in progress"),
+            ("set max-items <rows>", "the most rows per request, for the run in progress"),
+            ("cancel", "stop the run in progress"),
+            ("pause", "write nothing until `resume`"),
+            ("resume", "end the pause"),
+            ("breaker open [reason]", "write nothing until the breaker is reset"),
+            ("breaker reset", "allow writes again"),
+        ),
+    ),
+    (
+        "Decide",
+        (
+            ("approve [list]", "let withheld departures or role deletions be written"),
+            ("reject [list]", "keep them from being written"),
+        ),
+    ),
+)
+
+
+def overview() -> Notice:
+    """List the commands, by what somebody wants to do."""
+    return Notice(
+        title="What `sync` can do",
+        description="For administrators and the configured roles, as text or as slash commands.",
+        tone=Tone.RUNNING,
+        fields=tuple(
+            (aim, "\n".join(f"`!sync {command}` {text}" for command, text in commands))
+            for aim, commands in _HELP
+        ),
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

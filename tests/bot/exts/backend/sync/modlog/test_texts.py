@@ -1,10 +1,12 @@
 """Texts about runs that have ended, and about what people have done to one."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from bot.exts.backend.sync._core.messages import alert, report
+from bot.exts.backend.sync._cog import Sync
+from bot.exts.backend.sync._core.messages import alert, report, usage
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
 from bot.exts.backend.sync._core.messages.marks import Mark, mark_of
 from bot.exts.backend.sync._core.messages.notice import Notice, Tone
@@ -131,3 +133,18 @@ def test_of_two_bots_each_says_which_one_it_is() -> None:
     assert alert.whose("sqlite:///other") == (
         "Another bot also syncs this server. This one keeps its state in `sqlite:///other`."
     )
+
+
+def test_help_lists_each_command_once() -> None:
+    """A new command that help does not know is not found by those who need it."""
+    lines = [line for _, lines in usage.overview().fields for line in lines.splitlines()]
+    listed = [re.sub(r" [\[<].*", "", line.split("`")[1]) for line in lines]
+    known = {command.qualified_name for command in Sync.__cog_commands__}
+
+    tuned = {"!sync set target", "!sync set max-items"}
+    assert len(set(listed)) == len(listed)
+    assert {name.removeprefix("!") for name in {*listed} - tuned} == known - {
+        "sync",
+        "sync set",
+        "sync help",
+    }
