@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.exts.backend.sync._core.messages.marks import run_shown
 from bot.exts.backend.sync._service.commands import Commands
+from bot.exts.backend.sync._service.questions import Questions
 from bot.exts.backend.sync._service.service import SyncService
 from bot.exts.backend.sync._settings import SyncSettings
 from tests.fakes.guild import FakeGuild, Listener, PagedFake
@@ -122,7 +123,8 @@ class Process:
         self.mod_log.keeper = self.service.repository
         self.guild.listener = Marking(self.service)
         channel.listeners.append(self._hear)
-        self.commands = Commands(self.service, self.settings)
+        self.questions = Questions(self.service, self.settings)
+        self.commands = Commands(self.service, self.questions, self.settings)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _hear(self, shown: Shown) -> None:

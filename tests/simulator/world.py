@@ -217,7 +217,7 @@ class World:
                 self.order(life, life.process.commands.reset_breaker(WHO))
             elif self.rules.judged(life).cancelled and service.supervisor.current is None:
                 self.command("all")
-            elif life.process.commands.list_ids():
+            elif life.process.questions.list_ids():
                 self.order(life, life.process.commands.decide(None, Decision.APPROVED, WHO))
 
     # -- processes --------------------------------------------------------------------------------
@@ -467,7 +467,7 @@ class World:
             "roles": lambda: commands.start(Scope.ROLES, WHO, forced=False),
             "force": lambda: commands.start(Scope.ALL, WHO, forced=True),
             "cancel": lambda: commands.cancel(WHO),
-            "status": commands.status,
+            "status": life.process.questions.status,
         }
         in_time: dict[str, Callable[[], Coroutine[Any, Any, Reply]]] = {
             "plan": lambda: commands.plan(WHO),

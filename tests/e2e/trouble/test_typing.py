@@ -169,12 +169,12 @@ async def test_a_fault_of_ours_is_answered_logged_and_reported(
         )
         try:
             cog: Any = bot.get_cog("Sync")
-            cog._commands.history = broken
+            cog._questions.history = broken
             if slash:
                 text = (await people.invoke(people.holder, "sync history")).text
             else:
                 text = await say(stage, stage.mod_log, people.holder, "!sync history")
-            del cog._commands.history
+            del cog._questions.history
             again = await say(stage, stage.mod_log, people.holder, "!sync history")
         finally:
             sentry_sdk.get_global_scope().set_client(None)

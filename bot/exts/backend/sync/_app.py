@@ -19,6 +19,7 @@ from ._environment import way_to
 from ._http.client import HttpSite
 from ._service.answers import Answers
 from ._service.commands import Commands
+from ._service.questions import Questions
 from ._service.service import SyncService
 from ._store import open_store
 from ._supervision import keep_going
@@ -85,7 +86,8 @@ class App:
         # Not a listener: discord.py tells of no update of somebody whom it has not cached.
         self.guild.changed = lambda id_: self.service.queue.mark((id_,))
         self.guild.passed_over = lambda _event: self.service.passed_over()
-        self.commands = Commands(self.service, settings)
+        self.questions = Questions(self.service, settings)
+        self.commands = Commands(self.service, self.questions, settings)
         self.answers = Answers(
             mod_log=self.service.mod_log,
             mod_log_id=settings.mod_log_channel_id,

@@ -92,11 +92,12 @@ class Sync(commands.Cog):
         self._bot = bot
         self._app = app
         self._settings = app.settings
+        self._questions = app.questions
         self._commands = app.commands
         self._answers = app.answers
         for command in self.walk_commands():
             command.ignore_extra = False  # a word that nobody knows must not start a run
-        self._button = hearing(self._press)
+        self._button = hearing(self._on_press)
 
     # -- lifetime ---------------------------------------------------------------------------------
 
@@ -220,7 +221,7 @@ class Sync(commands.Cog):
 
     # -- buttons ----------------------------------------------------------------------------------
 
-    async def _press(self, interaction: discord.Interaction[Any], button: Button | None) -> None:
+    async def _on_press(self, interaction: discord.Interaction[Any], button: Button | None) -> None:
         """Answer whoever pressed a button: an order for everybody to see, all else for them."""
         if self._app.service.leadership.is_standby:
             return  # the process that leads hears it, too
@@ -242,9 +243,9 @@ class Sync(commands.Cog):
                 argument=button.argument,
                 user_id=person.id,
             )
-            return await self._commands.press(button, f"<@{person.id}>")
+            return await self._commands.pressed(button, f"<@{person.id}>")
 
-        await self._answers.press(press, work)
+        await self._answers.answer_press(press, work)
 
     # -- commands ---------------------------------------------------------------------------------
 
@@ -253,17 +254,17 @@ class Sync(commands.Cog):
     @commands.guild_only()
     async def sync(self, ctx: _Context) -> None:
         """Show the sync that is on, or the last one."""
-        await self._answer(ctx, self._commands.status())
+        await self._answer(ctx, self._questions.status())
 
     @sync.command(name="status")  # type: ignore[arg-type] # see _Context
     async def sync_status(self, ctx: _Context) -> None:
         """Show the sync that is on, or the last one."""
-        await self._answer(ctx, self._commands.status())
+        await self._answer(ctx, self._questions.status())
 
     @sync.command(name="help")  # type: ignore[arg-type] # see _Context
     async def sync_help(self, ctx: _Context) -> None:
         """List the commands by what you want to do."""
-        await self._answer(ctx, self._commands.help())
+        await self._answer(ctx, self._questions.help())
 
     @sync.command(name="all")  # type: ignore[arg-type] # see _Context
     @app_commands.choices(force=_choices("force"))
@@ -310,7 +311,7 @@ class Sync(commands.Cog):
     @sync.command(name="parked")  # type: ignore[arg-type] # see _Context
     async def sync_parked(self, ctx: _Context) -> None:
         """Show the rows that the website does not take."""
-        await self._answers.give(self._call(ctx), self._commands.parked(), private=True)
+        await self._answers.give(self._call(ctx), self._questions.parked(), private=True)
 
     @sync.command(name="retry")  # type: ignore[arg-type] # see _Context
     async def sync_retry(self, ctx: _Context) -> None:
@@ -328,15 +329,15 @@ class Sync(commands.Cog):
     async def sync_history(self, ctx: _Context, run: str | None = None) -> None:
         """Show the latest runs, or one with the time that its requests took."""
         if run is None:
-            await self._answer(ctx, self._commands.history())
+            await self._answer(ctx, self._questions.history())
         else:
-            await self._answers.carry_out(self._call(ctx), self._commands.details(run.lower()))
+            await self._answers.carry_out(self._call(ctx), self._questions.details(run.lower()))
 
     @sync_history.autocomplete("run")
     async def _complete_run(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._commands.run_ids(), typed)
+        return self._choices(interaction, self._questions.run_ids(), typed)
 
     @sync.command(name="set")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(
@@ -358,7 +359,7 @@ class Sync(commands.Cog):
     async def _complete_list(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._commands.list_ids(), typed)
+        return self._choices(interaction, self._questions.list_ids(), typed)
 
     @sync.command(name="reject")  # type: ignore[arg-type] # see _Context
     async def sync_reject(self, ctx: _Context, list_id: str | None = None) -> None:
@@ -370,7 +371,7 @@ class Sync(commands.Cog):
     async def _complete_rejected(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._commands.list_ids(), typed)
+        return self._choices(interaction, self._questions.list_ids(), typed)
 
     def _choices(
         self, interaction: discord.Interaction[Any], ids: Iterable[str], typed: str
@@ -384,7 +385,7 @@ class Sync(commands.Cog):
     @sync.group(name="breaker", case_insensitive=True)  # type: ignore[arg-type] # see _Context
     async def sync_breaker(self, ctx: _Context) -> None:
         """Show whether the breaker lets syncs write."""
-        await self._answer(ctx, self._commands.breaker())
+        await self._answer(ctx, self._questions.breaker())
 
     @sync_breaker.command(name="open")  # type: ignore[arg-type] # see _Context
     async def sync_breaker_open(self, ctx: _Context, *, reason: str = "") -> None:

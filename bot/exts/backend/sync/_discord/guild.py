@@ -61,6 +61,9 @@ class DiscordGuild:
     changed between the last event of the old session and the first of the new one. `changed` is
     called with whoever an event shows to be another than the cache has them: an update, or any sign
     of a member whose join was lost, of whom discord.py would tell nobody.
+
+    It has a method for each event that is heard and for each call of the port: both are needed to
+    prove the cache, since only their order says what is newer.
     """
 
     def __init__(

@@ -101,7 +101,8 @@ class _Live:
 class DiscordModLog:
     """The channel `channel_id` of a guild; `interval_s` is the least time between two edits in it.
 
-    A live message older than `roll_after_s` is followed by a new one.
+    A live message older than `roll_after_s` is followed by a new one. Live messages and alerts are
+    one class, since they share the channel, its rate limits and what is known of its trouble.
     """
 
     def __init__(

@@ -58,7 +58,10 @@ _GONE: Final = 100_000  # ids alone, about 8 MB
 
 
 class StreamedGuild(DiscordGuild):
-    """The guild `guild_id` of a bot without a member cache."""
+    """The guild `guild_id` of a bot without a member cache.
+
+    What it has of `DiscordGuild` is how the gateway is heard; it overrides what a cache would do.
+    """
 
     def __init__(
         self,

@@ -149,7 +149,7 @@ class Answers:
 
     # -- buttons ----------------------------------------------------------------------------------
 
-    async def press(self, press: Press, work: Callable[[], Awaitable[Reply]]) -> None:
+    async def answer_press(self, press: Press, work: Callable[[], Awaitable[Reply]]) -> None:
         """Do what a button is for, unless Discord has forgotten the press, and answer it."""
         try:
             await press.defer(private=True)

@@ -1,44 +1,33 @@
-"""What people ask of the extension, by a command or a button, and the answer to each.
+"""What people order, by a command or a button, and the answer to each.
 
 An order is carried out only by the process that leads; whatever is refused says why.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from .._core.messages.buttons import Action
-from .._core.messages.history import KEPT_RUNS
-from .._core.messages.listing import withheld_file
-from .._core.messages.notice import code, quote, when
+from .._core.messages.notice import quote, when
 from .._core.messages.reply import Reply, said
 from .._core.messages.report import render
 from .._core.messages.single import told
-from .._core.messages.status import (
-    breaker,
-    history,
-    parked_list,
-    past,
-    status,
-)
-from .._core.messages.usage import overview
 from .._core.policy.breaker import BreakerState
-from .._core.policy.departures import Decision, holds
+from .._core.policy.departures import Decision
 from .._errors import RunStoppedError, StoreError
-from .._picture import draw
 from .._runs.run import Scope
+from .questions import GONE
 from .supervisor import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from .._core.messages.buttons import Button
-    from .._core.messages.history import PastRun
     from .._core.model.members import UserId
     from .._core.policy.departures import WithheldList
     from .._settings import SyncSettings
+    from .questions import Questions
     from .service import SyncService
 
 
@@ -46,69 +35,15 @@ TARGET: Final = "target"
 MAX_ITEMS: Final = "max-items"
 _MIN_TARGET_S: Final = 0.05
 _MAX_TARGET_S: Final = 10.0
-_GONE: Final = (
-    "That list is no longer waiting: it expired, was written, or a later sync found fewer missing."
-)
 
 
 class Commands:
-    """The questions and orders that `service` can answer; `by` is a mention of who asks."""
+    """The orders that `service` carries out; `by` is a mention of who gives them."""
 
-    def __init__(self, service: SyncService, settings: SyncSettings) -> None:
+    def __init__(self, service: SyncService, questions: Questions, settings: SyncSettings) -> None:
         self._service = service
+        self._questions = questions
         self._settings = settings
-
-    # -- questions --------------------------------------------------------------------------------
-
-    def status(self) -> Reply:
-        """Tell how the run that is on, or the last one, stands, and what holds others back."""
-        service = self._service
-        notice = status(
-            service.repository.state,
-            service.supervisor.current or service.supervisor.last,
-            waiting=len(service.queue) + len(service.writes),
-            parked=len(service.repository.parked),
-            max_items=self._settings.sync_max_items,
-            trouble=None if service.leadership.is_leading else service.leadership.trouble,
-            drift=service.repository.drift,
-            mod_log=service.mod_log.trouble,
-        )
-        return Reply(notice=notice)
-
-    def help(self) -> Reply:
-        """List the commands."""
-        return Reply(notice=overview())
-
-    def breaker(self) -> Reply:
-        """Tell whether writes flow, and why not."""
-        service = self._service
-        trouble = None if service.leadership.is_leading else service.leadership.trouble
-        return Reply(notice=breaker(service.repository.state, trouble=trouble))
-
-    def parked(self) -> Reply:
-        """List the rows that the site does not take."""
-        return Reply(notice=parked_list(self._service.repository.parked.values()))
-
-    def history(self) -> Reply:
-        """List the latest runs."""
-        return Reply(notice=history(self._service.repository.past_runs()))
-
-    async def details(self, run_id: str) -> Reply:
-        """Tell all that is known of a run, on or ended, with a picture of how long it took."""
-        if self._is_on(run_id):
-            return self.status()
-        run = self._past(run_id)
-        if run is None:
-            return said(f"No run {code(run_id)} is known; {KEPT_RUNS} are kept.")
-        return Reply(notice=past(run), file=await asyncio.to_thread(draw, run))
-
-    def run_ids(self) -> list[str]:
-        """Return the ids of the runs that are kept, the latest first."""
-        return [run.run_id for run in reversed(self._service.repository.past_runs())]
-
-    def list_ids(self) -> list[str]:
-        """Return the digests of the lists that wait for a decision."""
-        return [one.digest for one in self._lists() if not one.begun]
 
     async def plan(self, by: str) -> Reply:
         """Compare without writing."""
@@ -137,18 +72,6 @@ class Commands:
         yield Reply(notice=told(comparison, None))
         if group is not None:
             yield Reply(notice=told(comparison, await single.write(group)))
-
-    async def who(self, digest: str) -> Reply:
-        """Show who is on a list that waits, as a file."""
-        list_ = self._list(digest)
-        if list_ is None:
-            return said(_GONE)
-        file = await asyncio.to_thread(withheld_file, list_)
-        text = f"{len(list_.ids):,} {list_.what.value}, list `{digest}`, as a sync found them "
-        text += f"{when(list_.asked_at)}."
-        if file.left_out:
-            text += f" The last {file.left_out:,} did not fit into the file."
-        return replace(said(text), file=file)
 
     # -- orders -----------------------------------------------------------------------------------
 
@@ -218,9 +141,9 @@ class Commands:
         waiting = self._open_lists(decision)
         if digest is None and len(waiting) != 1:
             return said(_which(waiting, decision))
-        list_ = self._list(waiting[0].digest if digest is None else digest)
+        list_ = self._questions.list_of(waiting[0].digest if digest is None else digest)
         if list_ is None:
-            return said(_GONE)
+            return said(GONE)
         at = when(list_.decided_at or list_.asked_at)
         if list_.decision is decision:
             return said(f"{list_.by} {list_.decision.value} that list {at} already.")
@@ -234,15 +157,10 @@ class Commands:
 
     def _open_lists(self, decision: Decision) -> list[WithheldList]:
         """Return the lists that wait, or if none does, those that can be decided otherwise."""
-        lists = [one for one in self._lists() if one.decision is not decision and not one.begun]
+        lists = [
+            one for one in self._questions.lists() if one.decision is not decision and not one.begun
+        ]
         return [one for one in lists if one.decision is Decision.WAITING] or lists
-
-    def _lists(self) -> list[WithheldList]:
-        now = self._service.clock.now()
-        return [one for one in self._service.repository.withheld.values() if holds(one, now=now)]
-
-    def _list(self, digest: str) -> WithheldList | None:
-        return next((one for one in self._lists() if one.digest == digest.lower()), None)
 
     async def _order(self, order: Coroutine[Any, Any, None], text: str) -> Reply:
         """Carry out an order, if this process may."""
@@ -282,7 +200,7 @@ class Commands:
 
     # -- buttons ----------------------------------------------------------------------------------
 
-    async def press(self, button: Button, by: str) -> Reply:  # noqa: C901 - one arm an action
+    async def pressed(self, button: Button, by: str) -> Reply:  # noqa: C901 - one arm an action
         """Do what a button says, if it still means anything."""
         match button.action:
             case Action.PAUSE:
@@ -293,11 +211,11 @@ class Commands:
             case Action.CANCEL:
                 return self._over(button) or self.cancel(by)
             case Action.DETAILS:
-                return await self.details(button.argument)
+                return await self._questions.details(button.argument)
             case Action.RETRY_PARKED:
                 return await self.retry_parked()
             case Action.SHOW_PARKED:
-                return self.parked()
+                return self._questions.parked()
             case Action.PROBE:
                 return self._closed() or self.start(Scope.ALL, by, forced=True)
             case Action.RESET:
@@ -307,15 +225,15 @@ class Commands:
             case Action.REJECT:
                 return await self.decide(button.argument, Decision.REJECTED, by)
             case Action.SHOW_WHO:
-                return await self.who(button.argument)
+                return await self._questions.who(button.argument)
             case _:
                 assert_never(button.action)
 
     def _over(self, button: Button) -> Reply | None:
         """Return what to say to whoever presses a button of a run that has ended."""
-        if self._is_on(button.argument):
+        if self._questions.is_on(button.argument):
             return None
-        run = self._past(button.argument)
+        run = self._questions.past(button.argument)
         how = "" if run is None else f" {when(run.ended_at)} ({run.ending})"
         return said(
             f"Run `{button.argument}` has ended{how}: this button no longer does anything. "
@@ -330,14 +248,6 @@ class Commands:
         return said(
             "The breaker is already closed: writes are allowed, and there is nothing to do here."
         )
-
-    def _is_on(self, run_id: str) -> bool:
-        view = self._service.supervisor.current
-        return view is not None and view.run_id == run_id
-
-    def _past(self, run_id: str) -> PastRun | None:
-        runs = self._service.repository.past_runs()
-        return next((run for run in runs if run.run_id == run_id), None)
 
 
 def _which(waiting: Sequence[WithheldList], decision: Decision) -> str:

@@ -62,6 +62,7 @@ _NAMED: Final = 5
 class StateRepository:
     """What the store holds, as this process knows it; only the holder of the lease may move it.
 
+    It has a method for each move of the state, of a few lines each; all go through `_move`.
     Every move raises `StoreError` where it could not be kept, and then nothing has moved here.
     """
 

@@ -54,7 +54,10 @@ COMMIT;
 
 
 class SqliteStore:
-    """A `Store` in a file; all its calls run on one thread of its own."""
+    """A `Store` in a file; all its calls run on one thread of its own.
+
+    Each call of the port has a method for that thread beside it.
+    """
 
     def __init__(self, path: Path, *, guild_id: int, clock: Clock) -> None:
         self._clock = clock

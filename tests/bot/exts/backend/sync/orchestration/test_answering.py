@@ -224,7 +224,7 @@ async def test_where_two_bots_answer_each_says_which_it_is(desk: Desk, kind: Kin
     desk.whose = "state in a"
     call = desk.call(kind, channel_id=CHANNEL)
     if kind is Kind.PRESS:
-        await desk.run(desk.answers.press(call, lambda: desk.after(0, said("paused"))))
+        await desk.run(desk.answers.answer_press(call, lambda: desk.after(0, said("paused"))))
     else:
         told = replies(said("a"), said("b"), pause=lambda: desk.clock.sleep(0))
         await desk.run(desk.answers.follow(call, told))
@@ -235,7 +235,9 @@ async def test_where_two_bots_answer_each_says_which_it_is(desk: Desk, kind: Kin
 async def test_a_press_is_carried_out_and_struck_off(desk: Desk) -> None:
     """Its answer is for who pressed, the message says it to all."""
     press = desk.call(Kind.PRESS)
-    await desk.run(desk.answers.press(press, lambda: desk.after(5, said("paused", done=True))))
+    await desk.run(
+        desk.answers.answer_press(press, lambda: desk.after(5, said("paused", done=True)))
+    )
     await desk.clock.advance(6)
 
     assert texts(press.said) == [("paused", True)]
@@ -252,7 +254,7 @@ async def test_a_press_that_discord_has_forgotten_does_nothing(desk: Desk) -> No
         return said("paused", done=True)
 
     await desk.clock.advance(4)
-    await desk.run(desk.answers.press(press, work))
+    await desk.run(desk.answers.answer_press(press, work))
 
     assert (done, press.said, press.struck_off) == ([], [], None)
 
@@ -261,7 +263,9 @@ async def test_a_message_that_is_gone_costs_no_answer(desk: Desk) -> None:
     """A moderator's broom took the button's message while its order was carried out."""
     press = desk.call(Kind.PRESS)
     press.faults.plan("call.strike_off", raising(UnansweredError("404")), when=When.BEFORE)
-    await desk.run(desk.answers.press(press, lambda: desk.after(0, said("paused", done=True))))
+    await desk.run(
+        desk.answers.answer_press(press, lambda: desk.after(0, said("paused", done=True)))
+    )
 
     assert texts(press.said) == [("paused", True)]
 
@@ -274,7 +278,7 @@ async def test_an_error_behind_a_button_is_told_with_a_reference(desk: Desk) -> 
         raise RuntimeError("as planned")
 
     with structlog.testing.capture_logs() as logs:
-        await desk.run(desk.answers.press(press, work))
+        await desk.run(desk.answers.answer_press(press, work))
     ((text, private),) = texts(press.said)
     (failed,) = logs
 
@@ -287,7 +291,7 @@ async def test_an_error_behind_a_button_is_told_with_a_reference(desk: Desk) -> 
 async def test_a_button_that_asks_is_left_where_it_is(desk: Desk) -> None:
     """Nothing was done that its message should tell."""
     press = desk.call(Kind.PRESS)
-    await desk.run(desk.answers.press(press, lambda: desk.after(0, said("who is on it"))))
+    await desk.run(desk.answers.answer_press(press, lambda: desk.after(0, said("who is on it"))))
 
     assert texts(press.said) == [("who is on it", True)]
     assert press.struck_off is None

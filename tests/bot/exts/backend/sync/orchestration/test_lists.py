@@ -56,11 +56,11 @@ async def test_the_rest_is_written_while_they_wait(stage: Stage) -> None:
 async def test_an_approved_list_is_written_but_for_who_is_back(stage: Stage) -> None:
     """And without whoever was found missing later; then the list is forgotten."""
     process = await withholding(stage)
-    (digest,) = process.commands.list_ids()
+    (digest,) = process.questions.list_ids()
     stage.discord.join(1000)
     await stage.clock.advance(5)
     stage.rows.users[2000] = {**stage.rows.users[1001], "id": 2000}
-    reply = await process.commands.press(Button(action=Action.APPROVE, argument=digest), BY)
+    reply = await process.commands.pressed(Button(action=Action.APPROVE, argument=digest), BY)
     await stage.clock.advance(60)
 
     assert reply.done
@@ -77,7 +77,7 @@ async def test_an_approved_list_is_written_but_for_who_is_back(stage: Stage) -> 
 async def test_a_list_holds_for_a_day(stage: Stage, decision: Decision | None) -> None:
     """Nobody is asked twice within it; unanswered or rejected, the next sync after it asks."""
     process = await withholding(stage)
-    (digest,) = process.commands.list_ids()
+    (digest,) = process.questions.list_ids()
     if decision is not None:
         assert (await process.commands.decide(digest, decision, BY)).done
     await stage.clock.advance(DAY_S - 600)
@@ -85,13 +85,13 @@ async def test_a_list_holds_for_a_day(stage: Stage, decision: Decision | None) -
     await stage.clock.advance(60)
     assert stage.channel.titles.count("Departures withheld") == 1
     await stage.clock.advance(700)
-    assert process.commands.list_ids() == []
+    assert process.questions.list_ids() == []
     assert not (await process.commands.decide(digest, Decision.APPROVED, BY)).done
     process.commands.start(Scope.ALL, BY, forced=False)
     await stage.clock.advance(60)
 
     assert stage.channel.titles.count("Departures withheld") == 2
-    assert process.commands.list_ids() == [digest]
+    assert process.questions.list_ids() == [digest]
     assert left(stage) == set()
 
 
@@ -145,17 +145,17 @@ async def test_of_two_lists_one_has_to_be_named(stage: Stage) -> None:
     for role in range(30, 40):
         stage.discord.delete_role(role)
     process = await withholding(stage)
-    digests = process.commands.list_ids()
+    digests = process.questions.list_ids()
     asked = await process.commands.decide(None, Decision.APPROVED, BY)
-    shown = await process.commands.press(Button(action=Action.SHOW_WHO, argument=digests[0]), BY)
-    rejected = await process.commands.press(Button(action=Action.REJECT, argument=digests[0]), BY)
+    shown = await process.commands.pressed(Button(action=Action.SHOW_WHO, argument=digests[0]), BY)
+    rejected = await process.commands.pressed(Button(action=Action.REJECT, argument=digests[0]), BY)
 
     assert len(digests) == 2
     assert not asked.done
     assert all(digest in text(asked) for digest in digests)
     assert shown.file is not None
     assert rejected.done
-    assert process.commands.list_ids() == digests  # for what was rejected can still be approved
+    assert process.questions.list_ids() == digests  # for what was rejected can still be approved
 
 
 async def test_nobody_is_marked_while_discord_does_not_answer_who_left(stage: Stage) -> None:
@@ -211,7 +211,7 @@ async def test_a_list_of_whom_everybody_is_back_ends_and_the_next_is_asked_about
     """Others left meanwhile: they are news, and not what somebody approved."""
     process = await withholding(stage)
     process.site.fate = lambda _: DOWN  # so that nothing is written before they are back
-    first = process.commands.list_ids()
+    first = process.questions.list_ids()
     await process.commands.decide(None, Decision.APPROVED, BY)
     for id_ in GONE:
         stage.discord.join(id_, name=f"gone{id_}")
@@ -222,7 +222,7 @@ async def test_a_list_of_whom_everybody_is_back_ends_and_the_next_is_asked_about
     await stage.clock.advance(3600)
     process.commands.start(Scope.ALL, BY, forced=True)
     await stage.clock.advance(120)
-    second = process.commands.list_ids()
+    second = process.questions.list_ids()
 
     assert left(stage) == set()
     assert (len(first), len(second)) == (1, 1)
@@ -242,5 +242,5 @@ async def test_a_small_guild_asks_too(stage: Stage, missing: int, asked: int) ->
         stage.discord.leave(id_)
     await stage.clock.advance(60)
 
-    assert len(process.commands.list_ids()) == asked
+    assert len(process.questions.list_ids()) == asked
     assert left(stage) == {*range(10, 40), *(() if asked else gone)}

@@ -259,7 +259,7 @@ async def test_a_parked_row_is_tried_again_when_asked(stage: Stage) -> None:
     stage.guild(10, 11, stored=False)
     stage.rows.named = {10}
     process = await stage.start()
-    listed = text(process.commands.parked())
+    listed = text(process.questions.parked())
     stage.rows.named = set()
     reply = await process.commands.retry_parked()
     await stage.clock.advance(10)
@@ -273,17 +273,17 @@ async def test_a_parked_row_is_tried_again_when_asked(stage: Stage) -> None:
 async def test_questions_are_answered_at_any_time(stage: Stage) -> None:
     """Before, in and after a run: how things stand, and what the last runs were."""
     process = await slow_run(stage)
-    running = text(process.commands.status())
+    running = text(process.questions.status())
     (run_id,) = [view.run_id for view in (process.service.supervisor.current,) if view is not None]
-    details = text(await process.commands.details(run_id))
+    details = text(await process.questions.details(run_id))
     await stage.clock.advance(60)
 
     assert run_id in running
     assert run_id in details
-    assert process.commands.run_ids() == [run_id]
-    assert run_id in text(process.commands.history())
-    assert run_id in text(await process.commands.details(run_id))
-    assert "No run" in text(await process.commands.details("nope"))
+    assert process.questions.run_ids() == [run_id]
+    assert run_id in text(process.questions.history())
+    assert run_id in text(await process.questions.details(run_id))
+    assert "No run" in text(await process.questions.details("nope"))
 
 
 async def test_a_process_that_does_not_lead_carries_nothing_out(stage: Stage) -> None:
@@ -317,8 +317,8 @@ async def test_too_many_role_deletions_wait_for_a_decision(
         stage.discord.delete_role(role)
     await stage.clock.advance(30)
     kept = len(stage.rows.roles)
-    (digest,) = process.commands.list_ids()
-    who = await process.commands.who(digest)
+    (digest,) = process.questions.list_ids()
+    who = await process.questions.who(digest)
     reply = await process.commands.decide(None, decision, BY)
     again = await process.commands.decide(digest, decision, BY)
     await stage.clock.advance(30)
@@ -341,23 +341,24 @@ async def test_every_button_does_what_it_says(stage: Stage) -> None:
         return Button(action=action, argument=argument)
 
     steered = [
-        await process.commands.press(button(action, view.run_id), BY)
+        await process.commands.pressed(button(action, view.run_id), BY)
         for action in (Action.PAUSE, Action.RESUME, Action.DETAILS, Action.CANCEL)
     ]
     await stage.clock.advance(60)
     over = [
-        await process.commands.press(button(action, view.run_id), BY)
+        await process.commands.pressed(button(action, view.run_id), BY)
         for action in (Action.PAUSE, Action.CANCEL)
     ]
     closed = [
-        await process.commands.press(button(action), BY) for action in (Action.PROBE, Action.RESET)
+        await process.commands.pressed(button(action), BY)
+        for action in (Action.PROBE, Action.RESET)
     ]
     lists = [
-        await process.commands.press(button(action, "nope"), BY)
+        await process.commands.pressed(button(action, "nope"), BY)
         for action in (Action.APPROVE, Action.REJECT, Action.SHOW_WHO)
     ]
     parked = [
-        await process.commands.press(button(action), BY)
+        await process.commands.pressed(button(action), BY)
         for action in (Action.RETRY_PARKED, Action.SHOW_PARKED)
     ]
 

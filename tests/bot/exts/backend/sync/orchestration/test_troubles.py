@@ -72,13 +72,13 @@ async def test_a_kept_run_that_can_not_be_read_is_left_out(stage: Stage) -> None
     """Of a list of runs that people look at: nothing else depends on it."""
     stage.guild(10)
     process = await stage.start()
-    (run_id,) = process.commands.run_ids()
+    (run_id,) = process.questions.run_ids()
     (key,) = [key for key in stage.kept.entries if key.startswith("history/")]
     await process.stop()
     stage.kept.entries[key] = json.dumps({"no": "run"})
     process = await stage.start(30)
 
-    assert run_id not in process.commands.run_ids()
+    assert run_id not in process.questions.run_ids()
     assert process.service.leadership.is_leading
 
 
