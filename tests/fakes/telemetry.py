@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from bot.exts.backend.sync._core.messages.progress import RunView
     from bot.exts.backend.sync._core.plan.drift import Drift
@@ -23,6 +24,7 @@ class FakeTelemetry:
         self.finished: list[tuple[RunView, RunFigures]] = []
         self.on_finished: Callable[[RunView], None] = lambda _: None
         self.ids_waiting = 0
+        self.verified_at: datetime | None = None
         self.is_leading = False
 
     def run_started(self, view: RunView, *, probe: bool) -> None:
@@ -39,8 +41,11 @@ class FakeTelemetry:
         """Note a request and what came of it."""
         self.told.append(("asked", (request.method, request.path, request_id, outcome, seconds)))
 
-    def kept(self, state: State, *, parked: int, untold: int) -> None:
+    def kept(
+        self, state: State, *, parked: int, untold: int, verified_at: datetime | None = None
+    ) -> None:
         """Note what the store holds."""
+        self.verified_at = verified_at
         self.told.append(("kept", (state.breaker.state, parked, untold)))
 
     def waiting(self, ids: int) -> None:

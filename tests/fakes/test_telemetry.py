@@ -1,7 +1,7 @@
 """What is told to machines: the fake takes what the real one takes, and the real one keeps it."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -102,6 +102,23 @@ def test_what_was_told_can_be_read_where_machines_look() -> None:
     }
     assert ended == 1.0
     assert REGISTRY.get_sample_value("sync_leading") is None
+
+
+def test_the_last_verified_run_is_known_again_after_a_restart() -> None:
+    """By what the store kept, unless this process knows better; each ending is counted from 0."""
+    telemetry = SystemTelemetry()
+    telemetry.register()
+    name = "sync_last_verified_timestamp_seconds"
+    try:
+        none_yet = REGISTRY.get_sample_value("sync_runs_total", {"ending": "failed"})
+        telemetry.kept(State(), parked=0, untold=0, verified_at=NOW)
+        kept = REGISTRY.get_sample_value(name)
+        telemetry.kept(State(), parked=0, untold=0, verified_at=NOW - timedelta(hours=1))
+        later = REGISTRY.get_sample_value(name)
+    finally:
+        telemetry.unregister()
+
+    assert (none_yet, kept, later) == (0.0, NOW.timestamp(), NOW.timestamp())
 
 
 def test_a_bots_listeners_are_told_what_happens() -> None:

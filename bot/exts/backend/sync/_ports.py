@@ -286,8 +286,10 @@ class Telemetry(Protocol):
         """Note a request and what came of it."""
         ...
 
-    def kept(self, state: State, *, parked: int, untold: int) -> None:
-        """Note what the store holds."""
+    def kept(
+        self, state: State, *, parked: int, untold: int, verified_at: datetime | None = None
+    ) -> None:
+        """Note what the store holds; `verified_at` is when a full sync was last verified."""
         ...
 
     def waiting(self, ids: int) -> None:

@@ -16,6 +16,7 @@ from ._core.site.outcome import Applied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from prometheus_client.registry import Collector
 
@@ -41,6 +42,7 @@ class SystemTelemetry:
     def __init__(self, tell: Callable[[str, dict[str, object]], object] | None = None) -> None:
         self._tell = tell or (lambda _name, _values: None)
         self._state: BreakerState | None = None
+        self._verified_at = 0.0
         self._requests = Counter(
             "sync_requests", "Requests to the site", ["method", "outcome"], registry=None
         )
@@ -62,9 +64,14 @@ class SystemTelemetry:
             registry=None,
         )  # fmt: skip
         self._failures = Gauge("sync_failures_in_a_row", "Attempts failed in a row", registry=None)
-        self._parked = Gauge("sync_parked_rows", "Rows that rejected by the site", registry=None)
+        self._parked = Gauge("sync_parked_rows", "Rows that the site rejects", registry=None)
         self._paused = Gauge("sync_paused", "1 while somebody has paused the sync", registry=None)
         self._untold = Gauge("sync_alerts_waiting", "Alerts not in mod-log yet", registry=None)
+        # Before their first event, or `increase()` would miss it.
+        for ending in Ending:
+            self._runs.labels(ending.value)
+        for change in ("created", "updated", "departed"):
+            self._rows.labels(change)
         self._leading = Gauge("sync_leading", "1 while this process holds the lease", registry=None)
         self._waiting = Gauge("sync_dirty_ids", "Members waiting to be written", registry=None)
 
@@ -97,8 +104,12 @@ class SystemTelemetry:
         for metric in self._metrics:
             REGISTRY.unregister(metric)
 
-    def kept(self, state: State, *, parked: int, untold: int) -> None:
-        """Note what the store holds."""
+    def kept(
+        self, state: State, *, parked: int, untold: int, verified_at: datetime | None = None
+    ) -> None:
+        """Note what the store holds; `verified_at` is when a full sync was last verified."""
+        if verified_at is not None and verified_at.timestamp() > self._verified_at:
+            self._note_verified(verified_at)
         before, self._state = self._state, state.breaker.state
         if before is not None and before is not self._state:
             self._tell(
@@ -114,6 +125,10 @@ class SystemTelemetry:
         self._parked.set(parked)
         self._paused.set(state.pause is not None)
         self._untold.set(untold)
+
+    def _note_verified(self, at: datetime) -> None:
+        self._verified_at = at.timestamp()
+        self._verified.set(self._verified_at)
 
     def waiting(self, ids: int) -> None:
         """Note how many ids wait to be written."""
@@ -201,7 +216,7 @@ class SystemTelemetry:
         ):
             self._rows.labels(change).inc(rows)
         if view.ending is Ending.VERIFIED:
-            self._verified.set(view.now.timestamp())
+            self._note_verified(view.now)
         items = figures.chunk_items
         values = {
             "kind": view.what,

@@ -43,7 +43,10 @@ class Upkeep:
         repository = self._services.repository
         while True:
             self._services.telemetry.kept(
-                repository.state, parked=len(repository.parked), untold=len(repository.alerts)
+                repository.state,
+                parked=len(repository.parked),
+                untold=len(repository.alerts),
+                verified_at=repository.verified_at,
             )
             await repository.changed()
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
@@ -23,6 +24,7 @@ from .._core.policy import (
     news,
     state,
 )
+from .._core.policy.breaker import AttemptEnding
 from .._core.policy.state import State
 from .._errors import StoreUnreachableError
 from .._ports import Unreadable
@@ -30,7 +32,6 @@ from .._ports import Unreadable
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Collection, Coroutine, Mapping
-    from datetime import datetime
 
     from .._core.messages.history import PastRun
     from .._core.messages.notice import Notice
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from .._core.plan.drift import Drift
     from .._core.plan.rounds import Bookmark
     from .._core.policy.attempt import Attempt
-    from .._core.policy.breaker import AttemptEnding, Start
+    from .._core.policy.breaker import Start
     from .._core.policy.departures import Decision, Subject, WithheldList
     from .._core.policy.memory import ParkedRecord
     from .._core.policy.news import News
@@ -57,6 +58,7 @@ _HISTORY: Final = "history/"
 _WITHHELD: Final = "withheld/"
 _ASIDE: Final = "unreadable/"
 _NAMED: Final = 5
+_VERIFIED: Final = "verified-at"
 
 
 class StateRepository:
@@ -95,6 +97,8 @@ class StateRepository:
         self.withheld: dict[Subject, WithheldList] = {}
         self.died: Attempt | None = None
         self.drift: Drift | None = None
+        # When a full sync, or a check for drift, was last verified; for metrics alone.
+        self.verified_at: datetime | None = None
 
     def changed(self) -> Coroutine[Any, Any, object]:
         """Wait until something is moved after this call, even if it is awaited only later.
@@ -135,6 +139,7 @@ class StateRepository:
             bookmark=read("bookmark", rounds.from_json, None),
         )
         self.drift = read("drift", drift.from_json, None)
+        self.verified_at = _moment(kept.get(_VERIFIED))
         parked = (read(key, memory.parked_from_json, None) for key in kept if _is(key, _PARKED))
         alerts = (read(key, alert.from_json, None) for key in kept if _is(key, _ALERT))
         self.parked = {row.id: row for row in parked if row is not None}
@@ -225,6 +230,10 @@ class StateRepository:
             further[history.key_of(past)] = _json(history.to_json(past))
             over = len(self._past) + 1 - history.KEPT_RUNS
             further |= dict.fromkeys(self._past[: max(0, over)])
+        open_, verified_at = self.state.attempt, self.verified_at
+        if ending is AttemptEnding.VERIFIED and open_ is not None and open_.full:
+            verified_at = self._clock.now()
+            further[_VERIFIED] = verified_at.isoformat()
         await self._move(
             lambda now: state.ended(
                 self.state,
@@ -240,6 +249,7 @@ class StateRepository:
             further,
             failure=failure,
         )
+        self.verified_at = verified_at
         self._past = sorted(key for key in self._kept if _is(key, _HISTORY))
 
     async def shown(
@@ -486,6 +496,15 @@ def _texts(moved: State) -> dict[str, Json | None]:
         "told": _json(news.told_to_json(moved.told)),
         "bookmark": None if place is None else _json(rounds.to_json(place)),
     }
+
+
+def _moment(value: Json | None) -> datetime | None:
+    """Return a moment that was kept; None of one that can't be read, which costs a figure only."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 def _json(value: dict[str, object]) -> Any:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.progress import Ending
+from bot.exts.backend.sync._core.messages.progress import Ending, RunView
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage
 from tests.fakes.faults import When, hanging
 from tests.fakes.site import Fate
@@ -172,6 +173,24 @@ async def test_a_store_that_is_away_for_a_moment_ends_no_run(stage: Stage) -> No
     assert stage.endings() == [Ending.VERIFIED]
     assert "State store unreachable" not in stage.channel.titles
     assert process.service.leadership.is_leading
+
+
+async def test_when_it_was_last_verified_outlives_a_restart(stage: Stage) -> None:
+    """An alert on its age must not fire after each deploy, nor forget how old it is."""
+    stage.guild(10)
+    first = await stage.start(30)
+    verified_at = first.telemetry.verified_at
+    await stage.kill(first)
+    await stage.clock.advance(600)
+    second = await stage.start(5, sync_at_start=False)
+    again = second.telemetry.verified_at
+    started = second.service.supervisor.start(Scope.ROLES, BY)
+    await stage.clock.advance(30)
+
+    assert isinstance(started, RunView)
+    assert verified_at is not None
+    assert again == verified_at
+    assert second.telemetry.verified_at == verified_at, "roles alone are no full sync"
 
 
 async def test_an_alert_that_a_killed_process_posted_is_not_posted_again(stage: Stage) -> None:
