@@ -145,7 +145,7 @@ async def normal(camera: Camera, _directory: Path) -> None:
         await camera.take("new-store", "New state store")
         await camera.take("reading", "Syncing", "**Reading the site**")
         await camera.take("writing", "Syncing", "**500** of")
-        await camera.take("verifying", "Syncing", "**Looking again")
+        await camera.take("verifying", "Syncing", "**Verifying")
         await camera.take("finished", "Sync of")
     stage.site.fault = well
     people = await People.of(stage)

@@ -265,7 +265,7 @@ def forced_open(event: ForcedOpen) -> Notice:
         OPENED_BY_HAND,
         f"{event.by} opened the breaker.{reason}",
         "Nothing is written to the site. Nothing is lost: waiting changes are sent later.",
-        "**Next:** nothing by itself.",
+        "**Next:** nothing until someone resets it.",
         f"{YOU_CAN} allow writes again with **Reset** (`!sync breaker reset`).",
         mark=Mark.BREAKER_HELD,
         tone=Tone.WARNING,

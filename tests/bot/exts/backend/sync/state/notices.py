@@ -11,7 +11,6 @@ from bot.exts.backend.sync._core.messages.notice import (
 from bot.exts.backend.sync._core.messages.status import parked_list
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.breaker import (
-    Breaker,
     ForcedOpen,
     Opened,
     ProbeFailed,
@@ -35,7 +34,6 @@ from bot.exts.backend.sync._core.policy.news import (
     Interrupted,
     PauseBegan,
     PauseEnded,
-    RunFailed,
     SourceProven,
     StartWithheld,
     StoreLost,
@@ -97,7 +95,6 @@ def all_happenings(text: str) -> list[Happening]:
         PauseEnded(by="<@1>", lasted=timedelta(1)),
         SourceProven(lasted=timedelta(1)),
         StoreLost(where=text, why="it is empty", until=NOW),
-        RunFailed(breaker=Breaker()),
     ]
 
 
