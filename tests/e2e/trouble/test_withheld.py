@@ -171,4 +171,4 @@ async def test_two_lists_must_be_told_apart(stage: Stage, people: People) -> Non
                 pass
 
     assert which.text.count("`!sync approve ") == 2
-    assert unknown.text.startswith("Sync\nThat list waits no longer")
+    assert unknown.text.startswith("Sync\nThat list is no longer waiting")
