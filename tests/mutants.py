@@ -143,8 +143,8 @@ SLIPS: Final = (
     Mutant(
         "an attempt is begun after its first request",
         "_runs/run.py",
-        "        await self.order.begin()\n        self.attempted = True",
-        "        await self._reader.discover()\n        await self.order.begin()\n"
+        "        await self.spec.begin()\n        self.attempted = True",
+        "        await self._reader.discover()\n        await self.spec.begin()\n"
         "        self.attempted = True",
     ),
     Mutant(

@@ -172,7 +172,7 @@ class Rules:
         if failure is not None and failure.kind is FailureKind.INTERNAL:
             self._break("no error of ours", failure.reason)
         sync = life.process.service.supervisor._sync
-        if view.what == "roles and users" and sync is not None and not sync.order.dry:
+        if view.what == "roles and users" and sync is not None and not sync.spec.dry:
             judged.verified = view.ending is Ending.VERIFIED
             judged.cancelled = view.ending is Ending.CANCELLED
         if view.ending is Ending.VERIFIED:

@@ -134,7 +134,9 @@ async def test_a_button_of_an_ended_run_says_so(stage: Stage, people: People) ->
         status = await people.invoke(people.administrator, "sync status")
         await stage.control.clear_faults()
 
-    assert ["this button no longer does anything" in answer.text for answer in answers] == [True] * 2
+    assert ["this button no longer does anything" in answer.text for answer in answers] == [
+        True
+    ] * 2
     assert "has ended: verified" in details.text
     assert "Paused" not in status.text
 

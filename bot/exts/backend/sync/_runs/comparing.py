@@ -29,13 +29,13 @@ class Comparing:
         self,
         services: Services,
         requests: Requester,
-        departures: Withholding,
+        withholding: Withholding,
         *,
         file: PlanFile | None,
     ) -> None:
         self._services = services
         self._requests = requests
-        self._departures = departures
+        self._withholding = withholding
         self.file = file
 
     def planner(self) -> Planner:
@@ -50,7 +50,7 @@ class Comparing:
             part = rows[start : start + _SLICE]
             await self._requests.prove()
             members = await self._services.guild.members(row.id for row in part)
-            self._departures.note(part, members)
+            self._withholding.note(part, members)
             if self.file is not None:
                 self.file.compared(part, members, lacking=planner.lacking)
             new += planner.add_rows(part, members)
@@ -60,7 +60,7 @@ class Comparing:
     def note(self, window: Window) -> None:
         """Keep what people may want to see of a window that was compared elsewhere."""
         present = {member.id: member for member in window.members}
-        self._departures.note(window.rows, present)
+        self._withholding.note(window.rows, present)
         if self.file is not None:
             self.file.compared(window.rows, present, lacking=self._services.writes.lacking)
             known = {row.id for row in window.rows}

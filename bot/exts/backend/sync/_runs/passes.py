@@ -46,7 +46,7 @@ class Parts:
     requests: Requester
     reader: SiteReader
     comparing: Comparing
-    departures: Withholding
+    withholding: Withholding
     writer: UserWriter
     progress: Progress
     parking: Parking
@@ -94,7 +94,7 @@ class WholePass:
         parts = self._parts
         parts.progress.show(phase=Phase.SITE)
         planner = await self._read()
-        await parts.departures.add(planner, proof)
+        await parts.withholding.add(planner, proof)
         held = await parts.parking.held()
         plan = planner.plan(without=held)
         parts.services.writes.witnessed(planner.witness)

@@ -64,7 +64,7 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class RunSpec:
     """What a run is to do, and for whom. A `dry` one writes nothing; `drift` looks for drift.
 
     `changes` are what one of `Scope.CHANGES` has to bring; what it doesn't, it puts back. `begin`
@@ -87,7 +87,7 @@ class Run:
     def __init__(
         self,
         services: Services,
-        order: Order,
+        spec: RunSpec,
         *,
         queue: WorkQueue,
         mod_log: ModLog,
@@ -100,14 +100,14 @@ class Run:
         if snapshot is not None:
             services = replace(services, guild=snapshot)
             parking = Parking(services.repository, snapshot, services.clock)
-        self.order = order
+        self.spec = spec
         self._services = services
         self._queue = queue
         now = services.clock.now()
         view = RunView(
-            run_id=order.run_id,
-            what=order.scope.value,
-            trigger=order.trigger,
+            run_id=spec.run_id,
+            what=spec.scope.value,
+            trigger=spec.trigger,
             phase=Phase.GUILD,
             started_at=now,
             now=now,
@@ -117,21 +117,21 @@ class Run:
             clock=services.clock,
             repository=services.repository,
             mod_log=mod_log,
-            dry=order.dry,
-            drift=order.drift,
+            dry=spec.dry,
+            drift=spec.drift,
         )
         self._runner = runner = Runner(
             services,
-            order.run_id,
+            spec.run_id,
             attempt=True,
             changed=progress.show_delivery,
             waits=progress.show_wait,
         )
         requests = runner.requests
         self._reader = SiteReader(requests, progress, page_items=page_items)
-        self.departures = Withholding(services, requests, queue, progress, dry=order.dry)
-        self._file = PlanFile() if order.dry else None
-        self._comparing = Comparing(services, requests, self.departures, file=self._file)
+        self.withholding = Withholding(services, requests, queue, progress, dry=spec.dry)
+        self._file = PlanFile() if spec.dry else None
+        self._comparing = Comparing(services, requests, self.withholding, file=self._file)
         self._roles = RoleSync(services, runner, self._reader, progress)
         self._writer = UserWriter(
             services,
@@ -143,18 +143,18 @@ class Run:
             queue=queue,
             limits=pace,
         )
-        self._drift = DriftCheck(services, queue) if order.drift else None
+        self._drift = DriftCheck(services, queue) if spec.drift else None
         self._parts = parts = Parts(
             services=services,
             requests=requests,
             reader=self._reader,
             comparing=self._comparing,
-            departures=self.departures,
+            withholding=self.withholding,
             writer=self._writer,
             progress=progress,
             parking=parking,
             drift=self._drift,
-            dry=order.dry,
+            dry=spec.dry,
         )
         self._pass: Pass = (
             StreamedPass(parts, guild, snapshot)
@@ -173,7 +173,7 @@ class Run:
     @property
     def run_id(self) -> str:
         """Its id, which stands in every trace of it."""
-        return self.order.run_id
+        return self.spec.run_id
 
     @property
     def is_shown(self) -> bool:
@@ -228,12 +228,12 @@ class Run:
     async def run(self) -> RunView:
         """Run to the end, whatever it is, and return the last view."""
         with structlog.contextvars.bound_contextvars(run_id=self.run_id):
-            self._services.telemetry.run_started(self.view, probe=self.order.probe)
+            self._services.telemetry.run_started(self.view, probe=self.spec.probe)
             self._queue.noted.clear()
             if self._drift is not None:
                 self._drift.begin()
             # Only what plans from the guild makes rows of whoever has joined meanwhile.
-            plans = self.order.scope in {Scope.ALL, Scope.USERS} and not self.order.dry
+            plans = self.spec.scope in {Scope.ALL, Scope.USERS} and not self.spec.dry
             if plans:
                 self._queue.waiting.run_began()
             self._progress.show()
@@ -270,7 +270,7 @@ class Run:
             raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
         await self._pass.tell_of_source(proof)
         # Not before: what waits for Discord has not asked the site for anything yet.
-        await self.order.begin()
+        await self.spec.begin()
         self.attempted = True
         self._progress.show(members=proof.members, phase=Phase.SITE)
         # A row that is read while another's write to it is on its way says nothing of what it will
@@ -279,11 +279,11 @@ class Run:
         self.read_from_s = self._services.clock.monotonic()
         await self._reader.discover()
         self._limit_pace()
-        if self.order.scope is Scope.CHANGES:
-            await bring_changes(self._parts, self.order.changes)
+        if self.spec.scope is Scope.CHANGES:
+            await bring_changes(self._parts, self.spec.changes)
         else:
             await self._sync(proof)
-        self._progress.end(Ending.PLANNED if self.order.dry else Ending.VERIFIED)
+        self._progress.end(Ending.PLANNED if self.spec.dry else Ending.VERIFIED)
 
     def _limit_pace(self) -> None:
         """Send no more at once than the site takes, or than a crash has taught."""
@@ -294,11 +294,11 @@ class Run:
     async def _sync(self, proof: Proof) -> None:
         """Bring roles, then users, and delete roles at the end, when nobody holds them any more."""
         diff, names = await self._compare_roles()
-        if not self.order.dry:
+        if not self.spec.dry:
             # Before users are compared: what the site does not take of them makes no difference.
             await self._roles.write(diff)
         plan = None
-        if self.order.scope is Scope.ROLES:
+        if self.spec.scope is Scope.ROLES:
             self._progress.due = diff.total > 0
         else:
             plan = await self._pass.bring_users(names, proof, roles=diff.total)
@@ -311,11 +311,11 @@ class Run:
     async def _compare_roles(self) -> tuple[RoleDiff, Mapping[RoleId, str]]:
         """Return what is to be written of the roles, and all their names."""
         diff, site_roles = await self._roles.compare()
-        if self.order.scope is Scope.USERS:
+        if self.spec.scope is Scope.USERS:
             # Rows with a role unknown to the site would be refused; the rest can wait.
             diff = RoleDiff(create=diff.create)
         else:
-            diff = await self.departures.of_roles(diff, site_roles)
+            diff = await self.withholding.of_roles(diff, site_roles)
         # What the site has refused before is tried again, and is no news if it is refused again.
         known = self._services.writes.lacking.intersection(diff.create)
         self._progress.show(
@@ -327,7 +327,7 @@ class Run:
 
     def _return_changes(self) -> None:
         """Let what was not brought to the site wait again."""
-        for claim in self.order.changes:
+        for claim in self.spec.changes:
             if self.view.ending is Ending.VERIFIED:
                 self._queue.waiting.done(claim)
             else:

@@ -246,7 +246,7 @@ class StreamedPass:
             )
         else:
             planner = Planner(absent=round_.absent, in_guild_rows=round_.in_guild_rows)
-            await self._parts.departures.add(planner, proof)
+            await self._parts.withholding.add(planner, proof)
             plan = await self._planned(planner)
             self._stretch_began = None
             if not self._parts.dry:

@@ -95,9 +95,9 @@ class Closing:
                 )
             # What was marked before it began was compared, or written, and seen again.
             self._queue.waiting.settle(but=self._queue.noted)
-        if sync.departures.is_unanswered and not sync.order.dry:
+        if sync.withholding.is_unanswered and not sync.spec.dry:
             self._scheduler.want_again("to ask Discord again who has left")
-        for what in sync.departures.used:
+        for what in sync.withholding.used:
             await self._repository.withhold_no_longer(what)
 
     async def _tell_of_failure(self, sync: Run, kind: str) -> None:

@@ -21,7 +21,7 @@ from .._core.policy.breaker import (
     permit,
 )
 from .._errors import RunStoppedError, StoreError
-from .._runs.run import Order, Run, Scope
+from .._runs.run import Run, RunSpec, Scope
 from .._runs.single import Single
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Supervisor:
         async def begin() -> None:
             await self._begin(sync, how, full=full)
 
-        order = Order(
+        spec = RunSpec(
             run_id=self._new_run_id(),
             scope=scope,
             trigger=f"{trigger}, as a probe of the site" if probe else trigger,
@@ -261,7 +261,7 @@ class Supervisor:
         )
         sync = Run(
             self._services,
-            order,
+            spec,
             queue=self._queue,
             mod_log=self._mod_log,
             parking=self._parking,
@@ -281,7 +281,7 @@ class Supervisor:
         """Write the attempt down, before its first request to the site."""
         view, repository = sync.view, self._services.repository
         may = permit(repository.state.breaker, start=how, full=full, now=self._clock.now())
-        if isinstance(may, Withheld) or isinstance(may, Probe) is not sync.order.probe:
+        if isinstance(may, Withheld) or isinstance(may, Probe) is not sync.spec.probe:
             # The breaker moved while this waited for Discord.
             raise RunStoppedError(Failure(kind=FailureKind.HELD, reason="its state has changed"))
         attempt = Attempt(
@@ -289,7 +289,7 @@ class Supervisor:
             what=view.what,
             trigger=view.trigger,
             full=full,
-            probe=sync.order.probe,
+            probe=sync.spec.probe,
             started_at=view.started_at,
         )
         await repository.begin(attempt, start=how)
@@ -312,7 +312,7 @@ class Supervisor:
             self._unkept()
         finally:
             self.last = view = sync.view
-            if sync.order.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
+            if sync.spec.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
                 self._changes_held_until = self._clock.now() + _AFTER_CANCEL
             self._sync = None
             self._free.set()
