@@ -20,8 +20,8 @@ from bot.exts.backend.sync._core.policy.attempt import Attempt
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding, Start
 from bot.exts.backend.sync._core.policy.departures import Decision, Subject, withheld
 from bot.exts.backend.sync._core.policy.memory import lifted, parked_again
-from bot.exts.backend.sync._core.policy.retries import BreakerLimits
 from bot.exts.backend.sync._core.policy.state import StateLimits
+from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
 from bot.exts.backend.sync._state.repository import StateRepository
 from bot.exts.backend.sync._store import open_store
 from sandbox.baseline import take_out

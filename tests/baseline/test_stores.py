@@ -22,8 +22,8 @@ from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerState
 from bot.exts.backend.sync._core.policy.departures import Decision, Subject, WithheldList
 from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
 from bot.exts.backend.sync._core.policy.news import Told, Topic
-from bot.exts.backend.sync._core.policy.retries import BreakerLimits
 from bot.exts.backend.sync._core.policy.state import Pause, State, StateLimits
+from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
 from bot.exts.backend.sync._ports import Store
 from bot.exts.backend.sync._state.repository import StateRepository
 from bot.exts.backend.sync._store import open_store

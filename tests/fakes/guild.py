@@ -20,7 +20,7 @@ from bot.exts.backend.sync._core.model.members import (
     UserId,
     holding_only,
 )
-from bot.exts.backend.sync._core.policy.backoff import Failure, FailureKind
+from bot.exts.backend.sync._core.policy.request_backoff import Failure, FailureKind
 from bot.exts.backend.sync._errors import RunStoppedError
 from bot.exts.backend.sync._ports import Proof
 from tests.fakes.faults import Faults

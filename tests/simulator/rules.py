@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot.exts.backend.sync._core.messages import alert
 from bot.exts.backend.sync._core.messages.progress import Ending
-from bot.exts.backend.sync._core.policy.backoff import FailureKind
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._core.policy.request_backoff import FailureKind
 from bot.exts.backend.sync._core.site import wire
 
 if TYPE_CHECKING:

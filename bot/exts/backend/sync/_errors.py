@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ._core.model.redaction import without_credentials
 
 if TYPE_CHECKING:
-    from ._core.policy.backoff import Failure
+    from ._core.policy.request_backoff import Failure
 
 
 class SyncError(Exception):

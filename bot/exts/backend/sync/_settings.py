@@ -20,11 +20,11 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from ._core.model.redaction import Redaction
-from ._core.policy.backoff import PatienceLimits
 from ._core.policy.departures import DepartureLimits
 from ._core.policy.pace import PaceLimits
-from ._core.policy.retries import BreakerLimits
+from ._core.policy.request_backoff import PatienceLimits
 from ._core.policy.state import StateLimits
+from ._core.policy.sync_retries import BreakerLimits
 from ._errors import SettingsError
 from ._secret_files import SecretFileSettings
 

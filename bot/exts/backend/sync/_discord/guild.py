@@ -24,7 +24,7 @@ from .._core.model.members import (
     UserId,
 )
 from .._core.plan.diff import as_kept
-from .._core.policy.backoff import Failure, FailureKind
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import RunStoppedError
 from .._ports import Proof
 from .events import SIGNS, Hearing, acting

@@ -23,7 +23,7 @@ from .._core.model.members import (
     holding_only,
 )
 from .._core.plan.diff import as_kept
-from .._core.policy.backoff import Failure, FailureKind
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site.wire import shown
 from .._errors import RunStoppedError, SettingsError
 from .._ports import Proof

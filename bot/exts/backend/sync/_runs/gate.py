@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from .._core.policy.backoff import Failure, FailureKind
 from .._core.policy.breaker import admits_write
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import RunStoppedError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         RunView,
     )
     from .._core.plan.planner import Cause
-    from .._core.policy.backoff import Failure
+    from .._core.policy.request_backoff import Failure
     from .._ports import Clock, ModLog
     from .._state.repository import StateRepository
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .._clock import happens, wait_first
 from .._core.policy.attempt import StopEvidence
-from .._core.policy.backoff import (
+from .._core.policy.request_backoff import (
     Failure,
     FailureKind,
     Patience,

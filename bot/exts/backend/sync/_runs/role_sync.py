@@ -9,7 +9,7 @@ import structlog
 
 from .._core.messages.progress import Phase
 from .._core.plan.diff import RoleDiff, diff_roles
-from .._core.policy.backoff import Failure, FailureKind
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import RunStoppedError
 from .progress import AT_WORK
 

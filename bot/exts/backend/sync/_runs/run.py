@@ -18,7 +18,7 @@ from .._core.messages.progress import (
 )
 from .._core.messages.report import tuned
 from .._core.plan.diff import RoleDiff
-from .._core.policy.backoff import Failure, FailureKind
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site.wire import shown
 from .._errors import CancelledByPersonError, RunStoppedError, StoreError
 from .._ports import PagedGuild

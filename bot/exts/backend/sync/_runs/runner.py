@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from .._core.delivery import chunks
 from .._core.delivery.payload import compose
-from .._core.policy.backoff import Failure, FailureKind
 from .._core.policy.pace import Tuning
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site import requests
 from .._core.site.outcome import (
     Applied,

@@ -11,8 +11,8 @@ from .._clock import deadline
 from .._core.delivery import chunks
 from .._core.messages.single import Comparison, Result
 from .._core.model.members import Member, without_roles
-from .._core.policy.backoff import FailureKind
 from .._core.policy.pace import Pace
+from .._core.policy.request_backoff import FailureKind
 from .._core.site import requests
 from .._core.site.outcome import Applied, Outcome
 from .._errors import RunStoppedError, StoreError

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .._core.model.members import Member
-from .._core.policy.backoff import Failure, FailureKind
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site import requests
 from .._core.site.outcome import Applied, NotFound
 from .._core.site.reading import Cursor, EndlessError, rest_s

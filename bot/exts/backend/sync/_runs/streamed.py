@@ -13,7 +13,7 @@ from .._core.messages.progress import Phase
 from .._core.plan.merging import NONE, DisorderError, Stretch
 from .._core.plan.planner import Causes, Planner
 from .._core.plan.rounds import Bookmark, Round, is_whole
-from .._core.policy.backoff import Failure, FailureKind
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site.reading import Rereading
 from .._errors import RunStoppedError
 from .._ports import Proof

@@ -10,8 +10,8 @@ import structlog
 from .._core.delivery import chunks
 from .._core.messages.progress import Phase
 from .._core.model.changes import Kind
-from .._core.policy.backoff import Failure, FailureKind
 from .._core.policy.pace import Pace
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import CancelledByPersonError, RunStoppedError
 from .progress import AT_WORK
 from .work_queue import look_after

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .._core.model.changes import Group, Kind
 from .._core.model.members import ALL_FIELDS, Field
 from .._core.plan.waiting import Waiting
-from .._core.policy.backoff import Failure, FailureKind
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import RunStoppedError
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from .._core.messages.notice import when
 from .._core.messages.progress import Ending
 from .._core.messages.report import failure_alert
 from .._core.policy.attempt import ending_of_stop
-from .._core.policy.backoff import FailureKind
 from .._core.policy.breaker import AttemptEnding
 from .._core.policy.news import Topic
+from .._core.policy.request_backoff import FailureKind
 
 if TYPE_CHECKING:
     from .._core.messages.history import PastRun

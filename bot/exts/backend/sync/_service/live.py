@@ -14,8 +14,8 @@ import structlog
 
 from .._core.delivery import chunks
 from .._core.model.changes import Kind
-from .._core.policy.backoff import Failure, FailureKind
 from .._core.policy.pace import Pace
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import RunStoppedError
 from .._runs.runner import Runner
 from .._runs.work_queue import WorkQueue, group_of, look_after

@@ -13,13 +13,13 @@ from .._clock import wait_first
 from .._core.messages.notice import quote, when
 from .._core.messages.progress import Ending
 from .._core.policy.attempt import Attempt
-from .._core.policy.backoff import Failure, FailureKind
 from .._core.policy.breaker import (
     Probe,
     Start,
     Withheld,
     permit,
 )
+from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import RunStoppedError, StoreError
 from .._runs.run import Run, RunSpec, Scope
 from .._runs.single import Single

@@ -5,8 +5,8 @@ import random
 from pathlib import Path
 
 from bot.exts.backend.sync._clock import SystemClock
-from bot.exts.backend.sync._core.policy.retries import BreakerLimits
 from bot.exts.backend.sync._core.policy.state import StateLimits
+from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
 from bot.exts.backend.sync._state.repository import StateRepository
 from bot.exts.backend.sync._store import open_store
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.exts.backend.sync._core.policy.backoff import PatienceLimits
 from bot.exts.backend.sync._core.policy.pace import PaceLimits
-from bot.exts.backend.sync._core.policy.retries import BreakerLimits
+from bot.exts.backend.sync._core.policy.request_backoff import PatienceLimits
 from bot.exts.backend.sync._core.policy.state import StateLimits
+from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
 from bot.exts.backend.sync._errors import SettingsError
 from bot.exts.backend.sync._settings import SyncSettings
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from ..model.changes import Kind
 from ..model.members import ALL_FIELDS
-from ..policy.backoff import Failure, FailureKind, fatal
+from ..policy.request_backoff import Failure, FailureKind, fatal
 from ..site.outcome import (
     Applied,
     Blocked,
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 
     from ..model.changes import Group
     from ..model.members import Field, RoleId, UserId
-    from ..policy.backoff import Patience
     from ..policy.pace import Pace
+    from ..policy.request_backoff import Patience
     from ..site.outcome import Outcome, Trouble
 
 _TRIES_BEFORE_BLAME: Final = 3

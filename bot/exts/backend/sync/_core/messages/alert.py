@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from ..model.stored import Stored
-from ..policy.backoff import FailureKind
 from ..policy.breaker import (
     BreakerState,
     ForcedOpen,
@@ -35,6 +34,7 @@ from ..policy.news import (
     Topic,
     WorksAgain,
 )
+from ..policy.request_backoff import FailureKind
 from . import buttons
 from .marks import Mark, footer, mark_of
 from .notice import (

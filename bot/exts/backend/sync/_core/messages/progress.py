@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from ..delivery.chunks import ParkedRow
     from ..plan.planner import Cause
-    from ..policy.backoff import Failure
+    from ..policy.request_backoff import Failure
 if TYPE_CHECKING:
     from ..plan.planner import Cause
-    from ..policy.backoff import Failure
+    from ..policy.request_backoff import Failure
 
 
 class Phase(StrEnum):

@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ..plan.planner import Reason
-from ..policy.backoff import FailureKind
 from ..policy.departures import Decision
+from ..policy.request_backoff import FailureKind
 from . import buttons
 from .marks import Mark, footer, without_mark
 from .notice import (
@@ -35,9 +35,9 @@ from .progress import (
 if TYPE_CHECKING:
     from ..plan.planner import Cause
     from ..policy.attempt import Attempt
-    from ..policy.backoff import Failure
     from ..policy.departures import WithheldList
     from ..policy.pace import Tuning
+    from ..policy.request_backoff import Failure
     from .buttons import Button
     from .history import PastRun
 

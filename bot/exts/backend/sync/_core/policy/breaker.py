@@ -43,7 +43,7 @@ from ..model.stored import Stored
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .retries import BreakerLimits
+    from .sync_retries import BreakerLimits
 
 
 class BreakerState(StrEnum):

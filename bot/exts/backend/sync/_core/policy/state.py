@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from ..plan.rounds import Bookmark
     from .attempt import Attempt
     from .breaker import Event, Start
-    from .retries import BreakerLimits
+    from .sync_retries import BreakerLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

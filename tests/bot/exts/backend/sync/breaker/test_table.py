@@ -16,7 +16,7 @@ from bot.exts.backend.sync._core.policy.breaker import (
     Start,
     Withheld,
 )
-from bot.exts.backend.sync._core.policy.retries import BreakerLimits
+from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 LIMITS: Final = BreakerLimits()

@@ -14,8 +14,8 @@ from bot.exts.backend.sync._core.model.members import (
     UserId,
 )
 from bot.exts.backend.sync._core.plan.planner import Plan, Planner
-from bot.exts.backend.sync._core.policy.backoff import Patience, PatienceLimits
 from bot.exts.backend.sync._core.policy.pace import Pace, PaceLimits
+from bot.exts.backend.sync._core.policy.request_backoff import Patience, PatienceLimits
 from bot.exts.backend.sync._core.site import requests
 from bot.exts.backend.sync._core.site.outcome import (
     Answer,

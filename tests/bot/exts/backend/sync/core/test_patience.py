@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.model.members import UserId
-from bot.exts.backend.sync._core.policy.backoff import (
+from bot.exts.backend.sync._core.policy.request_backoff import (
     Failure,
     FailureKind,
     Patience,

@@ -29,7 +29,7 @@ from bot.exts.backend.sync._core.messages.progress import (
 from bot.exts.backend.sync._core.messages.report import failure_alert, render
 from bot.exts.backend.sync._core.model.members import RoleId, UserId
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
-from bot.exts.backend.sync._core.policy.backoff import Failure, FailureKind
+from bot.exts.backend.sync._core.policy.request_backoff import Failure, FailureKind
 from tests.bot.exts.backend.sync.state.notices import all_notices
 
 from .examples import NOW

@@ -17,13 +17,13 @@ from bot.exts.backend.sync._core.delivery.chunks import (
 )
 from bot.exts.backend.sync._core.model.changes import Group, Kind
 from bot.exts.backend.sync._core.model.members import ALL_FIELDS, Field, UserId
-from bot.exts.backend.sync._core.policy.backoff import (
+from bot.exts.backend.sync._core.policy.pace import Pace, PaceLimits
+from bot.exts.backend.sync._core.policy.request_backoff import (
     Failure,
     FailureKind,
     Patience,
     PatienceLimits,
 )
-from bot.exts.backend.sync._core.policy.pace import Pace, PaceLimits
 from bot.exts.backend.sync._core.site.outcome import (
     Applied,
     Blocked,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bot.exts.backend.sync._core.messages.progress import Ending
-from bot.exts.backend.sync._core.policy.backoff import FailureKind
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._core.policy.request_backoff import FailureKind
 from bot.exts.backend.sync._core.site.requests import Request
 from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage, text

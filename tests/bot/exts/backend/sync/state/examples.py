@@ -8,7 +8,7 @@ from bot.exts.backend.sync._core.messages.history import PastRun
 from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.attempt import Attempt
-from bot.exts.backend.sync._core.policy.backoff import Failure, FailureKind
+from bot.exts.backend.sync._core.policy.request_backoff import Failure, FailureKind
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 

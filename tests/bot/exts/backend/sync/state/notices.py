@@ -5,9 +5,7 @@ from datetime import timedelta
 
 from bot.exts.backend.sync._core.messages import alert
 from bot.exts.backend.sync._core.messages.alert import Draft
-from bot.exts.backend.sync._core.messages.notice import (
-    Notice,
-)
+from bot.exts.backend.sync._core.messages.notice import Notice
 from bot.exts.backend.sync._core.messages.status import parked_list
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.breaker import (

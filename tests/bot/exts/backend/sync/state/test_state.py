@@ -18,13 +18,13 @@ from bot.exts.backend.sync._core.policy.breaker import (
 )
 from bot.exts.backend.sync._core.policy.memory import CrashMemory
 from bot.exts.backend.sync._core.policy.news import Told, Topic
-from bot.exts.backend.sync._core.policy.retries import BreakerLimits
 from bot.exts.backend.sync._core.policy.state import (
     Moved,
     Pause,
     State,
     StateLimits,
 )
+from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
 
 NOW: Final = datetime(2021, 1, 12, 12, tzinfo=UTC)
 MINUTE: Final = timedelta(minutes=1)

@@ -9,21 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.messages import alert
-from bot.exts.backend.sync._core.messages.notice import (
-    MAX_DESCRIPTION,
-    MAX_TITLE,
-    Tone,
-)
+from bot.exts.backend.sync._core.messages.notice import MAX_DESCRIPTION, MAX_TITLE, Tone
 from bot.exts.backend.sync._core.messages.progress import Ending, RunView
 from bot.exts.backend.sync._core.messages.report import ended_late
 from bot.exts.backend.sync._core.messages.status import breaker as breaker_status
 from bot.exts.backend.sync._core.messages.status import parked_list, status
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.policy.attempt import Attempt
-from bot.exts.backend.sync._core.policy.breaker import (
-    Breaker,
-    BreakerState,
-)
+from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerState
 from bot.exts.backend.sync._core.policy.memory import CrashMemory
 from bot.exts.backend.sync._core.policy.schedule import next_start
 from bot.exts.backend.sync._core.policy.state import Pause, State
