@@ -152,10 +152,11 @@ class LiveUpdates:
 
     async def _bring_roles(self) -> None:
         """Write each marked role that there still is."""
-        runner = Runner(self._services, self._new_run_id(), attempt=False)
+        run_id = self._new_run_id()
+        runner = Runner(self._services, run_id, attempt=False)
         with self._queue.taking_roles() as ids:
             refused = await runner.roles.write(ids, known=True)
-        log.info("sync.drain.finished", kind="roles", ids=len(ids), refused=refused)
+        log.info("sync.drain.finished", run_id=run_id, kind="roles", ids=len(ids), refused=refused)
 
     async def _bring(self, taken: Claim) -> None:
         """Bring ids of one kind to the site in one request, if nothing is wrong with them."""
@@ -199,6 +200,7 @@ class LiveUpdates:
             )
         log.info(
             "sync.drain.finished",
+            run_id=run_id,
             kind=taken.kind.value,
             ids=len(taken.ids),
             written=len(written),

@@ -446,8 +446,10 @@ class StateRepository:
                 else:
                     self._kept[key] = value
             if moved.breaker != self.state.breaker:
+                open_ = self.state.attempt or moved.attempt
                 log.info(
                     "sync.breaker.moved",
+                    run_id=None if open_ is None else open_.run_id,
                     before=self.state.breaker.state.value,
                     after=moved.breaker.state.value,
                     failures=moved.breaker.failures,

@@ -1,6 +1,7 @@
 """Live changes: what waits, what goes, and what takes their place when they keep failing."""
 
 import pytest
+import structlog
 
 from bot.exts.backend.sync._core.messages.progress import Ending
 from tests.bot.exts.backend.sync.orchestration.conftest import DOWN, Stage, failing_writes
@@ -26,6 +27,28 @@ async def test_changes_of_all_kinds_reach_the_site(stage: Stage) -> None:
     assert stage.rows.users[11]["in_guild"] is False
     assert [12 in call.ids for call in process.site.writes].count(True) == 1
     assert len(stage.runs()) == 1
+
+
+async def test_each_line_of_the_log_says_of_which_run_it_is(stage: Stage) -> None:
+    """The site's log has the same id with each request, so that one leads to the other."""
+    stage.guild(10)
+    process = await stage.start(30)
+    process.site.fate = failing_writes()
+    with structlog.testing.capture_logs() as logs:
+        stage.discord.change(10, name="renamed")
+        await stage.clock.advance(300)
+        process.site.fate = lambda _: Fate()
+        await stage.clock.advance(600)
+        stage.discord.change(10, name="renamed again")
+        await stage.clock.advance(60)
+    named = {
+        log["event"]: log.get("run_id")
+        for log in logs
+        if log["event"] in {"sync.drain.finished", "sync.breaker.moved"}
+    }
+
+    assert named.keys() == {"sync.drain.finished", "sync.breaker.moved"}
+    assert all(named.values()), named
 
 
 async def test_many_at_once_are_a_run(stage: Stage) -> None:
