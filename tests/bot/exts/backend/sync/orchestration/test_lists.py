@@ -1,7 +1,6 @@
 """Departures that are too many to believe: asked about, decided, written, forgotten."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -10,28 +9,12 @@ from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.policy.departures import Decision, Subject
 from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, Stage, text
-from tests.fakes.process import Process
+from tests.bot.exts.backend.sync.orchestration.lists import GONE, withholding
 from tests.fakes.site import Fate
 
 pytestmark = pytest.mark.either_mode
 
-GONE = range(1000, 1600)
 DAY_S = timedelta(days=1).total_seconds()
-
-
-async def withholding(stage: Stage, **settings: object) -> Process:
-    """Start a process whose site has 600 rows of people whom the guild does not have."""
-    stage.guild(10, 11)
-    for id_ in GONE:
-        stage.rows.users[id_] = {**stage.rows.users[10], "id": id_, "name": f"gone{id_}"}
-    stage.rows.users[11]["name"] = "wrong"
-    sizes: dict[str, Any] = {
-        "sync_first_items": 100,
-        "sync_floor_items": 10,
-        "sync_max_items": 1000,
-        "sync_page_items": 500,
-    }
-    return await stage.start(60, **sizes | settings)
 
 
 def left(stage: Stage) -> set[int]:
