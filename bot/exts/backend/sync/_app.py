@@ -1,6 +1,6 @@
 """Every part of the extension, built from the settings; started and stopped in this order.
 
-The one module that knows both the service and the edges that it goes through.
+The one module that knows both the service and all edges that it goes through.
 """
 
 from __future__ import annotations

@@ -40,7 +40,6 @@ log = structlog.get_logger(__name__)
 _Context = commands.Context[Any]
 
 _CHOICES: Final = 25  # Discord's bound
-_STOP_S: Final = 8.0  # leaves the rest of the ten seconds to the final message
 
 
 ELSEWHERE: Final = "This works only in the server that is synced."

@@ -131,7 +131,7 @@ async def bring_changes(parts: Parts, changes: Collection[Claim]) -> None:
     """Bring what events have marked to the site, which isn't read before."""
     held = await parts.parking.held()
     ids = {claim.kind: tuple(i for i in claim.ids if i not in held) for claim in changes}
-    count = sum(len(claim.ids) for claim in changes)
+    count = sum(len(kept) for kept in ids.values())
     plan = Plan(
         groups=tuple(_groups(ids)),
         causes=(Cause(reason=Reason.SEEN, role_id=None, count=count),),
@@ -139,7 +139,7 @@ async def bring_changes(parts: Parts, changes: Collection[Claim]) -> None:
         in_guild_rows=0,
     )
     parts.progress.show(
-        planned=sum(len(kept) for kept in ids.values()),
+        planned=count,
         still_parked=len(held),
         causes=plan.causes,
     )

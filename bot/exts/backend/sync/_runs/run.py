@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import sentry_sdk
 import structlog
@@ -63,9 +63,14 @@ class Scope(Enum):
     CHANGES = "live changes"
 
 
+AS_PROBE: Final = ", as a probe of the site"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """What a run is to do, and for whom. A `dry` one writes nothing; `drift` looks for drift.
+    """What a run is to do, and why: its `cause`, as people read it.
+
+    A `dry` one writes nothing; one with `drift` looks for drift.
 
     `changes` are what one of `Scope.CHANGES` has to bring; what it doesn't, it puts back. `begin`
     writes the attempt down, before the first request to the site.
@@ -73,7 +78,7 @@ class RunSpec:
 
     run_id: str
     scope: Scope
-    trigger: str
+    cause: str
     begin: Callable[[], Awaitable[None]]
     changes: Collection[Claim] = ()
     probe: bool = False
@@ -107,7 +112,7 @@ class Run:
         view = RunView(
             run_id=spec.run_id,
             what=spec.scope.value,
-            trigger=spec.trigger,
+            trigger=f"{spec.cause}{AS_PROBE}" if spec.probe else spec.cause,
             phase=Phase.GUILD,
             started_at=now,
             now=now,

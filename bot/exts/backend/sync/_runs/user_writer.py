@@ -103,7 +103,7 @@ class UserWriter:
         except (RunStoppedError, CancelledByPersonError) as exc:
             if isinstance(exc, RunStoppedError) and exc.failure.kind is FailureKind.REJECTED:
                 # The data or the contract is wrong: thousands of rows must not wait for it.
-                self._progress.show(parked=())
+                self._progress.show(parked=before)
             # What else it found out about single rows is true however it ended.
             await self._settle(before, taken=())
             raise

@@ -54,8 +54,8 @@ class Closing:
             reason = f"{view.failure.kind.value}: {view.failure.reason}"
         if not sync.attempted:
             if full and view.ending is Ending.FAILED:
-                self._scheduler.put_off(view.trigger)
-            await self._tell_of_failure(sync, kind)
+                self._scheduler.put_off(sync.spec.cause, drift=sync.spec.drift)
+            await self._tell_of_failure(sync, kind, full=full)
             return
         ending = _ending(sync)
         tells = view.ending is Ending.FAILED and not _is_discords(view)
@@ -74,7 +74,7 @@ class Closing:
         if ending is AttemptEnding.VERIFIED:
             await self._note_verified(sync, full=full)
         elif _is_discords(view):
-            await self._tell_of_failure(sync, kind)
+            await self._tell_of_failure(sync, kind, full=full)
         elif view.ending is Ending.FAILED:
             sync.say_next(alert.next_step(self._repository.state.breaker))
         elif ending is AttemptEnding.INTERRUPTED:
@@ -100,14 +100,17 @@ class Closing:
         for what in sync.withholding.used:
             await self._repository.withhold_no_longer(what)
 
-    async def _tell_of_failure(self, sync: Run, kind: str) -> None:
-        """Tell of a run that failed through no fault of the site, which the breaker won't count."""
+    async def _tell_of_failure(self, sync: Run, kind: str, *, full: bool) -> None:
+        """Tell of a run that failed through no fault of the site, which the breaker won't count.
+
+        What people have asked for narrowly, or without writing, is not made good by a full sync.
+        """
         view = sync.view
-        if view.ending is not Ending.FAILED:
-            return
+        if view.ending is not Ending.FAILED or sync.spec.dry:
+            return  # whoever asked for a plan is answered
         notice = failure_alert(view)
         await self._repository.tell(Draft(topic=Topic.RUN, reason=kind, notice=notice))
-        if _is_discords(view):
+        if _is_discords(view) and full:
             at = self._scheduler.want_again("again, after Discord's members could not be read")
             sync.say_next(f"**Next:** it is tried again {when(at)}.")
 

@@ -104,7 +104,8 @@ class LeaderElector:
                 self._leadership.is_standby = False
                 await self._leader.step_down()
                 await self._store.close()
-            await self._clock.sleep(wait_s)
+            if not self._is_stopping:
+                await self._clock.sleep(wait_s)
             wait_s = min(wait_s * 2, _MAX_POLL_S)
 
     async def _take_turn(self) -> None:

@@ -32,6 +32,7 @@ class PendingRun:
 
     trigger: str
     at: datetime | None = None
+    drift: bool = False
 
 
 class Runs(Protocol):
@@ -83,24 +84,24 @@ class Scheduler:
         is_retried = breaker.state is not BreakerState.CLOSED or breaker.retry_at is not None
         return self._pending is not None or is_retried
 
-    def want(self, trigger: str, *, at: datetime | None = None) -> None:
-        """Let a full sync start by itself as soon as one may."""
+    def want(self, trigger: str, *, at: datetime | None = None, drift: bool = False) -> None:
+        """Let a full sync start by itself as soon as one may, or not before `at`."""
         if self._pending is None or (at is None and self._pending.at is not None):
-            self._pending = PendingRun(trigger=trigger, at=at)
+            self._pending = PendingRun(trigger=trigger, at=at, drift=drift)
         self._nudged.set()
 
-    def want_again(self, trigger: str) -> datetime:
+    def want_again(self, trigger: str, *, drift: bool = False) -> datetime:
         """Let one start in a minute, through no fault of the site; return when."""
         at = self._clock.now() + _AGAIN
-        self.want(trigger, at=at)
+        self.want(trigger, at=at, drift=drift)
         return at
 
-    def put_off(self, trigger: str) -> None:
-        """Want one anew that failed before its first request, and let none start until then.
+    def put_off(self, trigger: str, *, drift: bool) -> None:
+        """Want one anew that failed before its first request, and let no retry start until then.
 
         What it was for has not even been tried, and no breaker will have it tried again.
         """
-        self._not_before = self.want_again(trigger)
+        self._not_before = self.want_again(trigger, drift=drift)
 
     def stop(self) -> None:
         """Let nothing start any more."""
@@ -134,7 +135,8 @@ class Scheduler:
             due = self._due(now) if is_free else None
             check = self._check_due() if is_free else None
             if due is not None and due <= now:
-                runs.start_by_itself(self._trigger(), drift=False)
+                drift = self._pending is not None and self._pending.drift
+                runs.start_by_itself(self._trigger(), drift=drift)
                 self._pending = None
                 due = None
             elif due is None and check is not None:

@@ -185,13 +185,14 @@ class SyncService:
             self.scheduler.want("at start-up")
         self._spawn(self._kept_going("alerts", self._outbox.run_forever, but=()))
         self._spawn(self._kept_going("doubtful writes", self.writes.run_forever, but=()))
-        self._spawn(self._elector.run_forever())
+        self._spawn(self._kept_going("leadership", self._elector.run_forever, but=()))
 
     async def stop(self, *, within_s: float) -> None:
         """Stop everything: the chunk in flight may end, within the time given."""
         self._is_stopping = True
         self._elector.stop()
         self.scheduler.stop()
+        self.supervisor.close()
         await self.supervisor.stop(
             "The bot was stopped; the next start continues from here.", within_s=within_s
         )

@@ -92,6 +92,7 @@ class Supervisor:
         self._free = asyncio.Event()
         self._free.set()
         self._changes_held_until = self._clock.now()
+        self._is_closed = False
         self.last: RunView | None = None
 
     # -- the run that is on -----------------------------------------------------------------------
@@ -135,6 +136,10 @@ class Supervisor:
         if self._sync is not None:
             self._sync.show_again()
 
+    def close(self) -> None:
+        """Start no run any more: the bot is being stopped."""
+        self._is_closed = True
+
     async def stop(self, reason: str, *, within_s: float | None = None) -> None:
         """Stop the run that is on and wait for its end; cut it off where that takes too long."""
         if self._task is None or self._task.done():
@@ -163,18 +168,19 @@ class Supervisor:
 
         After a person cancelled one the next waits, or the cancel would be for nothing.
         """
-        held = self._changes_held_until - self._clock.now()
-        await self._clock.sleep(held.total_seconds())
         while True:
             await self._free.wait()
             breaker, now = self._services.repository.state.breaker, self._clock.now()
+            if now < self._changes_held_until:
+                await self._clock.sleep((self._changes_held_until - now).total_seconds())
+                continue
             if self._sync is not None:
                 continue  # whoever waited as well was faster
             may = permit(breaker, start=Start.AUTOMATIC, full=False, now=now)
             if not isinstance(may, Withheld):
                 break
             await self._services.repository.changed()
-        if self._queue.waiting.most <= self._run_above:
+        if self._queue.waiting.most <= self._run_above or self._is_closed:
             return
         trigger = f"because {len(self._queue.waiting):,} members changed at once"
         changes = self._queue.waiting.take_all()
@@ -214,6 +220,8 @@ class Supervisor:
 
     def _held_back(self, how: Start, *, full: bool) -> Refusal | None:
         """Say why nothing may be written that a person asks for."""
+        if self._is_closed:
+            return Refusal(reason="The bot is being stopped; the next start continues from here.")
         state = self._services.repository.state
         if not self._leadership.is_leading:
             return Refusal(reason=f"This bot can't write now: {quote(self._leadership.trouble)}.")
@@ -252,7 +260,7 @@ class Supervisor:
         spec = RunSpec(
             run_id=self._new_run_id(),
             scope=scope,
-            trigger=f"{trigger}, as a probe of the site" if probe else trigger,
+            cause=trigger,
             begin=begin,
             changes=changes,
             probe=probe,
@@ -296,7 +304,7 @@ class Supervisor:
 
     async def _run(self, sync: Run, how: Start, *, full: bool) -> None:
         run_id, every_s = sync.view.run_id, self._settings.sync_drift_every_s
-        watched = how is Start.AUTOMATIC and every_s > 0
+        watched = full and how is Start.AUTOMATIC and every_s > 0
         if watched:
             self._services.telemetry.check_in(run_id, ok=None, every_s=every_s)
         try:
@@ -307,7 +315,8 @@ class Supervisor:
             await self._closing.close(sync, full=full)
         except StoreError as exc:
             log.warning("sync.attempt.unkept", run_id=sync.view.run_id, error=str(exc))
-            sync.say_next("How it ended could not be saved, so it will count as interrupted.")
+            if self._services.repository.state.attempt is not None:
+                sync.say_next("How it ended could not be saved, so it will count as interrupted.")
             # Whoever leads next, this process too, finds the attempt open and counts it.
             self._unkept()
         finally:

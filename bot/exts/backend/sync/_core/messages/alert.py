@@ -7,6 +7,7 @@ news is decided in `policy.news`.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .buttons import Button
 
 _SHOWN_PARKED: Final = 10
+_NUMBER: Final = re.compile(r"\d[\d,]*")
 
 OPENED: Final = "Sync breaker opened"
 OPENED_BY_HAND: Final = "Sync breaker opened by hand"
@@ -379,7 +381,7 @@ def source_unproven(reason: str, *, run_id: str) -> Draft:
     """Say that Discord's member list could not be shown to be whole."""
     return Draft(
         topic=Topic.SOURCE,
-        reason=reason,
+        reason=_NUMBER.sub("#", reason),  # one count or another is no news
         notice=_notice(
             "Member list incomplete",
             f"**Discord's member list may be incomplete:** {quote(reason)}",

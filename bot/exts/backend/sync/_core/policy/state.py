@@ -86,6 +86,8 @@ class State:
 # Begin, or are, the reasons of what is told; they are kept.
 _INTERRUPTED: Final = "interrupted: "
 _OVER: Final = ""
+# Of these a new reason is more of the same trouble, which is over when it is said to be.
+_LASTING: Final = frozenset({Topic.RUN, Topic.SOURCE})
 
 Moved: TypeAlias = "tuple[State, tuple[News, ...]]"
 _TellableT = TypeVar("_TellableT", bound=Tellable)
@@ -103,7 +105,8 @@ def tell(
             told.pop(item.topic, None)
             news.append(item)
         elif is_news(before, item.reason, now=now):
-            since = before.since if before is not None and before.reason == item.reason else now
+            lasts = before is not None and (item.topic in _LASTING or before.reason == item.reason)
+            since = before.since if before is not None and lasts else now
             told[item.topic] = Told(reason=item.reason, since=since, at=now)
             news.append(item)
     return replace(state, told=told), tuple(news)
@@ -328,7 +331,7 @@ def _key(event: Announced, kind: str) -> str:
         case breaker.ProbeFailed():
             return f"probe: {kind or event.reason}"
         case breaker.ForcedOpen():
-            return f"by hand: {event.by}"
+            return f"by hand: {event.by}: {event.reason}"
         case _:
             return "closed"
 

@@ -1,5 +1,7 @@
 """What moderators order, and what becomes of the sync that is on."""
 
+import asyncio
+
 import pytest
 
 from bot.exts.backend.sync._core.messages.buttons import Action, Button
@@ -7,6 +9,8 @@ from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._core.policy.departures import Decision
+from bot.exts.backend.sync._core.policy.request_backoff import Failure, FailureKind
+from bot.exts.backend.sync._errors import RunStoppedError
 from bot.exts.backend.sync._runs.run import Scope
 from bot.exts.backend.sync._service.commands import MAX_ITEMS, TARGET
 from tests.bot.exts.backend.sync.orchestration.conftest import (
@@ -19,10 +23,13 @@ from tests.bot.exts.backend.sync.orchestration.conftest import (
     failing_writes,
     text,
 )
+from tests.fakes.faults import raising
 from tests.fakes.process import Process
 from tests.fakes.site import Fate
 
 pytestmark = pytest.mark.either_mode
+
+NO_SOURCE = RunStoppedError(Failure(kind=FailureKind.SOURCE, reason="as planned"))
 
 
 async def slow_run(stage: Stage, *, answers_s: float = 2.0) -> Process:
@@ -379,3 +386,43 @@ async def test_an_order_that_cannot_be_kept_does_not_hold(stage: Stage) -> None:
 
     assert not reply.done
     assert process.service.repository.state.pause is None
+
+
+@pytest.mark.parametrize("stage", [False], indirect=True, ids=["uncached"])
+async def test_a_plan_that_fails_writes_nothing_later_either(stage: Stage) -> None:
+    """Whoever asked for it is answered; nobody is pinged, and no sync takes its place."""
+    stage.guild(10)
+    process = await stage.start()
+    stage.rows.users[10]["name"] = "wrong"
+    told = len(stage.channel.messages)
+    process.guild.faults.plan("guild.page", raising(NO_SOURCE))
+    asking = asyncio.create_task(process.commands.plan(BY))
+    await stage.clock.advance(600)
+
+    assert "failed" in text(asking.result())
+    assert len(stage.channel.messages) == told
+    assert stage.rows.users[10]["name"] == "wrong"
+
+
+async def test_nothing_starts_while_the_bot_is_being_stopped(stage: Stage) -> None:
+    """Or its end would be cut off, and tell something else than the truth."""
+    stage.guild(10)
+    process = await stage.start()
+    process.service.supervisor.close()
+    refused = process.commands.start(Scope.ALL, BY, forced=True)
+    await stage.clock.advance(60)
+
+    assert "is being stopped" in text(refused)
+    assert len(stage.endings()) == 1
+
+
+async def test_a_check_for_drift_that_is_put_off_is_one_still(stage: Stage) -> None:
+    """It compares without its own changes being explained, and counts what it finds."""
+    stage.guild(10)
+    process = await stage.start()
+    stage.rows.users[10]["name"] = "wrong"
+    process.service.scheduler.put_off("drift check", drift=True)
+    await stage.clock.advance(120)
+
+    assert process.service.repository.drift is not None
+    assert process.service.repository.drift.rows == 1

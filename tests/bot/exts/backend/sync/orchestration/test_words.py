@@ -14,7 +14,6 @@ from bot.exts.backend.sync._core.messages import alert, report, single, status, 
 from bot.exts.backend.sync._core.messages.marks import Mark, mark_of
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._core.policy.departures import Decision, Subject
-from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage
 from tests.bot.exts.backend.sync.orchestration.lists import withholding
 from tests.fakes.process import Process
@@ -91,10 +90,10 @@ async def held_up(stage: Stage) -> Process:
     """Die in the middle of a run that somebody has paused, with a list that somebody rejected."""
     process = await withholding(stage)
     await process.commands.decide(None, Decision.REJECTED, BY)
-    process.site.fate = lambda request: Fate(answers_s=4.0) if request.writes else Fate()
+    process.site.fate = lambda request: Fate(answers_s=25.0) if request.writes else Fate()
     for id_ in (10, 11):
         stage.rows.users[id_]["name"] = "old"
-    process.commands.start(Scope.ALL, BY, forced=False)
+    process.service.scheduler.want("because a test wants it")  # in a task of its own
     await stage.clock.advance(3)
     await process.commands.pause(BY)
     await stage.clock.advance(20)

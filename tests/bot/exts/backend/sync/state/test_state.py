@@ -403,3 +403,44 @@ def test_a_pause_survives_the_store() -> None:
     assert s.pause_from_json(s.pause_to_json(pause)) == pause
     with pytest.raises(ValueError, match="by of the pause is missing, not text"):
         s.pause_from_json({"at": NOW.isoformat()})
+
+
+def test_trouble_that_changes_is_as_old_as_it_was() -> None:
+    """A site that fails in another way since an hour has failed for longer than that."""
+    state, _ = failed(1)
+    later = NOW + timedelta(hours=1)
+    state, _ = told(
+        s.ended(
+            begun(state, start=Start.FORCED),
+            AttemptEnding.FAILED,
+            now=later,
+            jitter=0.5,
+            limits=LIMITS,
+            tells=True,
+            kind="PROTOCOL",
+        )
+    )
+    state = begun(state, start=Start.FORCED)
+    _, (notice,) = told(
+        s.ended(state, AttemptEnding.VERIFIED, now=later + MINUTE, jitter=0.5, limits=LIMITS)
+    )
+
+    assert notice.title == "Sync works again"
+    assert "61 min after the first failure" in notice.description
+
+
+def test_another_count_of_members_is_no_news() -> None:
+    """A list that stays incomplete is told once, however many are missing from it."""
+    state, first = s.tell(State(), (source_unproven("20 of 1,030", run_id="r1"),), now=NOW)
+    state, second = s.tell(state, (source_unproven("21 of 1,031", run_id="r2"),), now=NOW)
+    _, third = s.tell(state, (source_unproven("HTTP error", run_id="r3"),), now=NOW)
+
+    assert [len(first), len(second), len(third)] == [1, 0, 1]
+
+
+def test_a_new_reason_for_an_open_breaker_is_told() -> None:
+    """Also if the same person gives it."""
+    state, _ = s.opened_by_hand(State(), by="<@1>", reason="a move", now=NOW)
+    _, news = s.opened_by_hand(state, by="<@1>", reason="an attack", now=NOW)
+
+    assert len(news) == 1
