@@ -180,7 +180,9 @@ class Supervisor:
             if not isinstance(may, Withheld):
                 break
             await self._services.repository.changed()
-        if self._queue.waiting.most <= self._run_above or self._is_closed:
+        if self._is_closed:
+            await asyncio.Event().wait()  # to return would let it be asked for again at once
+        if self._queue.waiting.most <= self._run_above:
             return
         trigger = f"because {len(self._queue.waiting):,} members changed at once"
         changes = self._queue.waiting.take_all()

@@ -426,3 +426,15 @@ async def test_a_check_for_drift_that_is_put_off_is_one_still(stage: Stage) -> N
 
     assert process.service.repository.drift is not None
     assert process.service.repository.drift.rows == 1
+
+
+async def test_many_changes_that_wait_for_a_stop_cost_nothing(stage: Stage) -> None:
+    """A run that may not start any more is not asked for again and again."""
+    stage.guild(*range(10, 30))
+    process = await stage.start(run_above=4)
+    process.service.supervisor.close()
+    for id_ in range(10, 20):
+        stage.discord.change(id_, name="renamed")
+    await stage.clock.advance(60)
+
+    assert len(process.service.queue) > 4
