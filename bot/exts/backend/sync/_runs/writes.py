@@ -94,6 +94,8 @@ class Writes:
             finally:
                 lost.cancel()
             users, roles = self._doubts.take_due(now=self._clock.monotonic())
+            # Whoever came meanwhile waits as new, and has a row all the same if this was one's.
+            self._queue.waiting.written(users)
             self._queue.mark(users)
             if roles:
                 self._roles_due(roles)

@@ -296,3 +296,28 @@ async def test_a_standby_remembers_nothing_that_the_next_sync_does_not_bring(sta
 
     assert second.service.leadership.is_leading
     assert stage.in_step()
+
+
+async def test_who_comes_and_goes_while_their_row_is_in_doubt_is_written(stage: Stage) -> None:
+    """A write that was given up has put a row back into the guild, and is due just then."""
+    stage.guild(10, 11)
+    process = await stage.start()
+    process.site.fate = lambda _: Fate(answers_s=0.1, status=502, commits_s=20.0)
+    stage.discord.change(11, name="renamed")
+    await stage.clock.advance(0.35)
+    process.site.fate = lambda _: Fate()
+    stage.discord.leave(11)
+    await stage.clock.advance(100)
+    await process.commands.pause(BY)
+    await stage.clock.advance(10)
+    stage.discord.join(11)
+    await stage.clock.advance(25)
+    stage.discord.leave(11)
+    await stage.clock.advance(5)
+    in_guild = stage.rows.users[11]["in_guild"]
+    await process.commands.resume(BY)
+    await stage.clock.advance(60)
+
+    assert in_guild
+    assert stage.in_step()
+    assert len(process.service.writes) == 0
