@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _RIVAL: Final = alert.rival("", where="").title
 
 
+_LIVE_S: Final = 900.0  # longer than any of a drain's waits
+
+
 class Broken(Exception):  # noqa: N818 - it is a finding, not an error
     """A rule that did not hold, and how things stood."""
 
@@ -33,6 +36,7 @@ class Judged:
 
     verified: bool = False  # its last full run was, and nothing failed since
     cancelled: bool = False  # by a person, who was obeyed
+    waits_since: float | None = None  # ids, with nothing that would hold them back
     written: dict[str, list[tuple[int, bool]]] = field(default_factory=dict)
 
 
@@ -204,6 +208,27 @@ class Rules:
             f"{len(life.process.service.queue)} wait"
             for life in self._world.alive()
         )
+
+    def look_at_live_changes(self) -> None:
+        """Judge whether live changes flow where nothing holds them: no sync need come for them."""
+        now = self._world.loop.time()
+        for life in self._world.alive():
+            service, process = life.process.service, life.process
+            state = service.repository.state
+            held = (
+                not service.leadership.is_leading
+                or service.supervisor.is_on
+                or service.scheduler.is_one_to_come
+                or state.pause is not None
+                or process.guild not in self._world.discord.connected
+            )
+            judged = self.judged(life)
+            if held or not len(service.queue):
+                judged.waits_since = None
+            elif judged.waits_since is None:
+                judged.waits_since = now
+            elif now - judged.waits_since > _LIVE_S:
+                self._break("live changes flow", f"{len(service.queue)} ids stand still")
 
     def at_the_end(self) -> None:
         """Judge what must hold once all is quiet."""

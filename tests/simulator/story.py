@@ -91,6 +91,7 @@ CLASSES: Final = (
     "proxy errors",
     "site errors",
     "site refuses",
+    "site away",
     "reads fail",
     "store",
     "store lost",
@@ -259,6 +260,29 @@ def _start_and_cancel(chance: random.Random, at: float) -> list[Move]:
     ]
 
 
+def _cancel_and_start_again(chance: random.Random, at: float) -> list[Move]:
+    """Let somebody stop a sync, wait for its end, and start another."""
+    again = round(at + 5.1 + chance.expovariate(0.4), 3)
+    return [Move(at, "command", ("cancel",)), Move(again, "command", ("all",))]
+
+
+def _role_deleted_and_cancelled(chance: random.Random, at: float) -> list[Move]:
+    """Let somebody delete a role by mistake, stop its sync, and start another after changes."""
+    role, ids = chance.choice(ROLES), chance.sample(IDS, 4)
+    deleted = round(at + 1 + chance.expovariate(0.5), 3)
+    cancelled = round(deleted + chance.expovariate(1.0), 3)
+    changed = round(cancelled + 5.1 + chance.random(), 3)
+    again = round(changed + 0.5 + chance.expovariate(1.0), 3)
+    return [
+        Move(at, "create_role", (role,)),
+        *(Move(at, "set_roles", (id_, (role,))) for id_ in ids),
+        Move(deleted, "delete_role", (role,)),
+        Move(cancelled, "command", ("cancel",)),
+        *(Move(changed, "rename", (id_, "burst")) for id_ in ids),
+        Move(again, "command", ("all",)),
+    ]
+
+
 def _burst(chance: random.Random, at: float) -> list[Move]:
     ids = chance.sample(IDS, 6)
     kind = chance.choice(["join", "leave", "rename"])
@@ -291,10 +315,13 @@ _MAKERS: Final[tuple[tuple[str, int, Callable[[random.Random, float], list[Move]
     ("store", 2, _for_a_while("store_away", 1.0, 7.0, 60.0)),
     ("store lost", 1, _one("store_lost")),
     ("mod-log", 2, _for_a_while("mod_log_away", 3.0, 60.0)),
+    ("site away", 3, _for_a_while("site_away", 5.0, 60.0, 300.0)),
     ("requests lost", 2, _for_a_while("requests_lost", 5.0, 60.0)),
     ("people", 4, _one("command", ("all", "users", "roles", "force", "plan"))),
     ("people", 3, _one("command", ("cancel",))),
     ("people", 4, _start_and_cancel),
+    ("people", 3, _cancel_and_start_again),
+    ("people", 2, _role_deleted_and_cancelled),
     ("people", 2, _one("command", ("pause",))),
     ("people", 3, _one("command", ("resume",))),
     ("people", 1, _one("command", ("retry", "status", "approve", "reject"))),

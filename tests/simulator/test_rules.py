@@ -87,6 +87,16 @@ def no_worker(process: Process) -> None:
     live.run_forever = never
 
 
+def no_schedule(process: Process) -> None:
+    """Let no sync start by itself."""
+
+    async def never(_runs: object) -> None:
+        await asyncio.Event().wait()
+
+    scheduler: Any = process.service.scheduler
+    scheduler.run_forever = never
+
+
 def double_entry(process: Process) -> None:
     """Tell of twice as many rows as were written."""
     told = process.telemetry.run_finished
@@ -152,7 +162,8 @@ def broken(process: Process) -> None:
             always_proven,
         ),
         ("alerts are delivered", Story(), no_outbox),
-        ("nothing moves on: ids wait", Story(moves=CHANGES), no_worker),
+        ("live changes flow", Story(moves=CHANGES), no_worker),
+        ("nothing moves on: a sync is wanted", Story(), no_schedule),
         ("totals are rows written", Story(stored=False), double_entry),
         ("no error of ours", Story(), broken),
         (

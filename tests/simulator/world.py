@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tests.simulator.story import Move, Story
 
 WHO: Final = "<@7>"
+AWAY: Final = Fate(commits_s=None, cut=True)
 _SETTLE_S: Final = 30 * 3600.0  # longer than the longest wait of the breaker
 _LONG_S: Final = 3600.0
 _LOOK_EVERY_S: Final = 10.0
@@ -92,6 +93,7 @@ class World:
         self.skew_s = 0.0
         self.roles_made: list[int] = []
         self.roles: dict[int, int] = {}  # the ids, which never come again, by those of the story
+        self.site_is_away = False
         self.is_calm = False  # the story is over, and nothing goes wrong any more
         self.reached: set[str] = set()  # kinds of trouble that were met
         self._writes = self._reads = self._delays = 0
@@ -150,7 +152,9 @@ class World:
                 raise Broken(f"nothing moves on: {self.rules.reason()}", self.rules.standing())
             self.run(self.loop.time() + pause_s)
             pause_s = min(pause_s * 1.5, _MAX_LOOK_S)
-            self.undo_orders()
+            is_patient = long_at < math.inf and bool(self.story.schedule % 2)
+            self.undo_orders(starts=not is_patient)
+            self.rules.look_at_live_changes()
             if self.loop.time() >= long_at:
                 long_at = math.inf
                 self.look_after()
@@ -194,7 +198,9 @@ class World:
         self.is_calm = True
         for timer in self._back.values():
             timer.cancel()
-        self.kept.locked = self.channel.away = self.discord.loses_requests = False
+        self.site_is_away = self.kept.locked = self.channel.away = self.discord.loses_requests = (
+            False
+        )
         self.kept.reachable = True
         alive = [life for life in self.lives if life.is_alive and not life.stopping]
         for life in alive:
@@ -204,8 +210,12 @@ class World:
         if not alive:
             self.start()
 
-    def undo_orders(self) -> None:
-        """Let a moderator take back what holds writes for good, as one who wants them to go on."""
+    def undo_orders(self, *, starts: bool) -> None:
+        """Let a moderator take back what holds writes for good, as one who wants them to go on.
+
+        One who `starts` a sync in the place of one that was cancelled leaves nothing to those live
+        changes that would have to go by themselves.
+        """
         for life in self.alive():
             service = life.process.service
             state = service.repository.state
@@ -216,7 +226,8 @@ class World:
             elif state.breaker.opened_by is not None:
                 self.order(life, life.process.commands.reset_breaker(WHO))
             elif self.rules.judged(life).cancelled and service.supervisor.current is None:
-                self.command("all")
+                if starts:
+                    self.command("all")
             elif life.process.questions.list_ids():
                 self.order(life, life.process.commands.decide(None, Decision.APPROVED, WHO))
 
@@ -321,6 +332,8 @@ class World:
     def _fate(self, request: Request) -> Fate:
         if self.is_calm:
             return WELL
+        if self.site_is_away:
+            return AWAY
         if request.writes:
             fate = self.story.fates.get(self._writes)
             self._writes += 1
@@ -432,6 +445,12 @@ class World:
         self.kept.lose()
         self.reached.add("store lost")
         self.start()
+
+    def site_away(self, seconds: float) -> None:
+        """Let nobody reach the site."""
+        self.site_is_away = True
+        self.reached.add("site away")
+        self._later("site", seconds, lambda: setattr(self, "site_is_away", False))
 
     def mod_log_away(self, seconds: float) -> None:
         """Let nobody read or write mod-log."""
