@@ -150,8 +150,8 @@ SLIPS: Final = (
     Mutant(
         "a run's end does not free the next",
         "_service/supervisor.py",
-        "            self._sync = None\n            self._free.set()",
-        "            self._free.set()",
+        "            self._sync = None\n            if not self._is_closed:",
+        "            if not self._is_closed:",
     ),
     Mutant(
         "marks made in a run are forgotten with those before",

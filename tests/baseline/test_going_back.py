@@ -6,17 +6,15 @@ import random
 import shutil
 import subprocess
 import sys
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.exts.backend.sync._core.messages.history import PastRun
 from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.rounds import Bookmark
-from bot.exts.backend.sync._core.policy.attempt import Attempt
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding, Start
 from bot.exts.backend.sync._core.policy.departures import Decision, Subject, withheld
 from bot.exts.backend.sync._core.policy.memory import lifted, parked_again
@@ -27,6 +25,7 @@ from bot.exts.backend.sync._store import open_store
 from sandbox.baseline import take_out
 from sandbox.servers import Valkey
 from tests.baseline.history import need_history
+from tests.bot.exts.backend.sync.state.examples import ATTEMPT, PAST
 from tests.fakes.clock import HandClock
 
 BY = "<@7>"
@@ -49,33 +48,9 @@ async def write(url: str, clock: HandClock) -> None:
         await repository.load()
         await repository.trust()
         now = clock.now()
-        attempt = Attempt(
-            run_id="11111111",
-            what="roles and users",
-            trigger="at start-up",
-            full=True,
-            probe=False,
-            started_at=now,
-        )
+        attempt = replace(ATTEMPT, channel_id=None, message_id=None)
         await repository.begin(attempt, start=Start.AUTOMATIC)
-        past = PastRun(
-            run_id="11111111",
-            what="users",
-            trigger="at start-up",
-            ending="verified",
-            started_at=now,
-            ended_at=now + timedelta(seconds=5),
-            planned=9,
-            created=3,
-            updated=2,
-            departed=1,
-            parked=4,
-            withheld=5,
-            requests=8,
-            reason="",
-            curve=((0.1, 0.2), (1.0, 0.3)),
-        )
-        await repository.end(AttemptEnding.VERIFIED, past=past)
+        await repository.end(AttemptEnding.VERIFIED, past=PAST)
         row = parked_again(None, id_=UserId(4), reason="no", payload_hash="h", now=now)
         await repository.park([lifted(row, now=now)])
         list_ = withheld(
@@ -90,7 +65,7 @@ async def write(url: str, clock: HandClock) -> None:
         await repository.open_breaker(BY, "a move of hosts")
         await repository.begin(attempt, start=Start.FORCED)
         await repository.before_chunk(800)
-        await repository.shown("11111111", channel_id=5, message_id=6, done=1, planned=9)
+        await repository.shown(ATTEMPT.run_id, channel_id=5, message_id=6, done=1, planned=9)
 
 
 async def read_back(version: Path, url: str) -> dict[str, Any]:
@@ -147,11 +122,11 @@ async def test_going_back_and_up_again_loses_nothing(kind: str, tmp_path: Path) 
         "opened by": BY,
         "paused by": BY,
         "ceiling": 400,
-        "died": "11111111",
+        "died": ATTEMPT.run_id,
         "parked": [4],
         "lists": [["departures", "approved"]],
         "drift": 2,
-        "past": ["11111111"],
+        "past": [PAST.run_id],
         "through": 4000,
     }
     assert {"Sync is paused", "Sync breaker opened by hand", "Sync was interrupted"} <= {*titles}
@@ -159,5 +134,5 @@ async def test_going_back_and_up_again_loses_nothing(kind: str, tmp_path: Path) 
     assert after.state.pause is not None
     assert (after.state.memory.ceiling, [*after.parked]) == (400, [4])
     assert after.withheld[Subject.DEPARTURES].decision is Decision.APPROVED
-    assert [run.run_id for run in after.past_runs()] == ["11111111"]
+    assert [run.run_id for run in after.past_runs()] == [PAST.run_id]
     assert {one.notice.title for one in after.alerts.values()} >= {*titles}

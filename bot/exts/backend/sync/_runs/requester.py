@@ -137,18 +137,14 @@ class Requester:
             proof = self._services.guild.proof
             if proof is not None:
                 return proof
-            proof = await self.or_cancelled(self._services.guild.prove())
+            proof = await self.wait(self._services.guild.prove())
             if not proof.members:
                 raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason=proof.reason))
 
-    async def wait(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Wait for what Discord has to say, which is none of the site's delay, or for a cancel."""
-        return await self.or_cancelled(work)
-
-    async def or_cancelled(
+    async def wait(
         self, work: Coroutine[Any, Any, _T], *, undo: Callable[[], object] | None = None
     ) -> _T:
-        """Wait for some work that is not the site's, or for a cancel.
+        """Wait for what is none of the site's delay, as what Discord has to say, or for a cancel.
 
         `undo` takes back what the work did, if it was done at the moment of the cancel.
         """
@@ -200,8 +196,8 @@ class Requester:
         while True:
             await self.prove()
             if not gate.admits(run_id):
-                await self.or_cancelled(gate.admitted(run_id))
-            await self.or_cancelled(gate.writing.acquire(), undo=gate.writing.release)
+                await self.wait(gate.admitted(run_id))
+            await self.wait(gate.writing.acquire(), undo=gate.writing.release)
             try:
                 # Whatever held before may have changed while this waited for its turn.
                 if self.may_write():
@@ -317,14 +313,10 @@ class Requester:
         """Say whether a write may leave now."""
         return self._services.gate.admits(self._as) and self._services.guild.proof is not None
 
-    async def rest(self, seconds: float) -> None:
-        """Leave the site alone for so long."""
-        await self.sleep(seconds)
-
     async def quiet(self) -> None:
         """Wait until no write is on its way: what is read before may be old when it is answered."""
         writing = self._services.gate.writing
-        await self.or_cancelled(writing.acquire(), undo=writing.release)
+        await self.wait(writing.acquire(), undo=writing.release)
         writing.release()
 
     async def waited_out(

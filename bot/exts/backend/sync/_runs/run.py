@@ -256,7 +256,7 @@ class Run:
                 raise
             # The outermost boundary of a run: whatever is wrong in our own code is told once, in
             # Sentry and in mod-log, and ends this run only.
-            except Exception as exc:
+            except Exception as exc:  # told here, and only here
                 log.exception("sync.run.broke")
                 sentry_sdk.capture_exception(exc)
                 reason = shown(f"{type(exc).__name__}: {exc}")

@@ -88,7 +88,7 @@ class SiteReader:
         except EndlessError as exc:
             raise protocol_failure(f"GET bot/users: {exc}") from exc
         if not cursor.ended:
-            await self._requests.rest(rest_s(self._requests.latest_s))
+            await self._requests.sleep(rest_s(self._requests.latest_s))
         return cursor
 
     async def page(self, cursor: Cursor) -> tuple[Page, Cursor]:

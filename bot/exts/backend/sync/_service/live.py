@@ -43,7 +43,7 @@ _KEEPS_FAILING: Final = "because live changes kept failing"
 
 
 class LiveUpdates:
-    """The worker that drains the dirty ids, for as long as the extension is loaded.
+    """The worker that drains the work queue, for as long as the extension is loaded.
 
     `begin_run` starts a run that takes all that waits, once one may start; it is called when more
     than `run_above` ids of a kind wait. `want` asks for a full sync, with its reason, and

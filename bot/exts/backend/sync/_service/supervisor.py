@@ -137,8 +137,9 @@ class Supervisor:
             self._sync.show_again()
 
     def close(self) -> None:
-        """Start no run any more: the bot is being stopped."""
+        """Start no run any more: the bot is being stopped, and it is never free again."""
         self._is_closed = True
+        self._free.clear()
 
     async def stop(self, reason: str, *, within_s: float | None = None) -> None:
         """Stop the run that is on and wait for its end; cut it off where that takes too long."""
@@ -180,8 +181,6 @@ class Supervisor:
             if not isinstance(may, Withheld):
                 break
             await self._services.repository.changed()
-        if self._is_closed:
-            await asyncio.Event().wait()  # to return would let it be asked for again at once
         if self._queue.waiting.most <= self._run_above:
             return
         trigger = f"because {len(self._queue.waiting):,} members changed at once"
@@ -326,7 +325,8 @@ class Supervisor:
             if sync.spec.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
                 self._changes_held_until = self._clock.now() + _AFTER_CANCEL
             self._sync = None
-            self._free.set()
+            if not self._is_closed:
+                self._free.set()
             self._scheduler.nudge()
             if sync.is_shown:
                 await self._mod_log.finish(view)

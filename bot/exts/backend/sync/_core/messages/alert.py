@@ -24,7 +24,7 @@ from ..policy.departures import Decision, Subject
 from ..policy.news import (
     INTERRUPTED,
     BreakerMoved,
-    Holding,
+    HeldBy,
     Interrupted,
     PauseBegan,
     PauseEnded,
@@ -307,10 +307,10 @@ def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Notice:
 def start_withheld(held: StartWithheld) -> Notice:
     """Say that the sync at start-up does not run, why, and when it will."""
     reason = {
-        Holding.PAUSE: f"{held.why} paused it.",
-        Holding.BREAKER: f"the breaker is open: {quote(held.why)}",
-        Holding.RETRY: f"the last sync failed: {quote(held.why)}",
-    }[held.holding]
+        HeldBy.PAUSE: f"{held.why} paused it.",
+        HeldBy.BREAKER: f"the breaker is open: {quote(held.why)}",
+        HeldBy.RETRY: f"the last sync failed: {quote(held.why)}",
+    }[held.held_by]
     until = held.until
     following = (
         f"**Next:** it is tried {when(until)}; restarting again does not make it sooner."

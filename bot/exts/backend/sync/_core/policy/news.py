@@ -135,7 +135,7 @@ class SourceProven:
     lasted: timedelta
 
 
-class Holding(Enum):
+class HeldBy(Enum):
     """What holds a sync back at start-up."""
 
     PAUSE = "pause"
@@ -147,7 +147,7 @@ class Holding(Enum):
 class StartWithheld:
     """The sync at start-up has to wait; `why` is who paused it, or why the breaker counts."""
 
-    holding: Holding
+    held_by: HeldBy
     why: str
     until: datetime | None
 

@@ -26,7 +26,7 @@ from .news import (
     INTERRUPTED,
     Announced,
     BreakerMoved,
-    Holding,
+    HeldBy,
     Interrupted,
     News,
     PauseBegan,
@@ -280,13 +280,13 @@ def start_withheld(state: State, *, now: datetime) -> Moved:
     current = state.breaker
     if state.pause is not None:
         key = "paused"
-        what = StartWithheld(holding=Holding.PAUSE, why=state.pause.by, until=None)
+        what = StartWithheld(held_by=HeldBy.PAUSE, why=state.pause.by, until=None)
     elif current.state is BreakerState.OPEN:
         key = f"open: {(current.opened_at or now).isoformat()}"
-        what = StartWithheld(holding=Holding.BREAKER, why=current.reason, until=current.retry_at)
+        what = StartWithheld(held_by=HeldBy.BREAKER, why=current.reason, until=current.retry_at)
     elif current.retry_at is not None and now < current.retry_at:
         key = f"retry: {current.failures}"
-        what = StartWithheld(holding=Holding.RETRY, why=current.reason, until=current.retry_at)
+        what = StartWithheld(held_by=HeldBy.RETRY, why=current.reason, until=current.retry_at)
     else:
         return state, ()
     before = state.told.get(Topic.START)

@@ -69,6 +69,16 @@ def loaded(state: State) -> Shown:
     return told(s.loaded(state, credentials="same", now=NOW, jitter=0.5, limits=LIMITS))
 
 
+def fails(state: State, *, kind: str, now: datetime) -> Shown:
+    """Let one more attempt fail at a moment."""
+    state = begun(state, start=Start.FORCED)
+    return told(
+        s.ended(
+            state, AttemptEnding.FAILED, now=now, jitter=0.5, limits=LIMITS, tells=True, kind=kind
+        )
+    )
+
+
 def failed(times: int, *, reason: str = "500") -> tuple[State, list[str]]:
     """Let so many attempts in a row fail; return the state and the titles of what was told."""
     state, titles = State(), []
@@ -380,17 +390,7 @@ def test_what_lasts_is_told_again_with_its_beginning() -> None:
     state, _ = failed(1)
     later = NOW + timedelta(days=2)
 
-    state, notices = told(
-        s.ended(
-            begun(state, start=Start.FORCED),
-            AttemptEnding.FAILED,
-            now=later,
-            jitter=0.5,
-            limits=LIMITS,
-            tells=True,
-            kind="FAILING 500",
-        )
-    )
+    state, notices = fails(state, kind="FAILING 500", now=later)
 
     assert len(notices) == 1
     assert state.told[Topic.RUN] == Told(reason="FAILING 500", since=NOW, at=later)
@@ -409,17 +409,7 @@ def test_trouble_that_changes_is_as_old_as_it_was() -> None:
     """A site that fails in another way since an hour has failed for longer than that."""
     state, _ = failed(1)
     later = NOW + timedelta(hours=1)
-    state, _ = told(
-        s.ended(
-            begun(state, start=Start.FORCED),
-            AttemptEnding.FAILED,
-            now=later,
-            jitter=0.5,
-            limits=LIMITS,
-            tells=True,
-            kind="PROTOCOL",
-        )
-    )
+    state, _ = fails(state, kind="PROTOCOL", now=later)
     state = begun(state, start=Start.FORCED)
     _, (notice,) = told(
         s.ended(state, AttemptEnding.VERIFIED, now=later + MINUTE, jitter=0.5, limits=LIMITS)
