@@ -1,8 +1,8 @@
 """`python -m bot`: run until told to stop.
 
 Exit codes: 0 after SIGTERM or SIGINT; 78 for what the operator has to change, with one line on
-standard error that names it; 1 for anything unforeseen; 130 or 143 when a second signal cuts the
-shutdown short.
+standard error that names it; 1 for anything unforeseen, a shutdown that hangs among it; 130 or 143
+when a second signal cuts the shutdown short.
 """
 
 import asyncio
@@ -68,6 +68,10 @@ async def _serve(settings: BotSettings) -> None:
             return
         # Closed before cancelled: extensions end their work while Discord still listens.
         await bot.close()
+        if bot.hangs:
+            # A task that does not end by being cancelled would keep the loop from its end, too.
+            sentry_sdk.flush(timeout=_FLUSH_LIMIT_S)
+            os._exit(1)
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
 

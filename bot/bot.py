@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import discord
@@ -69,6 +69,7 @@ class Bot(commands.Bot):
         self._synced_commands: str | None = None
         self._sync_task: asyncio.Task[None] | None = None
         self._close_task: asyncio.Task[None] | None = None
+        self.hangs = False  # its close did not come to an end
         if settings.discord_api_url is not None:
             Route.BASE = settings.discord_api_url
         if settings.discord_gateway_url is not None:
@@ -221,11 +222,16 @@ class Bot(commands.Bot):
     async def _close(self) -> None:
         if self._sync_task is not None:
             self._sync_task.cancel()
-        try:
-            async with asyncio.timeout(_CLOSE_LIMIT_S):
-                await super().close()
-        except TimeoutError:
-            _log.error("bot.close.timed_out", limit_s=_CLOSE_LIMIT_S)
+        # Not cancelled before it is told where it hangs, nor waited for after: what hangs may well
+        # not end by being cancelled.
+        closing = asyncio.create_task(super().close(), name="bot: closing")
+        await asyncio.wait({closing}, timeout=_CLOSE_LIMIT_S)
+        if closing.done():
+            closing.result()
+        else:
+            self.hangs = True
+            _log.error("bot.close.timed_out", limit_s=_CLOSE_LIMIT_S, tasks=_waiting())
+            closing.cancel()
             try:
                 async with asyncio.timeout(_DISCONNECT_LIMIT_S):
                     await discord.Client.close(self)
@@ -233,6 +239,18 @@ class Bot(commands.Bot):
                 pass
         self.loop_watch.stop()
         _log.info("bot.stopped", loop_stall_max_ms=round(self.loop_watch.longest_stall_s * 1000, 1))
+
+
+def _waiting() -> list[str]:
+    """Return where each task waits, the innermost coroutine last."""
+    found = []
+    for task in asyncio.all_tasks():
+        places, coroutine = [task.get_name()], cast("Any", task.get_coro())
+        while getattr(coroutine, "cr_frame", None) is not None:
+            places.append(f"{coroutine.__qualname__}:{coroutine.cr_frame.f_lineno}")
+            coroutine = coroutine.cr_await
+        found.append(" > ".join(places))
+    return found
 
 
 def _wrong_token() -> ConfigurationError:

@@ -349,6 +349,19 @@ async def test_a_second_signal_ends_it_at_once(
         assert await program.end() == (code, "")
 
 
+@pytest.mark.slow
+async def test_an_end_that_hangs_says_where(tmp_path: Path, discord: Discord) -> None:
+    """Whoever would kill it in the end learns what it waited for."""
+    async with bot(tmp_path, discord, UNLOAD_S="60") as program:
+        await program.until("logging in")
+        program.process.send_signal(signal.SIGTERM)
+        hung = await program.until("bot.close.timed_out")
+        end = await program.end()
+
+    assert end == (1, "")
+    assert any("Ours.cog_unload" in task for task in hung["tasks"])
+
+
 async def test_an_unreachable_discord_is_waited_for(tmp_path: Path, discord: Discord) -> None:
     """API and gateway may fail at first: each failure is one line, and the bot comes online."""
     discord.api_answers = [503]
