@@ -122,6 +122,9 @@ def tell(seed: int, *, events: int = 60) -> Story:
         at += _gap(chance)
         _, make = chance.choices(kinds, weights)[0]
         moves += make(chance, at)
+    if "people" in classes and chance.random() < 0.5:
+        at = max(move.at for move in moves) + chance.expovariate(0.1)
+        moves += chance.choice(_ENDINGS)(chance, round(at, 3))
     moves.sort(key=lambda move: move.at)
     fates, reads = _fates(chance, classes)
     delays = {}
@@ -283,6 +286,33 @@ def _role_deleted_and_cancelled(chance: random.Random, at: float) -> list[Move]:
     ]
 
 
+def _unanswered_and_cancelled(chance: random.Random, at: float) -> list[Move]:
+    """Let a run's write get no answer, somebody stop that run, and others be written instead."""
+    ids, kind = chance.sample(IDS, 6), chance.choice(["rename", "set_roles"])
+    cancelled = round(at + 1 + chance.random(), 3)
+    changed = round(cancelled + 5.1 + chance.random(), 3)
+    again = round(changed + chance.random(), 3)
+    return [
+        Move(at, "unanswered", (round(chance.uniform(8, 28), 3),)),
+        *(Move(at, kind, (id_, "burst" if kind == "rename" else (2,))) for id_ in ids),
+        Move(cancelled, "command", ("cancel",)),
+        *(Move(changed, kind, (id_, "third" if kind == "rename" else (3,))) for id_ in ids),
+        Move(again, "command", (chance.choice(["all", "force"]),)),
+    ]
+
+
+def _stand_in_cancelled(chance: random.Random, at: float) -> list[Move]:
+    """Let writes fail until a full sync stands in for them, and somebody stop that half done."""
+    ids, back = chance.sample(IDS, 7), round(at + chance.uniform(55, 75), 3)
+    return [
+        Move(at, "site_read_only", (75.0,)),
+        *(Move(at, "rename", (id_, "fourth")) for id_ in ids[:4]),
+        Move(back, "site_slow", (60.0,)),
+        *(Move(back, "rename", (id_, "fourth")) for id_ in ids[4:]),
+        Move(round(back + chance.uniform(8, 28), 3), "command", ("cancel",)),
+    ]
+
+
 def _burst(chance: random.Random, at: float) -> list[Move]:
     ids = chance.sample(IDS, 6)
     kind = chance.choice(["join", "leave", "rename"])
@@ -299,6 +329,13 @@ def _stop(chance: random.Random, at: float) -> list[Move]:
     return [Move(at, "stop"), Move(round(at + chance.choice([0.05, 9.0, 20.0]), 3), "start")]
 
 
+# What some stories end with, when nothing else happens that would set things right.
+_ENDINGS: Final = (
+    _unanswered_and_cancelled,
+    _stand_in_cancelled,
+    _cancel_and_start_again,
+    _role_deleted_and_cancelled,
+)
 _NAMES: Final = ("other", "third", "fourth", " padded ")
 _MAKERS: Final[tuple[tuple[str, int, Callable[[random.Random, float], list[Move]]], ...]] = (
     ("members", 8, _one("rename", IDS, _NAMES)),
@@ -316,6 +353,8 @@ _MAKERS: Final[tuple[tuple[str, int, Callable[[random.Random, float], list[Move]
     ("store lost", 1, _one("store_lost")),
     ("mod-log", 2, _for_a_while("mod_log_away", 3.0, 60.0)),
     ("site away", 3, _for_a_while("site_away", 5.0, 60.0, 300.0)),
+    ("site away", 2, _for_a_while("site_read_only", 5.0, 60.0, 300.0)),
+    ("site away", 1, _for_a_while("site_slow", 5.0, 60.0)),
     ("requests lost", 2, _for_a_while("requests_lost", 5.0, 60.0)),
     ("people", 4, _one("command", ("all", "users", "roles", "force", "plan"))),
     ("people", 3, _one("command", ("cancel",))),

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 WHO: Final = "<@7>"
 AWAY: Final = Fate(commits_s=None, cut=True)
+READ_ONLY: Final = Fate(commits_s=None, status=503)
+SLOW: Final = Fate(answers_s=2.0)
 _SETTLE_S: Final = 30 * 3600.0  # longer than the longest wait of the breaker
 _LONG_S: Final = 3600.0
 _LOOK_EVERY_S: Final = 10.0
@@ -93,7 +95,8 @@ class World:
         self.skew_s = 0.0
         self.roles_made: list[int] = []
         self.roles: dict[int, int] = {}  # the ids, which never come again, by those of the story
-        self.site_is_away = False
+        self.site_is_away = self.site_is_read_only = self.site_is_slow = False
+        self.unanswered_s: float | None = None  # the next write of users commits so much later
         self.is_calm = False  # the story is over, and nothing goes wrong any more
         self.reached: set[str] = set()  # kinds of trouble that were met
         self._writes = self._reads = self._delays = 0
@@ -198,9 +201,9 @@ class World:
         self.is_calm = True
         for timer in self._back.values():
             timer.cancel()
-        self.site_is_away = self.kept.locked = self.channel.away = self.discord.loses_requests = (
-            False
-        )
+        self.site_is_away = self.site_is_read_only = self.site_is_slow = False
+        self.discord.loses_requests = False
+        self.kept.locked = self.channel.away = False
         self.kept.reachable = True
         alive = [life for life in self.lives if life.is_alive and not life.stopping]
         for life in alive:
@@ -334,6 +337,13 @@ class World:
             return WELL
         if self.site_is_away:
             return AWAY
+        if self.site_is_read_only:
+            return READ_ONLY if request.writes else SLOW
+        if self.site_is_slow:
+            return SLOW
+        if self.unanswered_s is not None and request.writes and request.role is None:
+            commits_s, self.unanswered_s = self.unanswered_s, None
+            return Fate(commits_s=commits_s, answers_s=math.inf)
         if request.writes:
             fate = self.story.fates.get(self._writes)
             self._writes += 1
@@ -451,6 +461,24 @@ class World:
         self.site_is_away = True
         self.reached.add("site away")
         self._later("site", seconds, lambda: setattr(self, "site_is_away", False))
+
+    def site_read_only(self, seconds: float) -> None:
+        """Let the site take no writes and read slowly, as one does that is being restored."""
+        self.site_is_read_only = True
+        self.reached.add("site read only")
+        self._later("read only", seconds, lambda: setattr(self, "site_is_read_only", False))
+
+    def site_slow(self, seconds: float) -> None:
+        """Let the site be well again after whatever it had, and slow."""
+        self.site_is_away = self.site_is_read_only = False
+        self.site_is_slow = True
+        self.reached.add("site slow")
+        self._later("slow", seconds, lambda: setattr(self, "site_is_slow", False))
+
+    def unanswered(self, seconds: float) -> None:
+        """Let the next write of users get no answer, and be carried out all the same."""
+        self.unanswered_s = seconds
+        self.reached.add("unanswered")
 
     def mod_log_away(self, seconds: float) -> None:
         """Let nobody read or write mod-log."""
