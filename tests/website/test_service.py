@@ -137,6 +137,7 @@ def test_each_request_is_one_line_in_the_log(website: Website) -> None:
     line = website.wait_for_request(request_id)
 
     assert request_id == "run1-3" + "x" * 122
+    assert answer.headers["Server-Timing"] == f"total;dur={line['duration_ms']}"
     assert {key: line[key] for key in line if key not in MEASURED} == {
         "event": "website.request.finished",
         "level": "info",

@@ -118,6 +118,7 @@ class HttpSite:
                     body=self._redaction.body(body),
                     retry_after=self._header(response, "Retry-After"),
                     date=self._header(response, "Date"),
+                    server_timing=self._header(response, "Server-Timing"),
                     seconds=self._clock.monotonic() - started,
                 )
         except TimeoutError:

@@ -26,6 +26,7 @@ from .._core.policy.request_backoff import (
 from .._core.site import requests
 from .._core.site.figures import RunFigures
 from .._core.site.outcome import (
+    Answer,
     Applied,
     Blocked,
     Outcome,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from .._core.model.members import RoleId, UserId
     from .._core.policy.departures import DepartureLimits
-    from .._core.site.outcome import Answer, NoAnswer
+    from .._core.site.outcome import NoAnswer
     from .._core.site.requests import Request
     from .._ports import (
         Clock,
@@ -107,6 +108,7 @@ class Requester:
         self._cancelled = asyncio.Event()
         self._began_s = self._clock.monotonic()
         self.latest_s = 0.0
+        self.latest_site_s: float | None = None  # of that, what the site says it was at work
         self.figures = RunFigures()
         self.patience = Patience(limits=services.patience, progress_at=self._clock.now())
 
@@ -279,6 +281,7 @@ class Requester:
             if in_doubt:
                 self._services.writes.lost(request)
         self.latest_s = answer.seconds
+        self.latest_site_s = answer.site_s if isinstance(answer, Answer) else None
         self._failing = isinstance(outcome, Trouble)
         at_s = self._clock.monotonic() - self._began_s
         self.figures.asked(request, answer.seconds, at_s=at_s)

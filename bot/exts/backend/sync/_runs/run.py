@@ -291,10 +291,10 @@ class Run:
         self._progress.end(Ending.PLANNED if self.spec.dry else Ending.VERIFIED)
 
     def _limit_pace(self) -> None:
-        """Send no more at once than the site takes, or than a crash has taught."""
-        limits = self._writer.limits
-        taught = self._services.repository.state.memory.max_items(limits.max_items)
-        self._writer.limits = self._reader.within(replace(limits, max_items=taught))
+        """Send no more at once than the site takes, and at first than a crash has taught."""
+        trusted = self._services.repository.state.memory.ceiling
+        limits = replace(self._writer.limits, trusted_items=trusted)
+        self._writer.limits = self._reader.within(limits)
 
     async def _sync(self, proof: Proof) -> None:
         """Bring roles, then users, and delete roles at the end, when nobody holds them any more."""

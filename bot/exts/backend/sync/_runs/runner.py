@@ -71,6 +71,8 @@ class Runner:
             match step:
                 case chunks.Send():
                     delivery = await self._send(delivery, step)
+                    if delivery.queue:
+                        await self.requests.sleep(delivery.pace.rest_s)
                 case chunks.RefreshRoles(ids=ids):
                     await self.roles.write(ids, known=False)
                     delivery = chunks.roles_refreshed(delivery, ids)
@@ -126,6 +128,7 @@ class Runner:
             outcome,
             now=self._clock.now(),
             seconds=self.requests.latest_s,
+            site_s=self.requests.latest_site_s,
             jitter=self._services.chance.random(),
         )
 

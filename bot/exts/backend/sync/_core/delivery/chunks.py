@@ -261,10 +261,12 @@ def record(  # noqa: C901 - one arm an outcome, and a guard before them
     now: datetime,
     seconds: float,
     jitter: float,
+    site_s: float | None = None,
 ) -> Delivery:
     """Fold in what came of a chunk; `outcome` is None when nothing was left to ask the site for.
 
-    `seconds` is what the request took, `jitter` uniform in [0, 1).
+    `seconds` is what the request took, `site_s` what of it the site says that it was at work,
+    `jitter` uniform in [0, 1).
     """
     if sent.batch.witness and not sent.ids:
         # It left the guild, or its row became one that the site can't take.
@@ -279,7 +281,7 @@ def record(  # noqa: C901 - one arm an outcome, and a guard before them
     batch = replace(sent.batch, ids=sent.ids)
     rows = len(batch.ids)
     if isinstance(outcome, Applied):
-        return _applied(state, batch, now=now, seconds=seconds)
+        return _applied(state, batch, now=now, seconds=seconds, site_s=site_s)
     was_well = state.well
     state = _acquit(replace(state, well=False))
     match outcome:
@@ -324,7 +326,9 @@ def probed(state: Delivery, trouble: Trouble | None, *, now: datetime, jitter: f
     return _wait(replace(state, patience=state.patience.failed(trouble)), trouble, now, jitter)
 
 
-def _applied(state: Delivery, batch: Batch, *, now: datetime, seconds: float) -> Delivery:
+def _applied(
+    state: Delivery, batch: Batch, *, now: datetime, seconds: float, site_s: float | None
+) -> Delivery:
     state = replace(state, patience=state.patience.progressed(now), well=True)
     # Another row passed right behind them.
     state = _park(
@@ -340,7 +344,7 @@ def _applied(state: Delivery, batch: Batch, *, now: datetime, seconds: float) ->
     departure = batch.kind is Kind.DEPARTURE
     return replace(
         state,
-        pace=state.pace.applied(rows=len(batch.ids), seconds=seconds),
+        pace=state.pace.applied(rows=len(batch.ids), seconds=seconds, site_s=site_s),
         tally=state.tally.plus(batch, len(batch.ids)),
         # A departure writes no whole row, and a create that heals skips the rows that exist.
         witness=state.witness if departure or batch.heals else batch.ids[0],

@@ -2,8 +2,9 @@
 
 *Crash memory* is for pace. A chunk that kills the process or the site leaves no answer to learn
 from, so the size of each new largest chunk is written down before it goes out. An attempt that was
-interrupted halves the ceiling of the next, never below 10; each verified full run doubles it until
-it is the default again, and then it is forgotten.
+interrupted lets the next begin with half of that, never below 10, and grow by and by (`pace`). Each
+verified full run doubles what is trusted, or trusts what it has sent, until that is the default
+again, and then it is forgotten.
 
 *Parked records* are rows that the site does not take. Each is tried again at later runs with
 growing gaps, and at once when what would be sent has changed: three times a day, for a member can
@@ -70,7 +71,7 @@ class CrashMemory:
             case AttemptEnding.INTERRUPTED if self.largest > 0:
                 return CrashMemory(ceiling=max(MIN_CEILING, self.largest // 2))
             case AttemptEnding.VERIFIED if full and self.ceiling is not None:
-                grown = self.ceiling * 2
+                grown = max(self.ceiling * 2, self.largest)
                 return CrashMemory(ceiling=grown if grown < default_items else None)
             case _:
                 return CrashMemory(ceiling=self.ceiling)

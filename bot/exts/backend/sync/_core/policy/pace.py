@@ -1,17 +1,26 @@
-"""How many rows the next request may hold, learnt from how long the last ones took.
+"""How many rows the next request may hold, and for how long the site is left alone before it.
 
-Theory: a request should take about `target_s`. Recent requests give a weighted rate, rows a second,
-in the manner of pt-online-schema-change's `--chunk-time` (`n = 0.75 n + rows`); the next size is
-that rate times the target, within these rules:
+Theory: one request should hold the site for about `target_s`, whatever queues there besides. What a
+request costs is learnt (`cost`) as `a` seconds and `b` more a row, so the size is
+`(target - a) / b`, within these rules:
 
 - the first request is a canary of `first` rows, and its time is not learnt from: it pays for
   connections and cold caches;
 - grow at most twofold a step, never above the ceiling;
-- a request of over twice the target halves the size at once;
+- every third request has half the size, or `a` and `b` could not be told apart; not at a bound
+  that is far quicker than the target, where nothing depends on it;
+- a third of a request's time, at most, is overhead: a busy site is given room by fewer requests,
+  not by smaller ones;
+- a request of over twice what was expected, and over the target, has the next one look closer, at
+  half its size: if that was as slow for its size, the site has become slower, and what was learnt
+  before is forgotten; if not, it was a queue, and the size stays;
+- a site at which requests queue is left alone after each, longer and longer, until what had queued
+  behind one is gone before the next comes. On a site that others keep busy for the part p of its
+  time that leaves us about 1 - p of it, and each of them waits for one request of ours at most;
 - overload falls to the floor, a failure or a lost answer halves;
-- an answer "too large" halves and lowers the ceiling for good.
-
-Small chunks cost the site nothing: 250 and 1,000 rows a request take the same total time there.
+- an answer "too large" halves and lowers the ceiling for good;
+- interrupted attempts lower what is trusted (`memory`). More is tried by and by: what is trusted
+  doubles after so many requests of that size, and each doubling needs twice as many.
 """
 
 from __future__ import annotations
@@ -19,20 +28,36 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-_MEMORY: Final = 0.75  # what one more request leaves of the weight of those before it
+from .cost import Cost, Sample
+
 _MAX_GROWTH: Final = 2
 _SLOW: Final = 2
+_TURNS: Final = 3  # the last of so many requests is a smaller one
+_OVERHEAD: Final = 1 / 3
+_ALIKE: Final = 1.25  # two that were slow by nearly the same factor: the site itself has changed
+_QUEUED: Final = 0.3  # of what a request costs: that it took so much longer is no queue yet
+_QUEUED_S: Final = 0.01
+_EASED: Final = 0.7  # what a request that did not queue leaves of the rest before it
+_MAX_REST: Final = 4  # times what a request costs: a fifth of the site's time is asked for always
+_MAX_REST_S: Final = 10.0
+_LEAST_REST_S: Final = 0.005
+_LEAST_TOLD: Final = 0.05  # whatever a site says: so much of a request's time it was at work on it
+_DOUBT: Final = 4  # requests of a trusted size before twice that is tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaceLimits:
-    """Bounds of a pace: rows, bytes of a body, seconds."""
+    """Bounds of a pace: rows, bytes of a body, seconds.
+
+    `trusted_items` is what attempts that were interrupted have left of the trust in large requests.
+    """
 
     target_s: float = 0.5
     first_items: int = 100
     floor_items: int = 10
     max_items: int = 1000
     max_bytes: int = 256 * 1024
+    trusted_items: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,51 +69,131 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """How many rows a request may have after attempts that were cut off; None for any number.
+
+    It doubles after `needed` requests of that size in a row, of which there were `applied`.
+    """
+
+    items: int | None
+    applied: int = 0
+    needed: int = _DOUBT
+
+    def after(self, rows: int, *, ceiling: int) -> Trust:
+        """Return what is trusted after a request of so many rows went well."""
+        if self.items is None or rows < self.items:
+            return self
+        if self.applied + 1 < self.needed:
+            return replace(self, applied=self.applied + 1)
+        doubled = self.items * 2
+        return Trust(items=None if doubled >= ceiling else doubled, needed=self.needed * 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The size of the next request (`items`), and what it was learnt from."""
+    """The size of the next request (`items`), what it was learnt from, and the rest before it.
+
+    `size` is what `items` is where no request is smaller on purpose. `slow` is the latest request,
+    if it took longer than it should.
+    """
 
     limits: PaceLimits
     items: int
+    size: int
     ceiling: int
+    trust: Trust
+    cost: Cost
     learnt: int = 0
-    _rows: float = 0.0
-    _seconds: float = 0.0
+    rest_s: float = 0.0
+    slow: Sample | None = None
 
     @classmethod
     def start(cls, limits: PaceLimits) -> Pace:
         """Return the pace before the first request: the canary's size."""
-        ceiling = max(1, limits.max_items)
-        return cls(limits=limits, items=min(limits.first_items, ceiling), ceiling=ceiling)
+        ceiling, trust = max(1, limits.max_items), Trust(items=limits.trusted_items)
+        items = min(limits.first_items, ceiling, trust.items or ceiling)
+        return cls(
+            limits=limits, items=items, size=items, ceiling=ceiling, trust=trust, cost=Cost()
+        )
 
     @property
     def floor(self) -> int:
-        return min(self.limits.floor_items, self.ceiling)
+        return min(self.limits.floor_items, self.most)
 
-    def applied(self, *, rows: int, seconds: float) -> Pace:
-        """Learn from a request that was applied."""
+    @property
+    def most(self) -> int:
+        """The most rows that the next request may have."""
+        return min(self.ceiling, self.trust.items or self.ceiling)
+
+    def applied(self, *, rows: int, seconds: float, site_s: float | None = None) -> Pace:
+        """Learn from a request that was applied.
+
+        `seconds` is what it took, and `site_s` what the site itself says that it was at work on it.
+        """
+        trust = self.trust.after(rows, ceiling=self.ceiling)
+        after = replace(self, learnt=self.learnt + 1, trust=trust, slow=None)
         if self.learnt == 0:
-            return self._resized(self._judged(self.items, seconds), learnt=1)
-        weighed_rows = self._rows * _MEMORY + rows
-        weighed_seconds = self._seconds * _MEMORY + max(seconds, 1e-6)
-        wanted = int(weighed_rows / weighed_seconds * self.limits.target_s)
-        return self._resized(
-            self._judged(min(wanted, self.items * _MAX_GROWTH), seconds),
-            learnt=self.learnt + 1,
-            rows=weighed_rows,
-            seconds=weighed_seconds,
-        )
+            return after.sized(self.items // 2 if self._is_slow(seconds) else self.items)
+        told_s = seconds if site_s is None else max(site_s, seconds * _LEAST_TOLD)
+        sample = Sample(rows, min(told_s, seconds))
+        cost = self.cost.learnt(sample)
+        is_slow = self._is_unexpected(sample)
+        if is_slow and self.slow is not None and self._are_alike(self.slow, sample):
+            cost = Cost().learnt(self.slow, sample)
+        rest_s = self._rest_s(cost.of(rows), sample.seconds, seconds)
+        after = replace(after, cost=cost, rest_s=rest_s)
+        if is_slow and self.slow is None:
+            return replace(after, slow=sample, items=max(self.floor, self.items // 2))
+        return after.sized(after.wanted)
 
-    def _judged(self, wanted: int, seconds: float) -> int:
-        slow = seconds > self.limits.target_s * _SLOW
-        return min(wanted, self.items // 2) if slow else wanted
+    def _is_slow(self, seconds: float) -> bool:
+        return seconds > self.limits.target_s * _SLOW
+
+    def _is_unexpected(self, sample: Sample) -> bool:
+        """Say whether a request took so long that either the site or its other traffic changed."""
+        if not self.cost.samples:
+            return self._is_slow(sample.seconds)
+        is_long = sample.seconds > self.limits.target_s
+        return is_long and sample.seconds > _SLOW * self.cost.of(sample.rows)
+
+    def _are_alike(self, first: Sample, second: Sample) -> bool:
+        """Say whether two requests of different sizes were slow for their rows, by one factor."""
+        if first.rows == second.rows:
+            return False
+        by = sorted(one.seconds / self.cost.of(one.rows) for one in (first, second))
+        return by[1] <= by[0] * _ALIKE
+
+    def _rest_s(self, cost_s: float, site_s: float, seconds: float) -> float:
+        """Return the rest behind a request that took so long, of which it cost so much."""
+        cost_s = min(cost_s, site_s)
+        queued_s = seconds - cost_s
+        if queued_s > _QUEUED * cost_s + _QUEUED_S:
+            return min(self.rest_s + queued_s, _MAX_REST * cost_s, _MAX_REST_S)
+        rest_s = self.rest_s * _EASED
+        return rest_s if rest_s > _LEAST_REST_S else 0.0
+
+    @property
+    def wanted(self) -> int:
+        """The size at which a request would hold the site for the target."""
+        cost, target_s = self.cost, self.limits.target_s
+        rows_s = max(target_s - cost.fixed_s, (1 / _OVERHEAD - 1) * cost.fixed_s)
+        wanted = min(rows_s, target_s) / cost.row_s
+        return int(min(wanted, max(self.size, self.items) * _MAX_GROWTH))
+
+    def sized(self, size: int) -> Pace:
+        """Return it with the next request of this size, or smaller if it is that one's turn."""
+        size = max(self.floor, min(size, self.most))
+        matters = size < self.most or self.cost.of(size) > self.limits.target_s / 2
+        is_smaller = matters and self.learnt > _TURNS and self.learnt % _TURNS == _TURNS - 1
+        return replace(self, items=max(self.floor, size // 2) if is_smaller else size, size=size)
 
     def overloaded(self) -> Pace:
         """Fall to the floor: the site asked for less."""
-        return self._resized(self.floor, learnt=self.learnt)
+        return self.sized(self.floor)
 
     def failed(self) -> Pace:
         """Halve: the site failed, or its answer was lost."""
-        return self._resized(self.items // 2, learnt=self.learnt)
+        return self.sized(self.items // 2)
 
     def too_large(self, *, rows: int) -> Pace:
         """Never again send as many rows as this request had."""
@@ -96,17 +201,18 @@ class Pace:
         return replace(self, ceiling=ceiling, items=min(self.items, ceiling))
 
     def tuned(self, tuning: Tuning) -> Pace:
-        """Return the pace with these bounds; what the site said is too large stays so."""
-        limits = self.limits
+        """Return the pace with these bounds; what the site said is too large stays so.
+
+        Whoever sets how many rows there may be knows more than a crash has taught.
+        """
+        limits, trust = self.limits, self.trust
         if tuning.target_s is not None:
             limits = replace(limits, target_s=tuning.target_s)
         if tuning.max_items is not None:
             limits = replace(limits, max_items=tuning.max_items)
+            trust = Trust(items=None)
         was_lowered = self.ceiling < max(1, self.limits.max_items)
         ceiling = min(self.ceiling, limits.max_items) if was_lowered else limits.max_items
         ceiling = max(1, ceiling)
-        return replace(self, limits=limits, ceiling=ceiling, items=min(self.items, ceiling))
-
-    def _resized(self, items: int, *, learnt: int, rows: float = 0.0, seconds: float = 0.0) -> Pace:
-        bounded = max(self.floor, min(items, self.ceiling))
-        return replace(self, items=bounded, learnt=learnt, _rows=rows, _seconds=seconds)
+        items = min(self.items, ceiling)
+        return replace(self, limits=limits, ceiling=ceiling, items=items, trust=trust)

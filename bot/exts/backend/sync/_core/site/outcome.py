@@ -6,6 +6,7 @@ one of the outcomes below, and the run decides by the outcome alone: status code
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -47,7 +48,7 @@ _READS: Final = frozenset({Purpose.READ, Purpose.DISCOVER, Purpose.READ_ONE})
 class Answer:
     """The site answered: status, body, and the seconds it took.
 
-    `retry_after` and `date` are its headers `Retry-After` and `Date`, as they were sent.
+    `retry_after`, `date` and `server_timing` are its headers of these names, as they were sent.
     """
 
     status: int
@@ -55,6 +56,15 @@ class Answer:
     retry_after: str | None
     seconds: float
     date: str | None = None
+    server_timing: str | None = None
+
+    @property
+    def site_s(self) -> float | None:
+        """For how long the site says that it was at work on it, in seconds; None if it does not.
+
+        Header `Server-Timing`, metric `total`, or `app` where there is none: dur in milliseconds.
+        """
+        return site_seconds(self.server_timing)
 
 
 class Lost(StrEnum):
@@ -188,6 +198,7 @@ _LOST: Final = frozenset(Lost) - {Lost.UNREACHABLE}
 _UNREADABLE: Final = object()
 # A time-out, a conflict, a misdirected and an early request: a proxy's or the site's, and not ours.
 _MAY_PASS: Final = frozenset({408, 409, 421, 425})
+_MILLISECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
 _NOT_OFFERED: Final = frozenset(range(300, 500)) - {401}
 
 
@@ -315,6 +326,18 @@ def read_retry_after(
             return None
         wait = until - (_read_date(date or "") or now)
     return max(timedelta(), min(wait, MAX_RETRY_AFTER))
+
+
+def site_seconds(server_timing: str | None) -> float | None:
+    """Return what a `Server-Timing` header says of the whole request, in seconds, if it does."""
+    metrics: dict[str, float] = {}
+    for metric in (server_timing or "").split(","):
+        name, *parameters = (part.strip() for part in metric.split(";"))
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip().lower() == "dur" and _MILLISECONDS.fullmatch(value.strip(' "')):
+                metrics.setdefault(name.lower(), float(value.strip(' "')) / 1000)
+    return metrics.get("total", metrics.get("app"))
 
 
 def _read_date(text: str) -> datetime | None:

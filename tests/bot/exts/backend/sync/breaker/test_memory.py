@@ -56,6 +56,9 @@ def test_a_smaller_size_does_not_hide_a_larger_one() -> None:
         (CrashMemory(ceiling=250, largest=250), "verified", True, CrashMemory(ceiling=500)),
         (CrashMemory(ceiling=500, largest=500), "verified", True, CrashMemory()),
         (CrashMemory(largest=1000), "verified", True, CrashMemory()),
+        # It has grown in that run, by and by, and nothing happened.
+        (CrashMemory(ceiling=10, largest=400), "verified", True, CrashMemory(ceiling=400)),
+        (CrashMemory(ceiling=10, largest=1000), "verified", True, CrashMemory()),
         (CrashMemory(ceiling=250, largest=9), "verified", False, CrashMemory(ceiling=250)),
         (CrashMemory(ceiling=250, largest=9), "failed", True, CrashMemory(ceiling=250)),
         (CrashMemory(ceiling=250, largest=9), "neutral", True, CrashMemory(ceiling=250)),

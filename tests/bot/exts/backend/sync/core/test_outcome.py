@@ -517,6 +517,36 @@ def test_every_answer_has_an_outcome(
     assert all(len(reason) <= 200 and "\n" not in reason for reason in reasons)
 
 
+# -- Server-Timing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("total;dur=12.5", 0.0125),
+        ('db;dur=3, total;desc="all of it";dur=53', 0.053),
+        ("app;dur=7", 0.007),
+        ("app;dur=7,total;dur=9", 0.009),
+        ('TOTAL; DUR="40"', 0.04),
+        ("total", None),
+        ("total;dur=", None),
+        ("total;dur=-1", None),
+        ("total;dur=1e3", None),
+        ("total;dur=nan", None),
+        ("db;dur=5", None),
+        ("total;dur=1;dur=2", 0.001),
+        (";;,,=;dur=3", None),
+    ],
+)
+def test_what_a_site_says_of_its_own_time(sent: str | None, seconds: float | None) -> None:
+    """Of the whole request, in milliseconds; whatever else stands there says nothing."""
+    told = Answer(status=200, body=b"", retry_after=None, server_timing=sent, seconds=0.1)
+
+    assert told.site_s == (None if seconds is None else pytest.approx(seconds))
+
+
 # -- Retry-After -----------------------------------------------------------------------------------
 
 
