@@ -66,7 +66,7 @@ class SyncSettings(SecretFileSettings):
     sync_floor_items: _Items = 10
     sync_max_items: _Items = 1000
     sync_max_bytes: Annotated[int, Field(ge=1024, le=100 * 1024 * 1024)] = 256 * 1024
-    sync_page_items: Annotated[int, Field(gt=0, le=10_000)] = 1000
+    sync_page_items: Annotated[int, Field(gt=0, le=10_000)] = 2500
     sync_deadline_s: _Seconds = 30
     sync_max_answer_bytes: Annotated[int, Field(ge=1024, le=1024**3)] = 16 * 1024 * 1024
     sync_max_failing: Annotated[int, Field(gt=0, le=1000)] = 5

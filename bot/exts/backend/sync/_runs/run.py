@@ -133,7 +133,7 @@ class Run:
             waits=progress.show_wait,
         )
         requests = runner.requests
-        self._reader = SiteReader(requests, progress, page_items=page_items)
+        self._reader = SiteReader(requests, progress, page_items=page_items, target_s=pace.target_s)
         self.withholding = Withholding(services, requests, queue, progress, dry=spec.dry)
         self._file = PlanFile() if spec.dry else None
         self._comparing = Comparing(services, requests, self.withholding, file=self._file)

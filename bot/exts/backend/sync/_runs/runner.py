@@ -70,9 +70,8 @@ class Runner:
             self.requests.check_cancelled()
             match step:
                 case chunks.Send():
+                    await self.requests.sleep(delivery.pace.rest_s)
                     delivery = await self._send(delivery, step)
-                    if delivery.queue:
-                        await self.requests.sleep(delivery.pace.rest_s)
                 case chunks.RefreshRoles(ids=ids):
                     await self.roles.write(ids, known=False)
                     delivery = chunks.roles_refreshed(delivery, ids)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._core.model.members import Member
+from .._core.policy.pace import Pace, PaceLimits
 from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site import requests
 from .._core.site.outcome import Applied, NotFound
-from .._core.site.reading import Cursor, EndlessError, rest_s
+from .._core.site.reading import Cursor, EndlessError, first_size
 from .._core.site.wire import Capabilities, Page
 from .._errors import RunStoppedError
 
@@ -18,19 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from .._core.model.members import Role, UserId
-    from .._core.policy.pace import PaceLimits
     from .._core.site.requests import Request
     from .progress import Progress
     from .requester import Requester
 
 
+_REST: Final = 0.05  # of what a page took: so long the site is left alone at the least
+_APART_S: Final = 0.04  # from one page to the next, however quick the site is
+
+
 class SiteReader:
     """The site's side of a run; `offers` is what it offers beyond the contract."""
 
-    def __init__(self, requests_: Requester, progress: Progress, *, page_items: int) -> None:
+    def __init__(
+        self, requests_: Requester, progress: Progress, *, page_items: int, target_s: float
+    ) -> None:
+        """No page has more than `page_items` rows, or should take longer than `target_s`."""
         self._requests = requests_
         self._progress = progress
-        self._page_items = page_items
+        first = first_size(page_items)
+        limits = PaceLimits(
+            target_s=target_s, first_items=first, floor_items=min(first, 50), max_items=page_items
+        )
+        self._pace = Pace.start(limits)
+        self._first_size = first
+        self._took_s = 0.0
         self._announced: int | None = None
         self.offers = Capabilities()
 
@@ -74,7 +87,7 @@ class SiteReader:
         """Return the cursor of a reading that begins after an id, where there are pages by id."""
         by_id = self.offers.pages_by_id
         announced = self._announced if by_id else None
-        return Cursor(size=self._page_items, by_id=by_id, after=after, announced=announced)
+        return Cursor(size=self._first_size, by_id=by_id, after=after, announced=announced)
 
     async def past(self, cursor: Cursor, page: Page) -> Cursor:
         """Return the cursor behind a page, after a rest; raise what stops the run otherwise."""
@@ -87,9 +100,11 @@ class SiteReader:
             cursor = cursor.past(page, created=self._progress.view.tally.created)
         except EndlessError as exc:
             raise protocol_failure(f"GET bot/users: {exc}") from exc
-        if not cursor.ended:
-            await self._requests.sleep(rest_s(self._requests.latest_s))
-        return cursor
+        if cursor.ended:
+            return cursor
+        least_s = max(self._took_s * _REST, _APART_S - self._took_s)
+        await self._requests.sleep(max(self._pace.rest_s, least_s))
+        return cursor.towards(self._pace.size)
 
     async def page(self, cursor: Cursor) -> tuple[Page, Cursor]:
         """Read the page at a cursor, and return the cursor as it came to be asked for."""
@@ -97,6 +112,7 @@ class SiteReader:
         def make(tries: int) -> Request:
             nonlocal cursor
             if tries:
+                self._pace = self._pace.too_large(rows=cursor.size)
                 cursor = cursor.smaller()
             return cursor.request()
 
@@ -105,6 +121,12 @@ class SiteReader:
             # Rows were deleted meanwhile, and with them the last page.
             return Page(rows=(), next=None), cursor
         if isinstance(outcome, Applied) and isinstance(outcome.value, Page):
+            self._took_s = self._requests.latest_s
+            self._pace = self._pace.applied(
+                rows=max(1, len(outcome.value.rows)),
+                seconds=self._took_s,
+                site_s=self._requests.latest_site_s,
+            )
             return outcome.value, cursor
         raise _unexpected("GET bot/users", outcome)
 

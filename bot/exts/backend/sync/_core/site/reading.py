@@ -2,7 +2,7 @@
 
 A site may go on for ever, by invented rows or by the same ones again. So a reading ends with an
 error where it goes beyond what was announced at its beginning, with room for what has grown since.
-And it leaves the site time for others, as writing does.
+Pages grow and shrink as what is written does (`policy.pace`), and leave the site as much time.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 _MIN_ITEMS: Final = 50
 _ROOM: Final = 1000  # rows that may have come since they were counted, or a tenth of all
 _MOST: Final = 5_000_000  # whatever is announced, or if nothing is
-_REST: Final = 0.5  # of the time that a page took: two thirds of a busy site's time are ours
-_MIN_REST_S: Final = 0.02
-_MAX_REST_S: Final = 1.0
+_GROWS_FROM: Final = 200  # rows: smaller pages are as they are set
 
 
 class EndlessError(ValueError):
     """A reading goes on where it must not."""
 
 
-def rest_s(took_s: float) -> float:
-    """Return how long to leave the site alone behind a page that took so long."""
-    return min(max(took_s * _REST, _MIN_REST_S), _MAX_REST_S)
+def first_size(most: int) -> int:
+    """Return the size of the first page of a reading whose largest may have so many rows.
+
+    By number only pages of half and twice the size fit together.
+    """
+    return most // 2 if most >= _GROWS_FROM and most % 2 == 0 else most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,15 @@ class Cursor:
         if not self.by_id or id_ <= self.after:
             return self
         return replace(self, after=id_ - 1)
+
+    def towards(self, size: int) -> Cursor:
+        """Return the cursor for the same place, in pages as near to that size as fit here."""
+        if self.by_id:
+            return replace(self, size=max(1, size))
+        if size < self.size:
+            return self.smaller()
+        fits = self.size * 2 <= size and self.offset % (self.size * 2) == 0
+        return replace(self, size=self.size * 2) if fits else self
 
     def smaller(self) -> Cursor:
         """Return the cursor for the same place in pages of half the size."""

@@ -14,7 +14,7 @@ from bot.exts.backend.sync._core.site.reading import (
     Cursor,
     EndlessError,
     Rereading,
-    rest_s,
+    first_size,
 )
 from bot.exts.backend.sync._core.site.requests import Request
 from bot.exts.backend.sync._core.site.wire import Page
@@ -128,11 +128,29 @@ def test_how_many_rows_there_are_is_asked_if_no_page_says_it(
 
 
 @pytest.mark.parametrize(
-    ("took_s", "rest"), [(0.0, 0.02), (0.04, 0.02), (0.3, 0.15), (2.0, 1.0), (30.0, 1.0)]
+    ("most", "first"), [(2500, 1250), (1000, 500), (200, 100), (199, 199), (501, 501), (3, 3)]
 )
-def test_reading_leaves_the_site_time(took_s: float, rest: float) -> None:
-    """Half as long as the page took; never none, and never long."""
-    assert rest_s(took_s) == pytest.approx(rest)
+def test_a_reading_begins_with_half_a_page(most: int, first: int) -> None:
+    """The first page may cost more than it should; a small or odd one can't grow."""
+    assert first_size(most) == first
+
+
+@pytest.mark.parametrize(
+    ("cursor", "wanted", "size"),
+    [
+        (Cursor(size=1250, by_id=False, offset=1250), 2500, 1250),
+        (Cursor(size=1250, by_id=False, offset=2500), 2500, 2500),
+        (Cursor(size=1250, by_id=False, offset=2500), 2499, 1250),
+        (Cursor(size=100, by_id=False, offset=400), 1000, 200),
+        (Cursor(size=2500, by_id=False, offset=5000), 1300, 1250),
+        (Cursor(size=125, by_id=False, offset=125), 10, 125),
+        (Cursor(size=1250, by_id=True, after=7), 1731, 1731),
+        (Cursor(size=1250, by_id=True, after=7), 0, 1),
+    ],
+)
+def test_pages_follow_the_pace_as_far_as_they_fit(cursor: Cursor, wanted: int, size: int) -> None:
+    """By number, the rows read so far stay a whole number of pages; by id any size fits."""
+    assert cursor.towards(wanted) == replace(cursor, size=size)
 
 
 @pytest.mark.parametrize(
