@@ -1,13 +1,16 @@
 """What a scenario found: the figures that `--json` writes, and what was wrong."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from sandbox.replay.checks import SiteRequest
+from sandbox.replay.checks import ModLogMessage, SiteRequest
+
+if TYPE_CHECKING:
+    from sandbox.servers import Bot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,22 @@ class ChunkSizes:
     least: int
     median: float
     most: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Footprint:
+    """What site and bot took at the most: memory in MiB, and the bot's longest stall."""
+
+    site_rss_idle_mb: float
+    site_rss_peak_mb: float = 0.0
+    bot_rss_peak_mb: float = 0.0
+    loop_stall_max_s: float = 0.0
+
+    async def measure(self, bot: "Bot") -> None:
+        """Take the bot's memory and its longest stall, which are gone once it has ended."""
+        stall_s = await bot.metric("bot_loop_stall_max_seconds")
+        self.loop_stall_max_s = max(self.loop_stall_max_s, stall_s)
+        self.bot_rss_peak_mb = max(self.bot_rss_peak_mb, bot.peak_rss_mb())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +104,39 @@ def chunk_sizes(requests: Sequence[SiteRequest]) -> ChunkSizes:
 def rows_applied(requests: Sequence[SiteRequest]) -> int:
     """Count the rows of the bulk writes that the site took."""
     return sum(request.rows or 0 for request in requests if request.bulk and request.applied)
+
+
+def figures_of(
+    answered: Sequence[SiteRequest],
+    mod_log: Iterable[ModLogMessage],
+    footprint: Footprint,
+    *,
+    members: int,
+    changes: int,
+    converged: bool,
+    seconds: float,
+    largest_request_s: float,
+    requests: int | None = None,
+) -> Figures:
+    """Count and round; `requests` is given where the site saw more than it answered."""
+    sizes = chunk_sizes(answered)
+    return Figures(
+        members=members,
+        changes=changes,
+        applied=rows_applied(answered),
+        converged=converged,
+        seconds=round(seconds, 2),
+        requests=len(answered) if requests is None else requests,
+        chunk_items_min=sizes.least,
+        chunk_items_median=sizes.median,
+        chunk_items_max=sizes.most,
+        largest_request_s=largest_request_s,
+        site_rss_idle_mb=round(footprint.site_rss_idle_mb, 1),
+        site_rss_peak_mb=round(footprint.site_rss_peak_mb, 1),
+        bot_rss_peak_mb=round(footprint.bot_rss_peak_mb, 1),
+        loop_stall_max_ms=round(footprint.loop_stall_max_s * 1_000, 1),
+        mod_log=[message.text for message in mod_log],
+    )
 
 
 def summary(outcome: Outcome) -> Table:

@@ -19,7 +19,7 @@ from sandbox import judging
 from sandbox.judging import Kind, Sent
 from sandbox.replay import checks, memory_hog
 from sandbox.replay.checks import ModLogMessage, SiteRequest
-from sandbox.replay.outcome import Figures, Outcome, chunk_sizes, rows_applied
+from sandbox.replay.outcome import Footprint, Outcome, figures_of
 from sandbox.replay.screen import Screen
 from sandbox.replay.world import SHARED_ROLE, World
 from sandbox.servers import Bot, Website, until
@@ -106,7 +106,7 @@ async def restart_loop(
     switch = world.directory.resolve() / "memory-hog"
     screen.say(f"filling the guild and the site with {members:,} members, in step")
     await _prepare(world, members=members, switch=switch)
-    site_rss_idle_mb = world.website.peak_rss_mb()
+    footprint = Footprint(site_rss_idle_mb=world.website.peak_rss_mb())
     changes = {found.id for found in await world.differences() if found.what == "user"}
     screen.say(f"the role {SHARED_ROLE!r} is deleted: the site differs in {len(changes):,} users")
     switch.touch()
@@ -121,8 +121,7 @@ async def restart_loop(
         timeout_s = _CONVERGE_S + members / _ROWS_A_SECOND
         problems = await _converge(world, bot, screen, timeout_s=timeout_s)
         seconds = time.monotonic() - began_s
-        loop_stall_max_s = await bot.metric("bot_loop_stall_max_seconds")
-        bot_rss_peak_mb = bot.peak_rss_mb()
+        await footprint.measure(bot)
         exit_code = await bot.stop()
     if exit_code != 0:
         problems.append(f"the bot ended with exit code {exit_code} when it was asked to stop")
@@ -134,29 +133,25 @@ async def restart_loop(
     )
     problems += [str(difference) for difference in (await world.differences())[:_SHOWN]]
     problems += evidence.faults(restarts)
-    sizes = chunk_sizes(evidence.requests)
-    figures = Figures(
+    footprint.site_rss_peak_mb = keeper.peak_mb
+    figures = figures_of(
+        evidence.requests,
+        evidence.mod_log,
+        footprint,
         members=members,
         changes=len(changes),
-        applied=rows_applied(evidence.requests),
         converged=not problems,
-        seconds=round(seconds, 2),
-        requests=len(evidence.sent),
-        chunk_items_min=sizes.least,
-        chunk_items_median=sizes.median,
-        chunk_items_max=sizes.most,
+        seconds=seconds,
         largest_request_s=max(
             (line["largest_request_s"] for line in bot.events("sync.run.finished")), default=0.0
         ),
-        site_rss_idle_mb=round(site_rss_idle_mb, 1),
-        site_rss_peak_mb=round(keeper.peak_mb, 1),
-        bot_rss_peak_mb=round(bot_rss_peak_mb, 1),
-        loop_stall_max_ms=round(loop_stall_max_s * 1_000, 1),
-        mod_log=[message.text for message in evidence.mod_log],
+        requests=len(evidence.sent),
     )
-    rows_checked = len(await world.tables.users()) + len(await world.tables.roles())
     return Outcome(
-        figures=figures, rows_checked=rows_checked, faults=problems, further=evidence.further()
+        figures=figures,
+        rows_checked=await world.tables.rows(),
+        faults=problems,
+        further=evidence.further(),
     )
 
 

@@ -12,7 +12,7 @@ from sandbox.replay.audit import SiteAudit
 from sandbox.replay.checks import ModLogMessage, SiteRequest
 from sandbox.replay.chronicle import Chronicle, Findings, GuildChange, Key, Row, percentile
 from sandbox.replay.crowd import Crowd
-from sandbox.replay.outcome import Figures, Outcome, chunk_sizes, rows_applied
+from sandbox.replay.outcome import Footprint, Outcome, figures_of
 from sandbox.replay.screen import Screen
 from sandbox.replay.world import World
 
@@ -53,9 +53,7 @@ class Scene:
         self._heard = 0
         self.began_at = datetime.now(UTC)
         self._requests_before = 0
-        self._site_rss_idle_mb = 0.0
-        self._bot_rss_peak_mb = 0.0
-        self._loop_stall_max_s = 0.0
+        self._footprint = Footprint(site_rss_idle_mb=0.0)
 
     # -- before -----------------------------------------------------------------------------------
 
@@ -63,7 +61,7 @@ class Scene:
         """Fill both sides in step and begin the record."""
         await self.world.fill_site()
         await self.world.warm_site()
-        self._site_rss_idle_mb = self.world.website.peak_rss_mb()
+        self._footprint.site_rss_idle_mb = self.world.website.peak_rss_mb()
         self._counters_before = await self.control.counters()
         await self._audit.begin()
         await self.control.record(self.guild)
@@ -106,9 +104,7 @@ class Scene:
 
     async def measure(self) -> None:
         """Take the bot's memory and its longest stall, which are gone once it has ended."""
-        stall_s = await self.bot.metric("bot_loop_stall_max_seconds")
-        self._loop_stall_max_s = max(self._loop_stall_max_s, stall_s)
-        self._bot_rss_peak_mb = max(self._bot_rss_peak_mb, self.bot.peak_rss_mb())
+        await self._footprint.measure(self.bot)
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -265,29 +261,21 @@ class Scene:
         seconds = 0.0
         if found.agreed_at is not None and found.agreed_at > self.began_at:
             seconds = (found.agreed_at - self.began_at).total_seconds()
-        sizes = chunk_sizes(requests)
         longest = max((request.duration for request in requests), default=timedelta())
-        figures = Figures(
+        self._footprint.site_rss_peak_mb = self.world.website.peak_rss_mb()
+        figures = figures_of(
+            requests,
+            messages,
+            self._footprint,
             members=self.members,
             changes=self.chronicle.users_changed,
-            applied=rows_applied(requests),
             converged=not faults,
-            seconds=round(seconds, 2),
-            requests=len(requests),
-            chunk_items_min=sizes.least,
-            chunk_items_median=sizes.median,
-            chunk_items_max=sizes.most,
+            seconds=seconds,
             largest_request_s=longest.total_seconds(),
-            site_rss_idle_mb=round(self._site_rss_idle_mb, 1),
-            site_rss_peak_mb=round(self.world.website.peak_rss_mb(), 1),
-            bot_rss_peak_mb=round(self._bot_rss_peak_mb, 1),
-            loop_stall_max_ms=round(self._loop_stall_max_s * 1_000, 1),
-            mod_log=[message.text for message in messages],
         )
-        rows_checked = len(await self.world.tables.users()) + len(await self.world.tables.roles())
         return Outcome(
             figures=figures,
-            rows_checked=rows_checked,
+            rows_checked=await self.world.tables.rows(),
             faults=faults,
             span="until the last row was right",
             further={"events": self.chronicle.events, **latency_figures(found), **further},

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from sandbox.replay.checks import ModLogMessage
-from sandbox.replay.incident import EndedRun, judge
+from sandbox.replay.first_run import EndedRun, judge
 from sandbox.replay.world import World
 
 

@@ -5,7 +5,7 @@ import asyncio
 from rich.console import Console
 
 from sandbox.replay import checks
-from sandbox.replay.incident import follow
+from sandbox.replay.first_run import follow
 from sandbox.replay.screen import Screen
 from sandbox.replay.world import World
 

@@ -18,7 +18,7 @@ from sandbox.__main__ import main
 from sandbox.replay.audit import SiteAudit
 from sandbox.replay.checks import ModLogMessage
 from sandbox.replay.chronicle import Key
-from sandbox.replay.incident import EndedRun, judge
+from sandbox.replay.first_run import EndedRun, judge
 from sandbox.replay.world import World
 from tests.sandbox.replaying import KEYS, ROOT
 
