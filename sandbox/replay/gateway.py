@@ -21,28 +21,24 @@ _MISSED_DEPARTURES: Final = 40
 
 async def partial_chunk(world: World, *, members: int, screen: Screen) -> Outcome:
     """Answer the request for all members with half of them, and never with the rest."""
-    async with _scene(world, screen, members) as on:
-        await miss_much(on)
-        half = members // _CHUNK // 2
-        on.begin(f"starting the bot: of the member list only {half:,} parts of 1,000 will come")
-        await on.control.fault("chunks_only", half)
-        await on.start_bot()
-        await on.runs(1)
-        await on.agree()
-        return await on.outcome(**await _counted(on))
+    return await _half_way(
+        world,
+        screen,
+        members,
+        fault="chunks_only",
+        what="of the member list only {half:,} parts of 1,000 will come",
+    )
 
 
 async def ready_mid_chunk(world: World, *, members: int, screen: Screen) -> Outcome:
     """Lose connection and session when half of the members have come: a READY follows."""
-    async with _scene(world, screen, members) as on:
-        await miss_much(on)
-        half = members // _CHUNK // 2
-        on.begin(f"starting the bot: it loses its session after {half:,} parts of the member list")
-        await on.control.fault("drop_after_chunks", half)
-        await on.start_bot()
-        await on.runs(1)
-        await on.agree()
-        return await on.outcome(**await _counted(on))
+    return await _half_way(
+        world,
+        screen,
+        members,
+        fault="drop_after_chunks",
+        what="it loses its session after {half:,} parts of the member list",
+    )
 
 
 async def ready_mid_run(world: World, *, members: int, screen: Screen) -> Outcome:
@@ -110,6 +106,21 @@ async def miss_much(on: Scene) -> None:
     crowd = on.crowd
     gone = [crowd.leave() for _ in range(_MISSED_DEPARTURES)]
     await on.do([*gone, *crowd.bustle(_MISSED)], silent=True)
+
+
+async def _half_way(
+    world: World, screen: Screen, members: int, *, fault: str, what: str
+) -> Outcome:
+    """Let this fault happen in the middle of the member list that a bot asks for as it starts."""
+    async with _scene(world, screen, members) as on:
+        await miss_much(on)
+        half = members // _CHUNK // 2
+        on.begin(f"starting the bot: {what.format(half=half)}")
+        await on.control.fault(fault, half)
+        await on.start_bot()
+        await on.runs(1)
+        await on.agree()
+        return await on.outcome(**await _counted(on))
 
 
 def _slow_run(members: int) -> dict[str, str]:
