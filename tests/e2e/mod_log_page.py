@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,14 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from aiohttp import web
 
-from sandbox.discord.client import DiscordControl
-from sandbox.discord.server import DiscordServer
 from sandbox.servers import Bot, Valkey, Website
-from tests.e2e.trouble.faulty_site import Answer, Call, FaultySite, Forward
-from tests.e2e.trouble.harness import BOT, GUILD, TOKEN, Stage, variables
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward, Held
+from tests.e2e.trouble.harness import BOT, GUILD, Stage, staged
 from tests.e2e.trouble.people import People
-from tests.e2e.trouble.test_commands import Held
-from tests.website.harness import Database
 
 if TYPE_CHECKING:
     from sandbox.discord.state import Message
@@ -108,12 +103,6 @@ async def at_leisure(call: Call, forward: Forward) -> Answer:
     return await forward(call)
 
 
-def program(stage: Stage, directory: Path, **settings: object) -> Bot:
-    """Return the bot's program, which keeps its state in `directory`."""
-    given = variables(stage.discord, stage.website, site_url=stage.site.api_url, **settings)
-    return Bot(directory, given)
-
-
 def ready(bot: Bot) -> bool:
     """Tell whether a bot that was started anew leads, and hears commands."""
     events = ("bot.commands.synced", "sync.lease.held")
@@ -153,7 +142,7 @@ async def normal(camera: Camera, _directory: Path) -> None:
         await stage.control.rename(GUILD, id_, f"renamed{number}", silent=True)
     async with stage.bot(**SMALL, SYNC_AT_START=False) as bot:
         await stage.until(bot.is_ready)
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         await people.invoke(owner(stage), "sync plan")
         camera.answered("plan", await people.answer_body())
         await people.invoke(owner(stage), "sync user", member={"user_id": ids[0]})
@@ -216,10 +205,10 @@ async def site_down(camera: Camera, directory: Path) -> None:
     await guild(camera, 60)
     stage.site.fault = ill
     people = await People.of(stage)
-    async with program(stage, directory, **QUICK) as bot:
+    async with stage.program(directory, **QUICK) as bot:
         await stage.run_end()
         await camera.take("failed", "Sync of", "alert ")
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         for number in (2, 3):
             await people.invoke(owner(stage), "sync all")
             await stage.run_end(number)
@@ -262,7 +251,7 @@ async def restart_loop(camera: Camera, directory: Path) -> None:
     stage = camera.stage
     await guild(camera, 300)
     settings = {**QUICK, "SYNC_FIRST_ITEMS": 50, "SYNC_MAX_ITEMS": 50}
-    async with program(stage, directory, **settings) as bot:
+    async with stage.program(directory, **settings) as bot:
         for kill in range(3):
             held = Held()
 
@@ -322,15 +311,9 @@ async def mass_departure(camera: Camera, _directory: Path) -> None:
     ids = await guild(camera, 1700)
     await stage.fill_site()
     people = await People.of(stage)
-    operations = ({"op": "leave", "id": id_} for id_ in ids[100:700])
-    await stage.control.operations(GUILD, operations, silent=True)
+    await stage.leave(ids[100:700])
     for number in range(10):
-        stage.database.query(
-            "INSERT INTO api_role (id, name, colour, permissions, position) VALUES"
-            " (%s, %s, 0, 0, 0)",
-            number + 1,
-            f"old {number}",
-        )
+        stage.add_old_role(number + 1, number)
     async with stage.bot(**QUICK):
         await stage.run_end()
         await camera.take("departures", "Departures withheld")
@@ -367,10 +350,10 @@ async def store_lost(camera: Camera, directory: Path) -> None:
     stage = camera.stage
     await guild(camera, 60)
     stage.site.fault = ill
-    async with program(stage, directory / "first", **QUICK, SYNC_BREAKER_THRESHOLD=1) as bot:
+    async with stage.program(directory / "first", **QUICK, SYNC_BREAKER_THRESHOLD=1) as bot:
         await stage.until(lambda: "Sync breaker opened" in str(stage.alerts()))
         await bot.stop()
-    async with program(stage, directory / "second", **QUICK) as bot:
+    async with stage.program(directory / "second", **QUICK) as bot:
         await camera.take("store-lost", "State store lost")
         await bot.stop()
 
@@ -382,12 +365,12 @@ async def store_away(camera: Camera, directory: Path) -> None:
     valkey = Valkey(directory / "valkey")
     try:
         url = valkey.url
-        async with program(stage, directory / "bot", **QUICK, SYNC_STATE_URL=url) as bot:
+        async with stage.program(directory / "bot", **QUICK, SYNC_STATE_URL=url) as bot:
             await camera.take("store-away", "State store unreachable")
             await valkey.start()
             await camera.take("store-back", "State store reachable again")
             lease = {"SYNC_DEADLINE_S": 2, "SYNC_LEASE_S": 3}
-            second = program(stage, directory / "reserve", **QUICK | lease, SYNC_STATE_URL=url)
+            second = stage.program(directory / "reserve", **QUICK | lease, SYNC_STATE_URL=url)
             await bot.wait_for_event("sync.run.finished")
             async with second:
                 await camera.take("second", "Sync waits for its turn")
@@ -395,7 +378,7 @@ async def store_away(camera: Camera, directory: Path) -> None:
         await valkey.close()
     state = directory / "state.db"
     state.write_bytes(b"this is no database" * 100)
-    async with program(stage, directory, **QUICK, SYNC_STATE_URL=f"sqlite:///{state}"):
+    async with stage.program(directory, **QUICK, SYNC_STATE_URL=f"sqlite:///{state}"):
         await camera.take("store-warning", "State store needs attention")
 
 
@@ -417,7 +400,7 @@ async def two_bots(camera: Camera, directory: Path) -> None:
     async with stage.bot(**QUICK | lease, SYNC_STATE_URL=state):
         await stage.run_end()
         await asyncio.sleep(1)  # so long another may still speak that led before
-        async with program(stage, directory / "other", **QUICK):
+        async with stage.program(directory / "other", **QUICK):
             await camera.take("two-bots", "Two bots sync this server")
 
 
@@ -429,7 +412,7 @@ async def by_hand(camera: Camera, _directory: Path) -> None:
     stage.site.fault = held = Held()
     async with stage.bot(**QUICK, SYNC_FIRST_ITEMS=50, SYNC_MAX_ITEMS=50):
         await stage.until(held.reached.is_set)
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         await stage.until(lambda: "Syncing" in str(stage.embeds()))
         await people.invoke(owner(stage), "sync set", name="target", value=1.0)
         camera.answered("set", await people.answer_body())
@@ -544,29 +527,16 @@ def renewed(page: str, blocks: dict[str, str]) -> str:
     )
 
 
-@contextlib.asynccontextmanager
-async def staged(website: Website, directory: Path) -> AsyncIterator[Stage]:
-    """Set a stage outside of pytest."""
-    database = Database(vendor="sqlite", url=website.settings["DATABASE_URL"])
-    database.query("DELETE FROM api_user")
-    database.query("DELETE FROM api_role")
+async def taken_of(scenario: Scenario, website: Website, directory: Path) -> list[Shot]:
+    """Make this run outside of pytest, and return what was noted of it."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(directory)
-        async with (
-            DiscordServer(token=TOKEN) as discord,
-            DiscordControl(discord.url) as control,
-            FaultySite(website.api_url) as site,
-        ):
+        async with staged(website, monkeypatch) as stage:
             # The bot edits more often here than it would, so that each state is to be seen.
-            await control.rate_limit("message edit", 1000, 1.0)
-            yield Stage(
-                discord=discord,
-                control=control,
-                website=website,
-                database=database,
-                site=site,
-                monkeypatch=monkeypatch,
-            )
+            await stage.control.rate_limit("message edit", 1000, 1.0)
+            camera = Camera(stage=stage)
+            await scenario(camera, directory)
+    return camera.shots
 
 
 async def photographed(scenarios: Sequence[Scenario]) -> list[Shot]:
@@ -579,11 +549,9 @@ async def photographed(scenarios: Sequence[Scenario]) -> list[Shot]:
             for scenario in scenarios:
                 place = directory / scenario.__name__
                 place.mkdir()
-                async with staged(website, place) as stage:
-                    camera = Camera(stage=stage)
-                    await scenario(camera, place)
-                shots += camera.shots
-                print(f"{scenario.__name__}: {len(camera.shots)} messages")  # noqa: T201 - a program
+                taken = await taken_of(scenario, website, place)
+                shots += taken
+                print(f"{scenario.__name__}: {len(taken)} messages")  # noqa: T201 - a program
     return shots
 
 

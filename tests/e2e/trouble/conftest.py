@@ -11,13 +11,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from sandbox.discord.client import DiscordControl
-from sandbox.discord.server import DiscordServer
 from sandbox.servers import Website
-from tests.e2e.trouble.faulty_site import FaultySite
-from tests.e2e.trouble.harness import TOKEN, Stage
+from tests.e2e.trouble.harness import Stage, staged
 from tests.fakes.local_site import LocalSite
-from tests.website.harness import Database
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -61,25 +57,11 @@ async def stage(
     website: Website | LocalSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member_cache: str
 ) -> AsyncIterator[Stage]:
     """Set the stage: an empty Discord, an empty site, and the way to it."""
-    database = Database(vendor="sqlite", url=website.settings["DATABASE_URL"])
-    database.query("DELETE FROM api_user")
-    database.query("DELETE FROM api_role")
     monkeypatch.setenv("SYNC_MEMBER_CACHE", member_cache)
     monkeypatch.chdir(tmp_path)  # where the bot finds no .env, and keeps its state
-    async with (
-        DiscordServer(token=TOKEN) as discord,
-        DiscordControl(discord.url) as control,
-        FaultySite(website.api_url) as site,
-    ):
+    async with staged(website, monkeypatch) as stage:
         # Tests give commands faster than people do, and would wait for Discord's five messages in
         # five seconds; that the bot bears them is for the tests of mod-log and of the sandbox.
         for kind in ("message create", "message edit"):
-            await control.rate_limit(kind, 1000, 1.0)
-        yield Stage(
-            discord=discord,
-            control=control,
-            website=website,
-            database=database,
-            site=site,
-            monkeypatch=monkeypatch,
-        )
+            await stage.control.rate_limit(kind, 1000, 1.0)
+        yield stage

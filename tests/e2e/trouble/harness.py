@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot.bot import Bot
 from bot.settings import load_settings
+from sandbox.discord.client import DiscordControl
+from sandbox.discord.server import DiscordServer
+from sandbox.servers import Bot as BotProgram
 from sandbox.servers import until
+from tests.e2e.trouble.faulty_site import FaultySite
+from tests.website.harness import Database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from pathlib import Path
 
     import pytest
 
-    from sandbox.discord.client import DiscordControl
-    from sandbox.discord.server import DiscordServer
     from sandbox.servers import Website
-    from tests.e2e.trouble.faulty_site import FaultySite
     from tests.fakes.local_site import LocalSite
-    from tests.website.harness import Database
 
 GUILD: Final = 270_988_689_419_665_408
 TOKEN: Final = "sandbox-token"
@@ -102,6 +104,20 @@ class Stage:
                 self.lives.remove(life)
                 gc.unfreeze()  # the bot freezes the heap, which is the other tests' too
 
+    def program(self, directory: Path, **settings: object) -> BotProgram:
+        """Return the bot's program, which keeps its state in `directory`."""
+        given = variables(self.discord, self.website, site_url=self.site.api_url, **settings)
+        return BotProgram(directory, given)
+
+    async def commands_known(self) -> None:
+        """Wait until Discord knows the slash commands."""
+        await self.until(lambda: any(self.discord.state.commands.values()))
+
+    async def ready(self) -> None:
+        """Wait until Discord knows the slash commands and the first run has ended."""
+        await self.run_end()
+        await self.commands_known()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition, and fail with the mod-log if it never holds."""
         holds = await until(lambda: condition() or self._died(), timeout_s=PATIENCE_S)
@@ -145,6 +161,10 @@ class Stage:
             if "alert" in footer(embed) and embed["title"] != "New state store"
         ]
 
+    def alert_titles(self) -> list[str]:
+        """Return the titles of those alerts."""
+        return [alert["title"] for alert in self.alerts()]
+
     async def run_end(self, count: int = 1) -> Json:
         """Wait until so many runs have ended, and return the embed of the last of them."""
         await self.until(lambda: len(self.ended()) >= count)
@@ -156,6 +176,11 @@ class Stage:
         """Make the guild; return its members' ids but the bot's, ascending: first the owner's."""
         await self.control.create_guild(GUILD, members=members, roles=roles, seed=1)
         return sorted([m["id"] async for m in self.control.members(GUILD) if m["id"] != BOT])
+
+    async def leave(self, ids: Iterable[int]) -> None:
+        """Let members leave without an event that tells of it."""
+        operations = ({"op": "leave", "id": id_} for id_ in ids)
+        await self.control.operations(GUILD, operations, silent=True)
 
     async def rows_due(self) -> dict[int, list[Any]]:
         """Return the rows that the site must have for the present members, by id."""
@@ -180,6 +205,15 @@ class Stage:
             [(id_, *row[:3], json.dumps(row[3]), row[4]) for id_, row in rows.items()],
         )
 
+    def add_old_role(self, id_: int, number: int) -> None:
+        """Insert a role into the site's database that the guild no longer has."""
+        self.database.query(
+            "INSERT INTO api_role (id, name, colour, permissions, position) VALUES"
+            " (%s, %s, 0, 0, 0)",
+            id_,
+            f"old {number}",
+        )
+
     def _insert(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         with contextlib.closing(self.database.connect()) as connection:
             connection.execute("BEGIN")  # one write to the disk instead of one a row
@@ -189,6 +223,29 @@ class Stage:
     def site_roles(self) -> dict[int, str]:
         """Return the names of the site's roles by id."""
         return dict(self.database.query("SELECT id, name FROM api_role ORDER BY id"))
+
+
+@contextlib.asynccontextmanager
+async def staged(
+    website: Website | LocalSite, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    """Set the stage: an empty Discord, an empty site, and the way to it."""
+    database = Database(vendor="sqlite", url=website.settings["DATABASE_URL"])
+    database.query("DELETE FROM api_user")
+    database.query("DELETE FROM api_role")
+    async with (
+        DiscordServer(token=TOKEN) as discord,
+        DiscordControl(discord.url) as control,
+        FaultySite(website.api_url) as site,
+    ):
+        yield Stage(
+            discord=discord,
+            control=control,
+            website=website,
+            database=database,
+            site=site,
+            monkeypatch=monkeypatch,
+        )
 
 
 def row_of(member: Json) -> list[Any]:

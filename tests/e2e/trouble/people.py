@@ -1,4 +1,4 @@
-"""The people of a guild at mod-log: who they are, what they press, and what they are answered."""
+"""The people of a guild: who they are, what they press and type, and what they are answered."""
 
 from __future__ import annotations
 
@@ -84,19 +84,13 @@ class People:
 
     async def _answer(self, interaction: int) -> Answer:
         self.asked = interaction
-        async with asyncio.timeout(15):
-            while True:
-                answers = [
-                    a for a in await self.stage.control.responses(interaction) if "body" in a
-                ]
-                if answers and text_of(answers[-1]["body"]):
-                    body = answers[-1]["body"]
-                    return Answer(
-                        text=text_of(body),
-                        private=answers[-1]["ephemeral"],
-                        files=tuple(body.get("attachments") or ()),
-                    )
-                await asyncio.sleep(0.02)
+        answer = await _answer_to(self.stage, interaction)
+        body = answer["body"]
+        return Answer(
+            text=text_of(body),
+            private=answer["ephemeral"],
+            files=tuple(body.get("attachments") or ()),
+        )
 
     def _message(self, title: str) -> tuple[int, Json]:
         channel = self.stage.discord.state.channel(self.stage.mod_log)
@@ -112,6 +106,36 @@ class People:
         return fitting[-1]
 
 
+@dataclass(slots=True, kw_only=True)
+class Room:
+    """A channel in which people give commands, as text or as slash commands."""
+
+    stage: Stage
+    channel: int
+    slash: bool
+
+    async def say(self, person: int, command: str) -> str:
+        """Give a command like `sync status`; return the text of the one answer to it."""
+        return (await self.answer(person, command))[1]
+
+    async def answer(self, person: int, command: str) -> tuple[bool, str]:
+        """Return whether the answer is for that person's eyes only, too."""
+        if self.slash:
+            return await self._invoke(person, command)
+        known = len(self.stage.bodies(self.channel))
+        await self.stage.control.post(self.channel, person, f"!{command}")
+        await self.stage.until(lambda: len(self.stage.bodies(self.channel)) > known)
+        text = _said(self.stage.bodies(self.channel)[known])
+        if "it names members" not in text:
+            return False, text
+        return False, _said(self.stage.bodies()[-1])
+
+    async def _invoke(self, person: int, command: str) -> tuple[bool, str]:
+        id_ = await self.stage.control.invoke(self.channel, person, command)
+        answer = await _answer_to(self.stage, id_)
+        return answer["ephemeral"], _said(answer["body"])
+
+
 def text_of(body: Json) -> str:
     """Return all that people read in a message's body."""
     parts = [str(body.get("content") or "")]
@@ -123,3 +147,20 @@ def text_of(body: Json) -> str:
 
 def _buttons(body: Json) -> list[Json]:
     return [button for row in body.get("components") or () for button in row["components"]]
+
+
+def _said(body: Json) -> str:
+    embeds = body.get("embeds") or ()
+    return str(body.get("content") or "") + "".join(
+        f"{embed['title']}: {embed.get('description')}" for embed in embeds
+    )
+
+
+async def _answer_to(stage: Stage, interaction: int) -> Json:
+    """Wait until somebody was answered in words; return the last answer."""
+    async with asyncio.timeout(15):
+        while True:
+            answers = [a for a in await stage.control.responses(interaction) if "body" in a]
+            if answers and text_of(answers[-1]["body"]):
+                return answers[-1]
+            await asyncio.sleep(0.02)

@@ -6,20 +6,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sandbox.servers import Bot
-from tests.e2e.trouble.faulty_site import Answer, Call, Fault, Forward
-from tests.e2e.trouble.harness import GUILD, Stage, variables
+from tests.e2e.trouble.faulty_site import Answer, Call, Fault, Forward, Held
+from tests.e2e.trouble.harness import GUILD, Stage
 from tests.e2e.trouble.people import REFUSAL, ROLE, People
-from tests.e2e.trouble.test_commands import Held
 
 PARKED, OPEN = "Rows parked", "Sync breaker opened"
 QUICK = {"SYNC_COMMAND_ROLE_IDS": ROLE, "SYNC_EDIT_INTERVAL_S": 0.05}
-
-
-def program(stage: Stage, directory: Path, **settings: object) -> Bot:
-    """Return the bot's program, which keeps its state in `directory`."""
-    given = variables(stage.discord, stage.website, site_url=stage.site.api_url, **settings)
-    return Bot(directory, given)
 
 
 def description(stage: Stage, title: str) -> str:
@@ -220,7 +212,7 @@ async def test_a_breaker_opened_by_hand_is_reset_by_its_button(
     await stage.fill_site()
     async with stage.bot(**QUICK):
         await stage.run_end()
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         opened = await people.invoke(people.administrator, "sync breaker open", reason="a move")
         title = "Sync breaker opened by hand"
         await stage.until(lambda: any(e["title"] == title for e in stage.alerts()))
@@ -239,7 +231,7 @@ async def test_a_pause_is_ended_by_the_button_of_its_notice(stage: Stage, people
     await stage.fill_site()
     async with stage.bot(**QUICK):
         await stage.run_end()
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         first = await people.invoke(people.administrator, "sync pause")
         second = await people.invoke(people.holder, "sync pause")
         await stage.until(lambda: any(e["title"] == "Sync is paused" for e in stage.alerts()))
@@ -266,7 +258,7 @@ async def test_a_killed_runs_message_loses_its_buttons_and_gains_a_link(
     """The next start ends it; the next run, however it began, is linked from there."""
     stage.site.fault = held = Held()
     settings = {**QUICK, "SYNC_FIRST_ITEMS": 10, "SYNC_MAX_ITEMS": 10}
-    async with program(stage, tmp_path, **settings) as bot:
+    async with stage.program(tmp_path, **settings) as bot:
         await asyncio.wait_for(held.reached.wait(), 20)
         await stage.until(lambda: "Pause" in people.buttons("Syncing"))
         bot.kill()
@@ -304,14 +296,14 @@ async def test_only_the_process_that_leads_answers_a_press(
     await stage.fill_site()
     shared = {**QUICK, "SYNC_STATE_URL": f"sqlite:///{tmp_path}/shared.db"}
     async with (
-        program(stage, tmp_path / "a", **shared) as first,
-        program(stage, tmp_path / "b", **shared) as second,
+        stage.program(tmp_path / "a", **shared) as first,
+        stage.program(tmp_path / "b", **shared) as second,
     ):
         await stage.run_end()
         leader, other = (first, second) if first.events("sync.lease.held") else (second, first)
         await other.wait_for_event("sync.lease.waiting")
         await other.wait_for_event("bot.ready")
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         await people.invoke(people.holder, "sync pause")
         await stage.until(lambda: any(e["title"] == "Sync is paused" for e in stage.alerts()))
         resumed = await people.press(people.holder, "Sync is paused", "Resume")

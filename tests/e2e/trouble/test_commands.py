@@ -1,74 +1,14 @@
 """The commands, typed and as slash commands: who may use them, and what they answer."""
 
-import asyncio
 import re
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from tests.e2e.trouble.faulty_site import Answer, Call, Forward
+from tests.e2e.trouble.faulty_site import Held
 from tests.e2e.trouble.harness import GUILD, Stage
+from tests.e2e.trouble.people import REFUSAL, ROLE, Room
 
 pytestmark = pytest.mark.cached_or_not(fast="on")
-
-ROLE = GUILD + 3
-REFUSAL = "Only administrators and the configured roles may use this."
-
-
-@dataclass(slots=True, kw_only=True)
-class Held:
-    """A fault that holds writes of users back until it is opened."""
-
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def __call__(self, call: Call, forward: Forward) -> Answer:
-        if call.writes_users:
-            self.reached.set()
-            await asyncio.wait_for(self.opened.wait(), 20)
-        return await forward(call)
-
-
-@dataclass(slots=True, kw_only=True)
-class Room:
-    """A channel in which people give commands, as text or as slash commands."""
-
-    stage: Stage
-    channel: int
-    slash: bool
-
-    async def say(self, person: int, command: str) -> str:
-        """Give a command like `sync status`; return the text of the one answer to it."""
-        return (await self.answer(person, command))[1]
-
-    async def answer(self, person: int, command: str) -> tuple[bool, str]:
-        """Return whether the answer is for that person's eyes only, too."""
-        if self.slash:
-            return await self._invoke(person, command)
-        known = len(self.stage.bodies(self.channel))
-        await self.stage.control.post(self.channel, person, f"!{command}")
-        await self.stage.until(lambda: len(self.stage.bodies(self.channel)) > known)
-        text = _text(self.stage.bodies(self.channel)[known])
-        if "it names members" not in text:
-            return False, text
-        return False, _text(self.stage.bodies()[-1])
-
-    async def _invoke(self, person: int, command: str) -> tuple[bool, str]:
-        id_ = await self.stage.control.invoke(self.channel, person, command)
-        async with asyncio.timeout(10):
-            while True:
-                answers = [a for a in await self.stage.control.responses(id_) if "body" in a]
-                if answers and _text(answers[-1]["body"]):
-                    return answers[-1]["ephemeral"], _text(answers[-1]["body"])
-                await asyncio.sleep(0.02)
-
-
-def _text(body: dict[str, Any]) -> str:
-    embeds = body.get("embeds") or ()
-    return str(body.get("content") or "") + "".join(
-        f"{embed['title']}: {embed.get('description')}" for embed in embeds
-    )
 
 
 @pytest.fixture(params=[pytest.param(False, marks=pytest.mark.slow), True], ids=["text", "slash"])
@@ -80,18 +20,12 @@ async def room(stage: Stage, request: pytest.FixtureRequest) -> Room:
     return Room(stage=stage, channel=channel, slash=request.param)
 
 
-async def registered(stage: Stage) -> None:
-    """Wait until Discord knows the slash commands and the first run has ended."""
-    await stage.run_end()
-    await stage.until(lambda: any(stage.discord.state.commands.values()))
-
-
 async def test_each_command_does_what_it_says(stage: Stage, room: Room) -> None:
     """Plan writes nothing; users, roles and all write what they cover; status shows the last."""
     ids = [id_ for id_ in stage.database.stored() if id_ != 900_000_000_000_000_001]
     owner = stage.discord.state.guilds[GUILD].owner_id
     async with stage.bot():
-        await registered(stage)
+        await stage.ready()
         stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[3])
         stage.database.query("UPDATE api_role SET name = 'old' WHERE id = %s", ROLE)
         plan = await room.say(owner, "sync plan")
@@ -125,7 +59,7 @@ async def test_a_run_can_be_cancelled(stage: Stage, room: Room) -> None:
     owner = stage.discord.state.guilds[GUILD].owner_id
     async with stage.bot(SYNC_FIRST_ITEMS=10):
         await stage.until(held.reached.is_set)
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         busy = await room.say(owner, "sync all")
         live = await room.say(owner, "sync status")
         cancelled = await room.say(owner, "sync cancel")
@@ -160,7 +94,7 @@ async def test_only_administrators_and_configured_roles_may(stage: Stage, room: 
     await stage.control.set_roles(GUILD, holder, [ROLE], silent=True)
     await stage.control.make_administrator(GUILD, administrator)
     async with stage.bot(SYNC_COMMAND_ROLE_IDS=f"5,{ROLE}"):
-        await registered(stage)
+        await stage.ready()
         refused = await room.answer(stranger, "sync all")
         allowed = [await room.say(person, "sync cancel") for person in (administrator, holder)]
 

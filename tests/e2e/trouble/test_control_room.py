@@ -10,10 +10,9 @@ import pytest
 from aiohttp import web
 
 from bot.exts.backend.sync._picture import AVAILABLE
-from tests.e2e.trouble.faulty_site import Answer, Call, Forward
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward, Held
 from tests.e2e.trouble.harness import GUILD, Stage
-from tests.e2e.trouble.people import REFUSAL, ROLE, People, text_of
-from tests.e2e.trouble.test_commands import Held, Room
+from tests.e2e.trouble.people import REFUSAL, ROLE, People, Room, text_of
 
 QUICK = {"SYNC_COMMAND_ROLE_IDS": ROLE, "SYNC_EDIT_INTERVAL_S": 0.05}
 # Every command, with options that do no harm to a sync that is in step.
@@ -45,12 +44,6 @@ async def people(stage: Stage) -> People:
     return people
 
 
-async def ready(stage: Stage) -> None:
-    """Wait until the first run has ended and the commands are registered."""
-    await stage.run_end()
-    await stage.until(lambda: any(stage.discord.state.commands.values()))
-
-
 async def content_of(file: dict[str, Any]) -> bytes:
     """Return what an attached file holds."""
     async with aiohttp.ClientSession() as http, http.get(file["url"]) as answer:
@@ -68,7 +61,7 @@ async def test_every_command_serves_who_may_and_refuses_who_may_not(
 ) -> None:
     """An administrator, a configured role and a stranger, by slash command."""
     async with stage.bot(**QUICK):
-        await ready(stage)
+        await stage.ready()
         refused, answered = [], []
         for command, options in COMMANDS:
             refused.append(await people.invoke(people.stranger, command, **options))
@@ -89,7 +82,7 @@ async def test_every_command_can_be_typed(stage: Stage, people: People) -> None:
     """As text, with the bot's prefix, which is also the one that the texts name."""
     channel = await stage.control.create_channel(GUILD, "bots")
     async with stage.bot(**QUICK, BOT_PREFIX="?"):
-        await ready(stage)
+        await stage.ready()
         texts = []
         for command, options in COMMANDS:
             known = len(stage.bodies(channel))
@@ -117,7 +110,7 @@ async def test_one_member_is_compared_shown_written_and_read_back(
     channel = await stage.control.create_channel(GUILD, "bots")
     room = Room(stage=stage, channel=channel, slash=False)
     async with stage.bot(**QUICK):
-        await ready(stage)
+        await stage.ready()
         stage.database.query(
             "UPDATE api_user SET name = '*old*', roles = '[1, 270988689419665408]' WHERE id = %s",
             odd,
@@ -154,7 +147,7 @@ async def test_a_member_who_is_in_step_costs_no_write(stage: Stage, people: Peop
     """Who has left and is known to have left neither; who is unknown to both is no error."""
     ids = sorted(await stage.rows_due())
     async with stage.bot(**QUICK):
-        await ready(stage)
+        await stage.ready()
         same = await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
         await stage.control.invoke(stage.mod_log, people.holder, "sync pause")
         await stage.until(lambda: "Sync is paused" in str(stage.alerts()))
@@ -176,7 +169,7 @@ async def test_a_member_whom_the_site_refuses_is_parked(stage: Stage, people: Pe
         return await forward(call)
 
     async with stage.bot(**QUICK):
-        await ready(stage)
+        await stage.ready()
         stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[5])
         stage.site.fault = refuse
         answer = await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
@@ -202,7 +195,7 @@ async def test_a_member_whom_the_site_does_not_keep_so_is_told(
         return web.json_response([]) if call.writes_users else await forward(call)
 
     async with stage.bot(**QUICK):
-        await ready(stage)
+        await stage.ready()
         stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[5])
         stage.site.fault = pretend
         answer = await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
@@ -227,7 +220,7 @@ async def test_a_plan_is_attached_as_a_file(stage: Stage, people: People) -> Non
     async with stage.bot(**QUICK, SYNC_AT_START=False):
         # Before it holds the lease it begins nothing; then it says where its state is kept.
         await stage.until(lambda: bool(stage.embeds()))
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         plan = await people.invoke(people.holder, "sync plan")
         found = (await content_of(plan.files[0])).decode()
 
@@ -249,7 +242,7 @@ async def test_history_tells_of_runs_that_have_ended(stage: Stage, people: Peopl
     run_id = end["footer"]["text"].removeprefix("run ")
     async with stage.bot(**QUICK):
         await stage.run_end(2)
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         listed = await people.invoke(people.holder, "sync history")
         told = await people.invoke(people.holder, "sync history", run=run_id)
 
@@ -267,7 +260,7 @@ async def test_the_pace_of_a_run_is_set_while_it_is_on(stage: Stage, people: Peo
     stage.site.fault = held = Held()
     async with stage.bot(**QUICK, SYNC_FIRST_ITEMS=10, SYNC_MAX_ITEMS=10):
         await stage.until(held.reached.is_set)
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         large = await people.invoke(people.holder, "sync set", name="max-items", value=11.0)
         rows = await people.invoke(people.holder, "sync set", name="max-items", value=3.0)
         target = await people.invoke(people.holder, "sync set", name="target", value=2.5)
@@ -289,7 +282,7 @@ async def test_ids_are_completed_while_they_are_typed(stage: Stage, people: Peop
         return await people.complete(people.holder, "sync history", "run", "")
 
     async with stage.bot(**QUICK):
-        await ready(stage)
+        await stage.ready()
         await people.invoke(people.holder, "sync all")
         await stage.run_end(2)
         ids = [embed["footer"]["text"].removeprefix("run ") for embed in reversed(stage.ended())]

@@ -9,7 +9,6 @@ import pytest
 from tests.e2e.trouble.faulty_site import Answer, Call, Forward
 from tests.e2e.trouble.harness import GUILD, Stage
 from tests.e2e.trouble.people import People, text_of
-from tests.e2e.trouble.test_commands import registered
 
 ORDERS = [
     "sync pause",
@@ -49,7 +48,7 @@ async def test_an_order_that_waits_for_the_store_is_answered(
     await stage.fill_site()
     file = tmp_path / "state.sqlite3"
     async with stage.bot(SYNC_STATE_URL=f"sqlite:///{file}"):
-        await registered(stage)
+        await stage.ready()
         backup = sqlite3.connect(file, isolation_level=None)
         backup.execute("BEGIN EXCLUSIVE")
         asked = await given(stage, stage.mod_log, people.administrator, command)
@@ -75,7 +74,7 @@ async def test_a_plan_that_outlives_its_token_is_given_in_mod_log(stage: Stage) 
         return await forward(call)
 
     async with stage.bot():
-        await registered(stage)
+        await stage.ready()
         stage.site.fault = hold
         asked = await given(stage, channel, people.administrator, "sync plan")
         await stage.control.fault("ahead_s", 15 * 60 + 1)

@@ -179,7 +179,7 @@ async def test_too_many_rejections_blame_the_site(stage: Stage) -> None:
         r"**The site rejects too many rows**: 61 of 61 rows; the last\: title\: Needed.",
     ]
     assert [name for name in fields(end) if name.startswith("Parked")] == []
-    assert [alert["title"] for alert in stage.alerts()] == [
+    assert stage.alert_titles() == [
         "Sync of roles and users failed",
         "Sync works again",
     ]

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.e2e.trouble.faulty_site import Answer, Call, Forward
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward, Held
 from tests.e2e.trouble.harness import BOT, GUILD, QuickBot, Stage, fields, footer
-from tests.e2e.trouble.test_commands import Held
 
 # A window has ten of the site's rows, and a stretch ends as soon as it has ten members to write.
 SMALL = {"SYNC_PAGE_ITEMS": 10, "SYNC_FIRST_ITEMS": 10, "SYNC_MAX_ITEMS": 10}
@@ -261,7 +260,7 @@ async def test_departures_need_a_list_that_is_whole(stage: Stage) -> None:
     assert fields(end)["Departures withheld: 1"] == (
         "The member list could not be proven whole: 300 members from REST, but Discord counts 400."
     )
-    assert [alert["title"] for alert in stage.alerts()] == ["Member list incomplete"]
+    assert stage.alert_titles() == ["Member list incomplete"]
     assert stage.database.stored() == before | await stage.rows_due()
 
 
@@ -282,7 +281,7 @@ async def test_a_guild_that_cant_be_read_is_not_the_sites_fault(stage: Stage) ->
         r"after id 0 could not be read\: HTTP 403\: "
     )
     assert [line[:29] for line in said if "Next" in line] == ["**Next:** it is tried again <"]
-    assert (failures, [alert["title"] for alert in stage.alerts()]) == (
+    assert (failures, stage.alert_titles()) == (
         0,
         ["Sync of roles and users failed"],
     )

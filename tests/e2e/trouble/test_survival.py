@@ -7,22 +7,16 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sandbox.servers import Bot, Valkey
-from tests.e2e.trouble.faulty_site import Answer, Call, Forward
-from tests.e2e.trouble.harness import GUILD, Stage, footer, variables
-from tests.e2e.trouble.test_commands import Held, Room
+from sandbox.servers import Valkey
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward, Held
+from tests.e2e.trouble.harness import GUILD, Stage, footer
+from tests.e2e.trouble.people import Room
 
 pytestmark = pytest.mark.slow
 
 OPEN = "Sync breaker opened"
 SOON = {"SYNC_FIRST_RETRY_S": 0.3, "SYNC_SECOND_RETRY_S": 0.3, "SYNC_BREAKER_OPEN_S": 0.5}
 FOR_LONG = {"SYNC_FIRST_RETRY_S": 0.2, "SYNC_SECOND_RETRY_S": 0.2, "SYNC_BREAKER_OPEN_S": 900}
-
-
-def program(stage: Stage, directory: Path, **settings: object) -> Bot:
-    """Return the bot's program, which keeps its state in `directory`."""
-    given = variables(stage.discord, stage.website, site_url=stage.site.api_url, **settings)
-    return Bot(directory, given)
 
 
 async def guild(stage: Stage, members: int = 20) -> list[int]:
@@ -34,11 +28,6 @@ async def guild(stage: Stage, members: int = 20) -> list[int]:
 def request_run(call: Call) -> str:
     """Return the run that made a request."""
     return call.headers["X-Request-ID"].partition("-")[0]
-
-
-def titles(stage: Stage) -> list[str]:
-    """Return the titles of the alerts, oldest first."""
-    return [alert["title"] for alert in stage.alerts()]
 
 
 async def fail(_call: Call, _forward: Forward) -> Answer:
@@ -57,22 +46,22 @@ async def test_three_failures_in_a_row_open_the_breaker_over_restarts(
     """Each start is one attempt; after the third nothing is asked of the site, start as you may."""
     await guild(stage)
     stage.site.fault = fail_writes
-    async with program(stage, tmp_path, **FOR_LONG, SYNC_MAX_FAILING=1) as bot:
-        await stage.until(lambda: bool(titles(stage)))
+    async with stage.program(tmp_path, **FOR_LONG, SYNC_MAX_FAILING=1) as bot:
+        await stage.until(lambda: bool(stage.alert_titles()))
         bot.kill()  # wherever it is by now: each start goes on counting where the last one was
         await bot.start()
-        await stage.until(lambda: OPEN in titles(stage))
+        await stage.until(lambda: OPEN in stage.alert_titles())
         await bot.stop()
         asked = len(stage.site.calls)
         attempts = {request_run(call) for call in stage.site.writes()}
         for _ in range(2):
             await bot.start()
             await bot.wait_for_event("sync.lease.held")
-            await stage.until(lambda: "Start-up sync withheld" in titles(stage))
+            await stage.until(lambda: "Start-up sync withheld" in stage.alert_titles())
             await bot.stop()
 
     assert 1 <= len(attempts) <= 3
-    assert [title for title in titles(stage) if title == OPEN] == [OPEN]
+    assert [title for title in stage.alert_titles() if title == OPEN] == [OPEN]
     assert len(stage.site.calls) == asked
 
 
@@ -81,12 +70,15 @@ async def test_a_probe_closes_the_breaker_by_itself(stage: Stage) -> None:
     await guild(stage)
     stage.site.fault = fail_writes
     async with stage.bot(**SOON, SYNC_MAX_FAILING=1):
-        await stage.until(lambda: OPEN in titles(stage))
+        await stage.until(lambda: OPEN in stage.alert_titles())
         stage.site.fault = _well
-        await stage.until(lambda: "Sync recovered" in titles(stage))
+        await stage.until(lambda: "Sync recovered" in stage.alert_titles())
 
-    assert titles(stage)[0].endswith("failed")
-    assert [t for t in titles(stage) if t in {OPEN, "Sync recovered"}] == [OPEN, "Sync recovered"]
+    assert stage.alert_titles()[0].endswith("failed")
+    assert [t for t in stage.alert_titles() if t in {OPEN, "Sync recovered"}] == [
+        OPEN,
+        "Sync recovered",
+    ]
     assert "as a probe of the site" not in stage.ended()[0]["description"]
     assert stage.database.stored() == await stage.rows_due()
 
@@ -120,7 +112,7 @@ async def test_live_changes_wait_for_an_open_breaker_and_follow_the_probe(stage:
     assert waiting
     assert refused.startswith("Sync: The breaker is open")
     assert during == written
-    assert titles(stage) == ["Sync breaker opened by hand", "Sync breaker reset"]
+    assert stage.alert_titles() == ["Sync breaker opened by hand", "Sync breaker reset"]
 
 
 async def test_a_killed_run_is_ended_by_the_next_start(stage: Stage, tmp_path: Path) -> None:
@@ -128,7 +120,7 @@ async def test_a_killed_run_is_ended_by_the_next_start(stage: Stage, tmp_path: P
     await guild(stage, 60)
     stage.site.fault = held = Held()
     settings = {"SYNC_FIRST_RETRY_S": 1, "SYNC_FIRST_ITEMS": 10, "SYNC_EDIT_INTERVAL_S": 0.05}
-    async with program(stage, tmp_path, **settings) as bot:
+    async with stage.program(tmp_path, **settings) as bot:
         await asyncio.wait_for(held.reached.wait(), 20)
         await stage.until(lambda: any("Syncing" in e["title"] for e in stage.embeds()))
         bot.kill()
@@ -143,7 +135,7 @@ async def test_a_killed_run_is_ended_by_the_next_start(stage: Stage, tmp_path: P
         footer(embed): embed["title"] for embed in stage.embeds() if "alert" not in footer(embed)
     }
     assert ended[f"run {died['run_id']}"] == "Sync of roles and users interrupted"
-    assert titles(stage)[0] == "Sync was interrupted"
+    assert stage.alert_titles()[0] == "Sync was interrupted"
     assert stage.database.stored() == await stage.rows_due()
 
 
@@ -153,16 +145,16 @@ async def test_refused_credentials_open_the_breaker_until_they_change(
     """A restart does not ask again with the same token; another token is tried at once."""
     await guild(stage)
     wrong = {"SITE_API_TOKEN": "0" * 40}
-    async with program(stage, tmp_path, **wrong) as bot:
-        await stage.until(lambda: titles(stage) == [OPEN])
+    async with stage.program(tmp_path, **wrong) as bot:
+        await stage.until(lambda: stage.alert_titles() == [OPEN])
         await bot.stop()
         asked = len(stage.site.calls)
         await bot.start()
-        await stage.until(lambda: "Start-up sync withheld" in titles(stage))
+        await stage.until(lambda: "Start-up sync withheld" in stage.alert_titles())
         await bot.stop()
     again = len(stage.site.calls)
-    async with program(stage, tmp_path):
-        await stage.until(lambda: "Sync recovered" in titles(stage))
+    async with stage.program(tmp_path):
+        await stage.until(lambda: "Sync recovered" in stage.alert_titles())
 
     assert again == asked
     assert stage.database.stored() == await stage.rows_due()
@@ -182,7 +174,7 @@ async def test_a_pause_holds_a_run_between_two_chunks(stage: Stage) -> None:
         refused = await room.say(owner, "sync all")
     writes = len(stage.site.writes())
     async with stage.bot(SYNC_FIRST_ITEMS=10, SYNC_MAX_ITEMS=10):
-        await stage.until(lambda: "Start-up sync withheld" in titles(stage))
+        await stage.until(lambda: "Start-up sync withheld" in stage.alert_titles())
         before = len(stage.site.writes())
         resumed = await room.say(owner, "sync resume")
         due = await stage.rows_due()
@@ -190,8 +182,8 @@ async def test_a_pause_holds_a_run_between_two_chunks(stage: Stage) -> None:
 
     assert [paused, resumed] == ["Sync: Sync is paused.", "Sync: Sync resumed."]
     assert refused.startswith("Sync: Run") or "paused" in refused
-    assert [before, titles(stage)[0]] == [writes, "Sync is paused"]
-    assert "Sync resumed" in titles(stage)
+    assert [before, stage.alert_titles()[0]] == [writes, "Sync is paused"]
+    assert "Sync resumed" in stage.alert_titles()
 
 
 async def test_a_parked_row_is_not_asked_again_until_it_changes(stage: Stage) -> None:
@@ -209,7 +201,7 @@ async def test_a_parked_row_is_not_asked_again_until_it_changes(stage: Stage) ->
 
     stage.site.fault = refuse_it
     async with stage.bot():
-        await stage.until(lambda: "Rows parked" in titles(stage))
+        await stage.until(lambda: "Rows parked" in stage.alert_titles())
         await stage.run_end()
         room = await _room(stage)
         listed = await room.say(owner, "sync parked")
@@ -225,7 +217,7 @@ async def test_a_parked_row_is_not_asked_again_until_it_changes(stage: Stage) ->
                 pass
 
     assert [str(poison) in listed, r"name\: No." in listed] == [True, True]
-    assert [asked_again, titles(stage)] == [0, ["Rows parked"]]
+    assert [asked_again, stage.alert_titles()] == [0, ["Rows parked"]]
     assert "Parked before" in str(second["fields"])
 
 
@@ -233,12 +225,12 @@ async def test_a_lost_store_is_noticed_from_mod_log(stage: Stage, tmp_path: Path
     """An empty store beside an open breaker's notice counts as an open breaker, and pings."""
     await guild(stage)
     wrong = {"SITE_API_TOKEN": "0" * 40}
-    async with program(stage, tmp_path / "first", **wrong) as bot:
-        await stage.until(lambda: titles(stage) == [OPEN])
+    async with stage.program(tmp_path / "first", **wrong) as bot:
+        await stage.until(lambda: stage.alert_titles() == [OPEN])
         await bot.stop()
     asked = len(stage.site.calls)
-    async with program(stage, tmp_path / "second") as bot:
-        await stage.until(lambda: "State store lost" in titles(stage))
+    async with stage.program(tmp_path / "second") as bot:
+        await stage.until(lambda: "State store lost" in stage.alert_titles())
         await bot.stop()
 
     assert len(stage.site.calls) == asked
@@ -249,13 +241,13 @@ async def test_an_unreachable_store_starts_nothing(stage: Stage, tmp_path: Path)
     await guild(stage)
     valkey = Valkey(tmp_path / "valkey")
     try:
-        async with program(stage, tmp_path / "bot", SYNC_STATE_URL=valkey.url) as bot:
-            await stage.until(lambda: titles(stage) == ["State store unreachable"])
+        async with stage.program(tmp_path / "bot", SYNC_STATE_URL=valkey.url) as bot:
+            await stage.until(lambda: stage.alert_titles() == ["State store unreachable"])
             asked = list(stage.site.calls)
             await valkey.start()
             await bot.wait_for_event("sync.run.finished")
             await stage.run_end()
-            await stage.until(lambda: "State store reachable again" in titles(stage))
+            await stage.until(lambda: "State store reachable again" in stage.alert_titles())
     finally:
         await valkey.close()
 
@@ -268,9 +260,9 @@ async def test_a_damaged_store_is_kept_aside(stage: Stage, tmp_path: Path) -> No
     await guild(stage)
     state = tmp_path / "state.db"
     state.write_bytes(b"this is no database, whatever its name says" * 100)
-    async with program(stage, tmp_path, SYNC_STATE_URL=f"sqlite:///{state}"):
+    async with stage.program(tmp_path, SYNC_STATE_URL=f"sqlite:///{state}"):
         await stage.run_end()
-        await stage.until(lambda: "State store needs attention" in titles(stage))
+        await stage.until(lambda: "State store needs attention" in stage.alert_titles())
 
     (aside,) = tmp_path.glob("state.db.corrupt-*")  # noqa: ASYNC240 - the bot has ended
     assert aside.read_bytes().startswith(b"this is no database")
@@ -281,9 +273,9 @@ async def test_a_second_process_waits_and_takes_over(stage: Stage, tmp_path: Pat
     await guild(stage)
     async with AsyncExitStack() as bots:
         shared = {"SYNC_STATE_URL": f"sqlite:///{tmp_path}/shared.db"}
-        first = await bots.enter_async_context(program(stage, tmp_path / "a", **shared))
+        first = await bots.enter_async_context(stage.program(tmp_path / "a", **shared))
         await stage.run_end()
-        second = await bots.enter_async_context(program(stage, tmp_path / "b", **shared))
+        second = await bots.enter_async_context(stage.program(tmp_path / "b", **shared))
         await second.wait_for_event("sync.lease.waiting")
         ids = sorted(stage.database.stored())
         await stage.control.rename(GUILD, ids[3], "renamed")
@@ -294,7 +286,7 @@ async def test_a_second_process_waits_and_takes_over(stage: Stage, tmp_path: Pat
         await second.wait_for_event("sync.run.finished")
 
     assert quiet == []
-    assert titles(stage) == []
+    assert stage.alert_titles() == []
 
 
 async def test_a_write_of_a_killed_bot_that_commits_late_is_made_good(
@@ -304,7 +296,7 @@ async def test_a_write_of_a_killed_bot_that_commits_late_is_made_good(
     ids = await guild(stage)
     stage.site.fault = held = Held()
     settings = {"SYNC_FIRST_RETRY_S": 0.1, "SYNC_DOUBTFUL_RECHECK_S": 2}
-    async with program(stage, tmp_path, **settings) as bot:
+    async with stage.program(tmp_path, **settings) as bot:
         await asyncio.wait_for(held.reached.wait(), 20)
         late = next(call for call in stage.site.calls if call.writes_users)
         bot.kill()
@@ -330,12 +322,12 @@ async def test_an_alert_that_discord_did_not_take_comes_later_and_once(stage: St
     await stage.control.rest_fault(path, count=2, status=503)
     await stage.control.rest_fault(path, count=1, status=503, after=True)
     async with stage.bot(SYNC_MAX_FAILING=1):
-        await stage.until(lambda: bool(titles(stage)))
+        await stage.until(lambda: bool(stage.alert_titles()))
         await stage.until(lambda: bool(stage.ended()))
 
     ids = [footer(alert) for alert in stage.embeds() if "alert" in footer(alert)]
     assert len(ids) == len(set(ids))
-    assert titles(stage) == ["Sync of roles and users failed"]
+    assert stage.alert_titles() == ["Sync of roles and users failed"]
 
 
 async def _room(stage: Stage) -> Room:
@@ -364,7 +356,7 @@ async def test_a_store_that_dies_in_a_run_ends_it_and_counts_it(
     try:
         await valkey.start()
         settings = {"SYNC_STATE_URL": valkey.url, "SYNC_FIRST_ITEMS": 10, "SYNC_MAX_ITEMS": 20}
-        async with program(stage, tmp_path / "bot", **settings, SYNC_FIRST_RETRY_S=1) as bot:
+        async with stage.program(tmp_path / "bot", **settings, SYNC_FIRST_RETRY_S=1) as bot:
             await asyncio.wait_for(held.reached.wait(), 20)
             valkey.kill()
             held.opened.set()
@@ -372,7 +364,7 @@ async def test_a_store_that_dies_in_a_run_ends_it_and_counts_it(
             written = len(stage.database.stored())
             await valkey.start()
             await bot.wait_for_event("sync.attempt.interrupted")
-            await stage.until(lambda: "Sync was interrupted" in titles(stage))
+            await stage.until(lambda: "Sync was interrupted" in stage.alert_titles())
             due = await stage.rows_due()
             await stage.until(lambda: stage.database.stored() == due)
     finally:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.trouble.harness import GUILD, Stage
-from tests.e2e.trouble.test_survival import program
 
 TITLE = "Two bots sync this server"
 QUICK = {"SYNC_DEADLINE_S": 0.2, "SYNC_LEASE_S": 0.4, "SYNC_EDIT_INTERVAL_S": 0.05}
@@ -21,7 +20,7 @@ async def test_two_bots_with_a_store_each_say_which_answers(stage: Stage, tmp_pa
     owner = stage.discord.state.guilds[GUILD].owner_id
     async with stage.bot(**QUICK, SYNC_STATE_URL=f"sqlite:///{tmp_path}/one.db"):
         await stage.run_end()
-        async with program(stage, tmp_path, **QUICK, SYNC_STATE_URL="sqlite:///other.db") as other:
+        async with stage.program(tmp_path, **QUICK, SYNC_STATE_URL="sqlite:///other.db") as other:
             await other.wait_for_event("bot.ready")
             await stage.run_end(2)
             await asyncio.sleep(0.5)  # so long another may still speak that led before

@@ -163,7 +163,7 @@ async def test_a_fault_of_ours_is_answered_logged_and_reported(
     kept = Kept()
     async with stage.bot(SYNC_COMMAND_ROLE_IDS=GUILD + 3) as bot:
         await stage.run_end()
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         sentry_sdk.get_global_scope().set_client(
             sentry_sdk.Client(dsn="http://key@sentry.invalid/1", transport=kept)
         )

@@ -13,17 +13,6 @@ ASKED, ROLES_ASKED = "Departures withheld", "Role deletions withheld"
 QUICK = {"SYNC_COMMAND_ROLE_IDS": ROLE, "SYNC_EDIT_INTERVAL_S": 0.05}
 
 
-def titles(stage: Stage) -> list[str]:
-    """Return the titles of the alerts, oldest first."""
-    return [alert["title"] for alert in stage.alerts()]
-
-
-async def leave(stage: Stage, ids: Iterable[int]) -> None:
-    """Let members leave without an event that tells of it."""
-    operations = ({"op": "leave", "id": id_} for id_ in ids)
-    await stage.control.operations(GUILD, operations, silent=True)
-
-
 async def text_of(file: dict[str, str]) -> str:
     """Return what an attached file holds."""
     async with aiohttp.ClientSession() as http, http.get(file["url"]) as answer:
@@ -55,21 +44,21 @@ async def test_departures_are_written_when_somebody_approves_them(
     gone, later = ids[100:700], ids[700:1250]
     back = gone[:10]
     rows = {member["id"]: member async for member in stage.control.members(GUILD)}
-    await leave(stage, gone)
+    await stage.leave(gone)
     async with stage.bot(**QUICK):
         first = await stage.run_end()
-        await stage.until(lambda: ASKED in titles(stage))
+        await stage.until(lambda: ASKED in stage.alert_titles())
         refused = [
             await people.press(people.stranger, ASKED, label) for label in people.buttons(ASKED)
         ]
         who = await people.press(people.holder, ASKED, "Show who")
     listed = await text_of(who.files[0])
     await stage.control.put_members(GUILD, (rows[id_] for id_ in back), silent=True)
-    await leave(stage, later)
+    await stage.leave(later)
     # Another process hears the button, and finds the list in the store.
     async with stage.bot(**QUICK):
         second = await stage.run_end(2)
-        asked_once = titles(stage).count(ASKED)
+        asked_once = stage.alert_titles().count(ASKED)
         approved = await people.press(people.administrator, ASKED, "Approve")
         third = await stage.run_end(3)
         again = await people.invoke(people.holder, "sync reject")
@@ -77,7 +66,7 @@ async def test_departures_are_written_when_somebody_approves_them(
         written = in_guild(stage, [*back, *gone[10:], *later])
     async with stage.bot(**QUICK):
         await stage.run_end(4)
-        await stage.until(lambda: titles(stage).count(ASKED) == 2)
+        await stage.until(lambda: stage.alert_titles().count(ASKED) == 2)
 
     assert [answer.text for answer in refused] == [REFUSAL] * 3
     assert [fields(first).get("Users", ""), asked_once] == ["", 1]
@@ -98,12 +87,12 @@ async def test_departures_are_written_when_somebody_approves_them(
 async def test_rejected_departures_stay(stage: Stage, people: People) -> None:
     """Nobody is asked again that day, and who pressed what is told."""
     ids = sorted(await stage.rows_due())
-    await leave(stage, ids[100:700])
+    await stage.leave(ids[100:700])
     async with stage.bot(**QUICK) as bot:
         await stage.run_end()
-        await stage.until(lambda: ASKED in titles(stage))
+        await stage.until(lambda: ASKED in stage.alert_titles())
         await stage.until(bot.is_ready)
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.commands_known()
         rejected = await people.invoke(people.holder, "sync reject")
         late = await people.press(people.administrator, ASKED, "Reject")
         nothing = await people.invoke(people.holder, "sync reject")
@@ -114,24 +103,19 @@ async def test_rejected_departures_stay(stage: Stage, people: People) -> None:
     assert late.text.startswith(f"Sync\n<@{people.holder}> rejected that list <t:")
     assert nothing.text == "Sync\nNothing is waiting for a decision."
     assert f"<@{people.holder}> rejected list" in fields(second)["Departures withheld: 600"]
-    assert [titles(stage).count(ASKED), all(in_guild(stage, ids[100:700]))] == [1, True]
+    assert [stage.alert_titles().count(ASKED), all(in_guild(stage, ids[100:700]))] == [1, True]
 
 
 async def test_role_deletions_wait_like_departures(stage: Stage, people: People) -> None:
     """The named roles are deleted after the members were written, and no other."""
     for number in range(10):
         role = await stage.control.create_role(GUILD, f"old {number}")
-        stage.database.query(
-            "INSERT INTO api_role (id, name, colour, permissions, position) VALUES"
-            " (%s, %s, 0, 0, 0)",
-            role,
-            f"old {number}",
-        )
+        stage.add_old_role(role, number)
         await stage.control.delete_role(GUILD, role)
     known = set(stage.site_roles())
     async with stage.bot(**QUICK):
         await stage.run_end()
-        await stage.until(lambda: ROLES_ASKED in titles(stage))
+        await stage.until(lambda: ROLES_ASKED in stage.alert_titles())
         who = await people.press(people.holder, ROLES_ASKED, "Show who")
         kept = set(stage.site_roles())
         await people.press(people.holder, ROLES_ASKED, "Approve")
@@ -149,17 +133,12 @@ async def test_role_deletions_wait_like_departures(stage: Stage, people: People)
 async def test_two_lists_must_be_told_apart(stage: Stage, people: People) -> None:
     """A command that could mean either does neither, and names both."""
     ids = sorted(await stage.rows_due())
-    await leave(stage, ids[100:700])
+    await stage.leave(ids[100:700])
     for number in range(10):
-        stage.database.query(
-            "INSERT INTO api_role (id, name, colour, permissions, position) VALUES"
-            " (%s, %s, 0, 0, 0)",
-            number + 1,
-            f"old {number}",
-        )
+        stage.add_old_role(number + 1, number)
     async with stage.bot(**QUICK):
-        await stage.until(lambda: {ASKED, ROLES_ASKED} <= set(titles(stage)))
-        await stage.until(lambda: any(stage.discord.state.commands.values()))
+        await stage.until(lambda: {ASKED, ROLES_ASKED} <= set(stage.alert_titles()))
+        await stage.commands_known()
         await stage.run_end()
         which = await people.invoke(people.administrator, "sync approve")
         digest = which.text.partition("sync approve ")[2][:8]

@@ -19,7 +19,7 @@ from bot.exts.backend.sync._core.plan.rounds import (
 )
 
 from .examples import NOW, members
-from .test_merging import Reading, by_id, plain, whole, windows
+from .readings import Reading, by_id, plain, whole, windows
 
 IDS = st.integers(1, 60)
 SIDE = st.lists(members(IDS), max_size=40, unique_by=lambda known: known.id)
