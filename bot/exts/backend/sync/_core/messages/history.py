@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..model.stored import Stored
+from ..model.stored import Stored, as_stored
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,23 +75,7 @@ def key_of(run: PastRun) -> str:
 
 def to_json(run: PastRun) -> dict[str, object]:
     """Return the run as `json.dumps` takes it."""
-    return {
-        "run_id": run.run_id,
-        "what": run.what,
-        "trigger": run.trigger,
-        "ending": run.ending,
-        "started_at": run.started_at.isoformat(),
-        "ended_at": run.ended_at.isoformat(),
-        "planned": run.planned,
-        "created": run.created,
-        "updated": run.updated,
-        "departed": run.departed,
-        "parked": run.parked,
-        "withheld": run.withheld,
-        "requests": run.requests,
-        "reason": run.reason,
-        "curve": [list(point) for point in run.curve],
-    }
+    return as_stored(run)
 
 
 def from_json(value: object) -> PastRun:

@@ -1,14 +1,23 @@
-"""Reading what a store kept, field by field.
+"""What a store keeps: written field by field, and read so.
 
-Tolerant of fields that it does not know, since a newer version may have written them; strict about
-those that it does: a record that is believed wrongly could open a gate.
+Reading is tolerant of fields that it does not know, since a newer version may have written them;
+strict about those that it does: a record that is believed wrongly could open a gate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def as_stored(record: DataclassInstance) -> dict[str, object]:
+    """Return a record as `json.dumps` takes it, each field under its name: times as text."""
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +91,16 @@ class Stored:
     def fault(self, name: str, fault: str) -> ValueError:
         """Return the error that names a field of this record."""
         return ValueError(f"{name} of {self.what} is {fault}")
+
+
+def _plain(value: object) -> object:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case tuple():
+            return [_plain(part) for part in value]
+        case _:
+            return value
 
 
 def _kind(value: object) -> str:

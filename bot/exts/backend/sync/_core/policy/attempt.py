@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..model.stored import Stored
+from ..model.stored import Stored, as_stored
 from .breaker import AttemptEnding
 
 if TYPE_CHECKING:
@@ -62,18 +62,7 @@ def ending_of_stop(evidence: StopEvidence) -> AttemptEnding:
 
 def to_json(attempt: Attempt) -> dict[str, object]:
     """Return the attempt as `json.dumps` takes it."""
-    return {
-        "run_id": attempt.run_id,
-        "what": attempt.what,
-        "trigger": attempt.trigger,
-        "full": attempt.full,
-        "probe": attempt.probe,
-        "started_at": attempt.started_at.isoformat(),
-        "channel_id": attempt.channel_id,
-        "message_id": attempt.message_id,
-        "done": attempt.done,
-        "planned": attempt.planned,
-    }
+    return as_stored(attempt)
 
 
 def from_json(value: object) -> Attempt:

@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ..model.members import MAX_ID, UserId
-from ..model.stored import Stored
+from ..model.stored import Stored, as_stored
 from .breaker import AttemptEnding
 
 if TYPE_CHECKING:
@@ -174,16 +174,7 @@ def crash_memory_from_json(value: object) -> CrashMemory:
 
 def parked_to_json(parked: ParkedRecord) -> dict[str, object]:
     """Return the record as `json.dumps` takes it."""
-    return {
-        "id": parked.id,
-        "reason": parked.reason,
-        "payload_hash": parked.payload_hash,
-        "tries": parked.tries,
-        "parked_at": parked.parked_at.isoformat(),
-        "next_try_at": parked.next_try_at.isoformat(),
-        "lifts": parked.lifts,
-        "lifts_since": None if parked.lifts_since is None else parked.lifts_since.isoformat(),
-    }
+    return as_stored(parked)
 
 
 def parked_from_json(value: object) -> ParkedRecord:
