@@ -186,7 +186,7 @@ def _opened_by_failures(event: Opened) -> Notice:
         look_after = (
             "find out what keeps stopping the bot (check its log and memory), and check the site."
         )
-    return _notice(
+    return _of_open_breaker(
         OPENED,
         f"**{tries} failed.** The last one: {quote(event.reason)}",
         "The breaker is open: nothing is written to the site, so that it can recover. Nothing is "
@@ -194,16 +194,12 @@ def _opened_by_failures(event: Opened) -> Notice:
         f"**Next:** a small trial sync {when(event.until)}. If it succeeds, everything else "
         "follows automatically.",
         f"{YOU_CAN} {look_after} {_PROBE_OR_RESET}",
-        mark=Mark.BREAKER_OPEN,
-        tone=Tone.BAD,
-        ping=True,
-        pressable=buttons.OF_BREAKER,
     )
 
 
 def _opened_by_refusal(event: Opened) -> Notice:
     said = event.reason.removeprefix(f"{FailureKind.REFUSED.value}: ")
-    return _notice(
+    return _of_open_breaker(
         OPENED,
         f"**The site refuses the bot's token.** It says: {quote(said)}",
         "The breaker is open: nothing can be written until this is fixed. Nothing is lost: "
@@ -212,6 +208,13 @@ def _opened_by_refusal(event: Opened) -> Notice:
         "or URL.",
         f"{YOU_CAN} set the right token (`SITE_API_TOKEN`) and restart the bot; **Probe "
         "now** (`!sync all force`) tries the current one again.",
+    )
+
+
+def _of_open_breaker(title: str, *lines: str) -> Notice:
+    return _notice(
+        title,
+        *lines,
         mark=Mark.BREAKER_OPEN,
         tone=Tone.BAD,
         ping=True,
@@ -221,7 +224,7 @@ def _opened_by_refusal(event: Opened) -> Notice:
 
 def probe_failed(event: ProbeFailed) -> Notice:
     """Say that the site is not well yet, and when it is tried again."""
-    return _notice(
+    return _of_open_breaker(
         PROBE_FAILED,
         f"**The site has not recovered yet.** The trial sync failed: {quote(event.reason)}",
         "The breaker stays open: nothing else is written. Nothing is lost: waiting changes are "
@@ -229,10 +232,6 @@ def probe_failed(event: ProbeFailed) -> Notice:
         f"**Next:** another try {when(event.until)}. You will hear again if the reason changes, "
         "when it is over, or after a day.",
         f"{YOU_CAN} check the site. {_PROBE_OR_RESET}",
-        mark=Mark.BREAKER_OPEN,
-        tone=Tone.BAD,
-        ping=True,
-        pressable=buttons.OF_BREAKER,
     )
 
 
