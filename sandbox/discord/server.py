@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from aiohttp import web
 
@@ -13,9 +13,6 @@ from .interactions import Interactions
 from .ratelimit import RateLimiter
 from .rest import BASE, Rest
 from .state import State
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _MAX_BODY = 32 * 1024 * 1024
 
@@ -81,12 +78,7 @@ class DiscordServer:
         self.gateway.url = self.gateway_url
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.gateway.close()
         if self._runner is not None:
             await self._runner.cleanup()

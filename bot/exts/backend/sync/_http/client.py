@@ -12,8 +12,6 @@ from .._clock import deadline
 from .._core.site.outcome import Answer, Lost, NoAnswer
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from .._core.model.redaction import Redaction
     from .._core.site.requests import Request
     from .._environment import Way
@@ -72,12 +70,7 @@ class HttpSite:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
     async def close(self) -> None:
