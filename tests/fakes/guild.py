@@ -13,13 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bot.exts.backend.sync._clock import wait_first
-from bot.exts.backend.sync._core.model.members import (
-    Member,
-    Role,
-    RoleId,
-    UserId,
-    holding_only,
-)
+from bot.exts.backend.sync._core.model.members import Member, Role, RoleId, UserId, holding_only
 from bot.exts.backend.sync._core.policy.request_backoff import Failure, FailureKind
 from bot.exts.backend.sync._errors import RunStoppedError
 from bot.exts.backend.sync._ports import Proof

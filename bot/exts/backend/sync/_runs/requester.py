@@ -25,15 +25,7 @@ from .._core.policy.request_backoff import (
 )
 from .._core.site import requests
 from .._core.site.figures import RunFigures
-from .._core.site.outcome import (
-    Answer,
-    Applied,
-    Blocked,
-    Outcome,
-    Trouble,
-    classify,
-    leaves_doubt,
-)
+from .._core.site.outcome import Answer, Applied, Blocked, Outcome, Trouble, classify, leaves_doubt
 from .._errors import CancelledByPersonError, RunStoppedError
 
 if TYPE_CHECKING:
@@ -44,13 +36,7 @@ if TYPE_CHECKING:
     from .._core.policy.departures import DepartureLimits
     from .._core.site.outcome import NoAnswer
     from .._core.site.requests import Request
-    from .._ports import (
-        Clock,
-        Guild,
-        Proof,
-        Site,
-        Telemetry,
-    )
+    from .._ports import Clock, Guild, Proof, Site, Telemetry
     from .._state.repository import StateRepository
     from .gate import Gate
     from .writes import Writes

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._core.model.members import (
-    Member,
-    Role,
-    RoleId,
-    UserId,
-    holding_only,
-)
+from .._core.model.members import Member, Role, RoleId, UserId, holding_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

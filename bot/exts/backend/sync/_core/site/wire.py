@@ -10,14 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ..model.members import (
-    ALL_FIELDS,
-    Field,
-    Member,
-    Role,
-    RoleId,
-    UserId,
-)
+from ..model.members import ALL_FIELDS, Field, Member, Role, RoleId, UserId
 from ..model.redaction import without_credentials
 
 if TYPE_CHECKING:

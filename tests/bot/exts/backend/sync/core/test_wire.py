@@ -19,12 +19,7 @@ from bot.exts.backend.sync._core.model.members import (
     UserId,
 )
 from bot.exts.backend.sync._core.site import wire
-from bot.exts.backend.sync._core.site.wire import (
-    Capabilities,
-    Page,
-    RowFault,
-    WireError,
-)
+from bot.exts.backend.sync._core.site.wire import Capabilities, Page, RowFault, WireError
 
 from .examples import member, members, role, role_ids, roles
 from .samples import SAMPLES

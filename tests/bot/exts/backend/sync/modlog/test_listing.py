@@ -7,19 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.messages.listing import (
-    File,
-    differing,
-    line,
-    withheld_file,
-)
-from bot.exts.backend.sync._core.model.members import (
-    ALL_FIELDS,
-    Field,
-    Member,
-    RoleId,
-    UserId,
-)
+from bot.exts.backend.sync._core.messages.listing import File, differing, line, withheld_file
+from bot.exts.backend.sync._core.model.members import ALL_FIELDS, Field, Member, RoleId, UserId
 from bot.exts.backend.sync._core.plan.diff import RoleDiff
 from bot.exts.backend.sync._core.policy.departures import Subject, withheld
 from bot.exts.backend.sync._runs.plan_file import PlanFile

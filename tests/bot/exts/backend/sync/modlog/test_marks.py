@@ -18,12 +18,7 @@ from bot.exts.backend.sync._core.policy.breaker import (
     Recovered,
     Reset,
 )
-from bot.exts.backend.sync._core.policy.departures import (
-    Decision,
-    Subject,
-    decided,
-    withheld,
-)
+from bot.exts.backend.sync._core.policy.departures import Decision, Subject, decided, withheld
 from tests.bot.exts.backend.sync.core.examples import NOW
 
 LIST: Final = withheld(Subject.DEPARTURES, [7], total=9, run_id="r1", names={}, now=NOW)

@@ -7,13 +7,7 @@ import pytest
 from bot.exts.backend.sync._core.messages.notice import Tone
 from bot.exts.backend.sync._core.messages.single import Comparison, Result, told
 from bot.exts.backend.sync._core.model.changes import Group, Kind
-from bot.exts.backend.sync._core.model.members import (
-    ALL_FIELDS,
-    Field,
-    Member,
-    RoleId,
-    UserId,
-)
+from bot.exts.backend.sync._core.model.members import ALL_FIELDS, Field, Member, RoleId, UserId
 from tests.bot.exts.backend.sync.core.markup import assert_marked_up_alike, assert_within_limits
 
 ADA = Member(
