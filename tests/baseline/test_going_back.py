@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -18,33 +17,25 @@ from bot.exts.backend.sync._core.plan.rounds import Bookmark
 from bot.exts.backend.sync._core.policy.breaker import AttemptEnding, Start
 from bot.exts.backend.sync._core.policy.departures import Decision, Subject, withheld
 from bot.exts.backend.sync._core.policy.memory import lifted, parked_again
-from bot.exts.backend.sync._core.policy.state import StateLimits
-from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
 from bot.exts.backend.sync._state.repository import StateRepository
 from bot.exts.backend.sync._store import open_store
 from sandbox.baseline import take_out
 from sandbox.servers import Valkey
 from tests.baseline.history import need_history
+from tests.baseline.today import repository_over
 from tests.bot.exts.backend.sync.state.examples import ATTEMPT, PAST
 from tests.fakes.clock import HandClock
 
 BY = "<@7>"
 GUILD = 3
 HERE = Path(__file__).parent
-SECRET = "http://site/api/ key"
 
 
 async def write(url: str, clock: HandClock) -> None:
     """Leave all that a store can hold, as a process does that dies in the middle of a run."""
     async with open_store(url, guild_id=GUILD, lease_s=30, clock=clock) as store:
         assert await store.acquire()
-        repository = StateRepository(
-            store,
-            clock=clock,
-            chance=random.Random(1),
-            limits=StateLimits(breaker=BreakerLimits(), default_items=1000),
-            secret=SECRET,
-        )
+        repository = repository_over(store, clock)
         await repository.load()
         await repository.trust()
         now = clock.now()
@@ -90,13 +81,7 @@ async def go_back_and_forth(url: str, place: Path) -> tuple[dict[str, Any], Stat
     before = await read_back(take_out(place / "version"), url)
     async with open_store(url, guild_id=GUILD, lease_s=30, clock=clock) as store:
         assert await store.acquire()
-        repository = StateRepository(
-            store,
-            clock=clock,
-            chance=random.Random(2),
-            limits=StateLimits(breaker=BreakerLimits(), default_items=1000),
-            secret=SECRET,
-        )
+        repository = repository_over(store, clock, seed=2)
         await repository.load()
     return before, repository
 

@@ -22,12 +22,12 @@ from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerState
 from bot.exts.backend.sync._core.policy.departures import Decision, Subject, WithheldList
 from bot.exts.backend.sync._core.policy.memory import CrashMemory, ParkedRecord
 from bot.exts.backend.sync._core.policy.news import Told, Topic
-from bot.exts.backend.sync._core.policy.state import Pause, State, StateLimits
-from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
+from bot.exts.backend.sync._core.policy.state import Pause, State
 from bot.exts.backend.sync._ports import Store
 from bot.exts.backend.sync._state.repository import StateRepository
 from bot.exts.backend.sync._store import open_store
 from tests.baseline.make_stores import STORES, VALKEY
+from tests.baseline.today import SECRET, repository_over
 from tests.fakes.clock import HandClock
 from tests.fakes.store import FakeStore, Kept
 
@@ -48,7 +48,6 @@ NAMES = (
 )
 WRITTEN = datetime.fromisoformat("2026-11-26T12:00:00+00:00")
 READ = WRITTEN + timedelta(hours=2)
-SECRET = "http://site/api/ key"
 FAILURE = "the site kept failing: 500"
 KILLED = "the bot ended in the middle of a sync"
 
@@ -142,13 +141,7 @@ async def repository_of(
     async with opened(name, place, clock) as store:
         assert (store.is_new, store.kept_aside, store.warnings) == (False, None, ())
         assert await store.acquire()
-        repository = StateRepository(
-            store,
-            clock=clock,
-            chance=random.Random(1),
-            limits=StateLimits(breaker=BreakerLimits(), default_items=1000),
-            secret=secret,
-        )
+        repository = repository_over(store, clock, secret=secret)
         before = await store.scan("")
         await repository.load()
         after = await store.scan("")
