@@ -1,6 +1,5 @@
 """The replay's world on real servers, its judgement, and the program as people start it."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from sandbox.replay.checks import ModLogMessage
 from sandbox.replay.chronicle import Key
 from sandbox.replay.first_run import EndedRun, judge
 from sandbox.replay.world import World
-from tests.sandbox.replaying import KEYS, ROOT
+from tests.sandbox.replaying import KEYS, ROOT, figures_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -153,18 +152,8 @@ async def test_the_harness_own_requests_are_not_the_bots(world: World) -> None:
 
 async def test_the_program_replays_and_writes_its_figures(tmp_path: Path) -> None:
     """`python -m sandbox replay` ends with 0, converged, its figures in the promised order."""
-    figures_path = tmp_path / "figures" / "replay.json"
-    replayed = subprocess.run(  # noqa: ASYNC221  nothing else runs on this loop
-        [sys.executable, "-m", "sandbox", "replay", "--members", "300", "--json", figures_path],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    figures = figures_of(tmp_path, "--members", "300")
 
-    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
-    figures = json.loads(figures_path.read_text())
     assert list(figures) == KEYS
     assert [figures[key] for key in ("members", "changes", "applied", "converged")] == [
         300,
