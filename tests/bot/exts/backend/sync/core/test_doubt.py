@@ -4,21 +4,6 @@ import pytest
 
 from bot.exts.backend.sync._core.model.members import RoleId
 from bot.exts.backend.sync._core.policy.doubt import Doubts
-from bot.exts.backend.sync._core.site.outcome import (
-    AlreadyThere,
-    Applied,
-    Failing,
-    NotFound,
-    Outcome,
-    Overloaded,
-    ProtocolError,
-    Refused,
-    RejectedRows,
-    RejectedWhole,
-    TooLarge,
-    UnknownUser,
-    leaves_doubt,
-)
 
 from .examples import user_ids
 
@@ -67,29 +52,3 @@ def test_nothing_is_due_before_it_has_ended() -> None:
     doubts.lost((ONE,), now=0)
 
     assert doubts.due_at == 30
-
-
-@pytest.mark.parametrize(
-    ("outcome", "doubt"),
-    [
-        (Applied(), False),
-        (RejectedRows(faults=()), False),
-        (RejectedWhole(status=400, reason=""), False),
-        (UnknownUser(id=ONE), False),
-        (NotFound(), False),
-        (AlreadyThere(), False),
-        (TooLarge(), False),
-        (Refused(status=401, reason=""), False),
-        (Overloaded(status=429, retry_after=None), False),
-        (Overloaded(status=503, retry_after=None), True),
-        (Failing(status=500, reason="", lost=True), True),
-        (Failing(status=504, reason="", lost=True), True),
-        (Failing(status=None, reason="", lost=True), True),
-        (Failing(status=None, reason="it can't be reached", lost=False), False),
-        (ProtocolError(status=200, reason=""), True),
-    ],
-    ids=repr,
-)
-def test_only_the_contracts_own_answer_leaves_no_doubt(outcome: Outcome, *, doubt: bool) -> None:
-    """A proxy's 5xx says that nobody waits any more, and not that nothing was done."""
-    assert leaves_doubt(outcome) is doubt

@@ -32,6 +32,7 @@ from bot.exts.backend.sync._core.site.outcome import (
     TooLarge,
     UnknownUser,
     classify,
+    leaves_doubt,
     read_retry_after,
 )
 from bot.exts.backend.sync._core.site.wire import RowFault
@@ -629,3 +630,29 @@ def test_a_date_is_read_to_the_second(naive: datetime) -> None:
     wait = read_retry_after(format_datetime(until, usegmt=True), now=NOW)
 
     assert wait == max(timedelta(), min(until - NOW, MAX_RETRY_AFTER))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "doubt"),
+    [
+        (Applied(), False),
+        (RejectedRows(faults=()), False),
+        (RejectedWhole(status=400, reason=""), False),
+        (UnknownUser(id=UserId(1)), False),
+        (NotFound(), False),
+        (AlreadyThere(), False),
+        (TooLarge(), False),
+        (Refused(status=401, reason=""), False),
+        (Overloaded(status=429, retry_after=None), False),
+        (Overloaded(status=503, retry_after=None), True),
+        (Failing(status=500, reason="", lost=True), True),
+        (Failing(status=504, reason="", lost=True), True),
+        (Failing(status=None, reason="", lost=True), True),
+        (Failing(status=None, reason="it can't be reached", lost=False), False),
+        (ProtocolError(status=200, reason=""), True),
+    ],
+    ids=repr,
+)
+def test_only_the_contracts_own_answer_leaves_no_doubt(outcome: Outcome, *, doubt: bool) -> None:
+    """A proxy's 5xx says that nobody waits any more, and not that nothing was done."""
+    assert leaves_doubt(outcome) is doubt

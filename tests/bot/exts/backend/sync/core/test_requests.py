@@ -1,5 +1,7 @@
 """Every request of the contract: method, path, parameters, body, and what it is for."""
 
+from dataclasses import replace
+
 import pytest
 
 from bot.exts.backend.sync._core.model.changes import Kind
@@ -12,6 +14,30 @@ from .examples import role, user_ids
 from .samples import SAMPLES
 
 ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
+THIRD_PAGE = Request(
+    method="GET",
+    path="bot/users",
+    params={"page": 3, "page_size": 500},
+    purpose=Purpose.READ,
+    read=wire.read_page,
+)
+ONE_UPDATE = Request(
+    method="PATCH",
+    path="bot/users/bulk_patch",
+    purpose=Purpose.UPDATE,
+    body=b"[{}]",
+    read=wire.read_written_users,
+    minimal=True,
+    users=user_ids(1),
+)
+NEW_ROLE = Request(
+    method="POST",
+    path="bot/roles",
+    purpose=Purpose.CREATE_ROLE,
+    body=ROLE_BODY,
+    role=RoleId(5),
+    read=wire.read_written_role,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,21 +63,13 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
         ),
         (
             requests.page(3, size=500),
-            Request(
-                method="GET",
-                path="bot/users",
-                params={"page": 3, "page_size": 500},
-                purpose=Purpose.READ,
-                read=wire.read_page,
-            ),
+            THIRD_PAGE,
         ),
         (
             requests.page_after(7919, size=500),
-            Request(
-                method="GET",
-                path="bot/users",
+            replace(
+                THIRD_PAGE,
                 params={"after": 7919, "page_size": 500},
-                purpose=Purpose.READ,
                 read=wire.read_page_by_id,
             ),
         ),
@@ -76,27 +94,11 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
         ),
         (
             requests.write_users(Kind.UPDATE, b"[{}]", users=user_ids(1)),
-            Request(
-                method="PATCH",
-                path="bot/users/bulk_patch",
-                purpose=Purpose.UPDATE,
-                body=b"[{}]",
-                read=wire.read_written_users,
-                minimal=True,
-                users=user_ids(1),
-            ),
+            ONE_UPDATE,
         ),
         (
             requests.write_users(Kind.DEPARTURE, b"[{}]", users=user_ids(1)),
-            Request(
-                method="PATCH",
-                path="bot/users/bulk_patch",
-                purpose=Purpose.UPDATE,
-                body=b"[{}]",
-                read=wire.read_written_users,
-                minimal=True,
-                users=user_ids(1),
-            ),
+            ONE_UPDATE,
         ),
         (
             requests.roles(),
@@ -104,25 +106,11 @@ ROLE_BODY = b'{"id":5,"name":"role5","colour":0,"permissions":8,"position":5}'
         ),
         (
             requests.create_role(role(5)),
-            Request(
-                method="POST",
-                path="bot/roles",
-                purpose=Purpose.CREATE_ROLE,
-                body=ROLE_BODY,
-                role=RoleId(5),
-                read=wire.read_written_role,
-            ),
+            NEW_ROLE,
         ),
         (
             requests.update_role(role(5)),
-            Request(
-                method="PUT",
-                path="bot/roles/5",
-                purpose=Purpose.UPDATE_ROLE,
-                body=ROLE_BODY,
-                role=RoleId(5),
-                read=wire.read_written_role,
-            ),
+            replace(NEW_ROLE, method="PUT", path="bot/roles/5", purpose=Purpose.UPDATE_ROLE),
         ),
         (
             requests.delete_role(RoleId(5)),
