@@ -77,6 +77,12 @@ class Stage:
         await self.clock.advance(seconds)
         return process
 
+    async def let_nothing_be_written(self, process: Process) -> None:
+        """See that a process writes nothing for an hour."""
+        sent = len(process.site.writes)
+        await self.clock.advance(3600)
+        assert len(process.site.writes) == sent
+
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Let the site do something in its own time, whatever becomes of who asked for it."""
 
