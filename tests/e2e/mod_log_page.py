@@ -146,9 +146,7 @@ async def normal(camera: Camera, _directory: Path) -> None:
         await people.invoke(owner(stage), "sync plan")
         camera.answered("plan", await people.answer_body())
         await people.invoke(owner(stage), "sync user", member={"user_id": ids[0]})
-        async with asyncio.timeout(20):
-            while "**written**" not in (await people.answer_again()).text:
-                pass
+        await people.answer_saying("**written**")
         camera.answered("user", await people.answer_body())
         await people.invoke(owner(stage), "sync all")
         await stage.run_end(2)

@@ -1,7 +1,8 @@
 """What is told to machines: the fake takes what the real one takes, and the real one keeps it."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import sentry_sdk
 from prometheus_client import REGISTRY
 
 from bot.exts.backend.sync._core.delivery.chunks import Tally
-from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase
 from bot.exts.backend.sync._core.plan.drift import Drift
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
 from bot.exts.backend.sync._core.policy.breaker import Breaker, BreakerState
@@ -20,19 +21,10 @@ from bot.exts.backend.sync._core.site.outcome import Applied, Failing
 from bot.exts.backend.sync._ports import Telemetry
 from bot.exts.backend.sync._telemetry import SystemTelemetry
 from tests.bot.exts.backend.sync.sentry import Kept
+from tests.fakes.mod_log_contract import NOW, VIEW
 from tests.fakes.telemetry import FakeTelemetry
 
-NOW = datetime(2021, 1, 12, 12, tzinfo=UTC)
-VIEW = RunView(
-    run_id="r1",
-    what="users",
-    trigger="at start-up",
-    phase=Phase.ENDED,
-    started_at=NOW,
-    now=NOW,
-    ending=Ending.VERIFIED,
-    tally=Tally(updated=3),
-)
+ENDED = replace(VIEW, phase=Phase.ENDED, ending=Ending.VERIFIED, planned=0, tally=Tally(updated=3))
 CAUSE = Cause(reason=Reason.NAME, role_id=None, count=2)
 OPEN = State(
     breaker=Breaker(state=BreakerState.OPEN, failures=3, retry_at=NOW, reason="500"),
@@ -43,12 +35,12 @@ OPEN = State(
 def tell(telemetry: Telemetry) -> None:
     """Tell everything that there is to tell, once or twice."""
     telemetry.leads(leading=True)
-    telemetry.run_started(VIEW, probe=True)
+    telemetry.run_started(ENDED, probe=True)
     answer = Applied()
     telemetry.asked(requests.healthcheck(), "r1-1", answer, 0.1)
     failing = Failing(status=500, reason="500", lost=True)
     telemetry.asked(requests.healthcheck(), "r1-2", failing, 0.2)
-    telemetry.run_finished(VIEW, RunFigures(requests=2))
+    telemetry.run_finished(ENDED, RunFigures(requests=2))
     telemetry.kept(OPEN, parked=4, untold=5)
     telemetry.waiting(6)
     telemetry.drifted(Drift(at=NOW, rows=2, causes=(CAUSE,)))

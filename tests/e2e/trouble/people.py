@@ -46,6 +46,16 @@ class People:
         await stage.control.make_administrator(GUILD, administrator)
         return cls(stage=stage, administrator=administrator, holder=holder, stranger=stranger)
 
+    @classmethod
+    async def of_guild(cls, stage: Stage, *, members: int, in_step: bool = True) -> People:
+        """Make a guild of so many, which the site has in step or not at all, and choose them."""
+        await stage.control.fault("member_interval_s", 0)
+        await stage.guild(members)
+        people = await cls.of(stage)
+        if in_step:
+            await stage.fill_site()
+        return people
+
     def buttons(self, title: str) -> list[str]:
         """Return the labels below the newest message of mod-log whose title begins so."""
         return [button["label"] for button in _buttons(self._message(title)[1])]
@@ -75,6 +85,13 @@ class People:
     async def answer_again(self) -> Answer:
         """Return the last answer as it is now."""
         return await self._answer(self.asked)
+
+    async def answer_saying(self, words: str) -> Answer:
+        """Wait until the last answer says this."""
+        async with asyncio.timeout(10):
+            while words not in (answer := await self.answer_again()).text:
+                pass
+        return answer
 
     async def answer_body(self) -> Json:
         """Return the body of the last answer as it is now."""

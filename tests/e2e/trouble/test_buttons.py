@@ -27,9 +27,7 @@ async def refuse_writes(call: Call, forward: Forward) -> Answer:
 @pytest.fixture
 async def people(stage: Stage) -> People:
     """Make a guild of 30 and choose the people."""
-    await stage.control.fault("member_interval_s", 0)
-    await stage.guild(30)
-    return await People.of(stage)
+    return await People.of_guild(stage, members=30, in_step=False)
 
 
 async def well(call: Call, forward: Forward) -> Answer:

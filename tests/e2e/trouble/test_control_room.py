@@ -1,6 +1,5 @@
 """The commands that look closer: one member, a plan as a file, past runs, the pace of a run."""
 
-import asyncio
 import csv
 import io
 from typing import Any
@@ -37,11 +36,7 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture
 async def people(stage: Stage) -> People:
     """Make a guild of 30 that the site has in step, and choose the people."""
-    await stage.control.fault("member_interval_s", 0)
-    await stage.guild(30)
-    people = await People.of(stage)
-    await stage.fill_site()
-    return people
+    return await People.of_guild(stage, members=30)
 
 
 async def content_of(file: dict[str, Any]) -> bytes:
@@ -117,10 +112,8 @@ async def test_one_member_is_compared_shown_written_and_read_back(
         )
         known = len(stage.site.writes())
         if slash:
-            answer = await people.invoke(people.holder, "sync user", member={"user_id": odd})
-            async with asyncio.timeout(10):
-                while "**written**" not in answer.text:
-                    answer = await people.answer_again()
+            await people.invoke(people.holder, "sync user", member={"user_id": odd})
+            answer = await people.answer_saying("**written**")
             text, private = answer.text, answer.private
         else:
             await room.say(people.holder, f"sync user {odd}")
@@ -172,10 +165,8 @@ async def test_a_member_whom_the_site_refuses_is_parked(stage: Stage, people: Pe
         await stage.ready()
         stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[5])
         stage.site.fault = refuse
-        answer = await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
-        async with asyncio.timeout(10):
-            while "**not written**" not in answer.text:
-                answer = await people.answer_again()
+        await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
+        answer = await people.answer_saying("**not written**")
         parked = await people.invoke(people.holder, "sync parked")
 
     assert answer.text.splitlines()[2] == (
@@ -198,10 +189,8 @@ async def test_a_member_whom_the_site_does_not_keep_so_is_told(
         await stage.ready()
         stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[5])
         stage.site.fault = pretend
-        answer = await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
-        async with asyncio.timeout(10):
-            while "**not written**" not in answer.text:
-                answer = await people.answer_again()
+        await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
+        answer = await people.answer_saying("**not written**")
 
     assert answer.text.splitlines()[2] == (
         "1 field differs: **not written**. The site took it, but still differs in name."

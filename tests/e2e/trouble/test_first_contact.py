@@ -55,7 +55,7 @@ async def test_too_many_departures_at_once_are_withheld(stage: Stage) -> None:
     await stage.fill_site()
     before = stage.database.stored()
     gone = ids[400:]
-    await stage.control.operations(GUILD, ({"op": "leave", "id": id_} for id_ in gone), silent=True)
+    await stage.leave(gone)
     await stage.control.rename(GUILD, ids[7], "renamed", silent=True)
     async with stage.bot():
         end = await stage.run_end()
@@ -71,7 +71,7 @@ async def test_few_departures_are_confirmed_and_written(stage: Stage) -> None:
     await stage.fill_site()
     before = stage.database.stored()
     gone = ids[700:]
-    await stage.control.operations(GUILD, ({"op": "leave", "id": id_} for id_ in gone), silent=True)
+    await stage.leave(gone)
     async with stage.bot():
         end = await stage.run_end()
 

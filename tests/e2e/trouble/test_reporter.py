@@ -6,7 +6,7 @@ import gc
 import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import discord
@@ -16,20 +16,10 @@ from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunView
 from bot.exts.backend.sync._discord.mod_log import DiscordModLog
 from tests.e2e.trouble.harness import BOT, GUILD, Stage
-from tests.fakes.mod_log_contract import ModLogContract
+from tests.fakes.mod_log_contract import NOW, VIEW, ModLogContract
 
 _T = TypeVar("_T")
-NOW = datetime(2021, 1, 12, 12, tzinfo=UTC)
-START = RunView(
-    run_id="r1",
-    what="users",
-    trigger="at start-up",
-    phase=Phase.USERS,
-    started_at=NOW,
-    now=NOW,
-    planned=1_000_000,
-)
-END = replace(START, ending=Ending.VERIFIED, phase=Phase.ENDED, now=NOW + timedelta(seconds=7))
+END = replace(VIEW, ending=Ending.VERIFIED, phase=Phase.ENDED, now=NOW + timedelta(seconds=7))
 DONE = "**0** of **1,000,000** changes written.\n**Verified** in 7.0 s."
 
 
@@ -80,7 +70,7 @@ async def test_a_flood_of_states_makes_few_edits(stage: Stage) -> None:
         for _ in range(300):
             for _ in range(10):
                 done += 1
-                mod_log.show(replace(START, done=done))
+                mod_log.show(replace(VIEW, done=done))
             await asyncio.sleep(0.01)
         kept = [alive(RunView) - views, alive(discord.ui.View) - buttons]
         await mod_log.finish(replace(END, done=done))
@@ -99,7 +89,7 @@ async def test_a_state_that_shows_nothing_new_costs_no_edit(stage: Stage) -> Non
     """The clock alone changes no message."""
     async with reporting(stage, interval_s=0.05) as mod_log:
         for second in range(20):
-            mod_log.show(replace(START, now=NOW + timedelta(seconds=second)))
+            mod_log.show(replace(VIEW, now=NOW + timedelta(seconds=second)))
             await asyncio.sleep(0.02)
 
     assert len(edits(stage)) == 1
@@ -108,13 +98,13 @@ async def test_a_state_that_shows_nothing_new_costs_no_edit(stage: Stage) -> Non
 async def test_a_deleted_message_is_made_anew(stage: Stage) -> None:
     """A moderator's broom sweeps one state away, and no run."""
     async with reporting(stage, interval_s=0.05) as mod_log:
-        mod_log.show(replace(START, done=1))
+        mod_log.show(replace(VIEW, done=1))
         await stage.until(lambda: len(shown(stage)) == 1)
         channel = stage.discord.state.channel(stage.mod_log)
         assert channel is not None
         (message,) = channel.messages
         await stage.control.delete_message(stage.mod_log, message)
-        mod_log.show(replace(START, done=2))
+        mod_log.show(replace(VIEW, done=2))
         await stage.until(lambda: "**2** of" in str(shown(stage)))
         await mod_log.finish(END)
 
@@ -124,10 +114,10 @@ async def test_a_deleted_message_is_made_anew(stage: Stage) -> None:
 async def test_an_old_message_is_followed_by_a_new_one(stage: Stage) -> None:
     """The old one has no buttons and links to the new one, which goes on from there."""
     async with reporting(stage, interval_s=0.05, roll_after_s=0.3) as mod_log:
-        mod_log.show(replace(START, done=1))
+        mod_log.show(replace(VIEW, done=1))
         await stage.until(lambda: len(shown(stage)) == 1)
         await asyncio.sleep(0.3)  # how old the message must be
-        mod_log.show(replace(START, done=2))
+        mod_log.show(replace(VIEW, done=2))
         await stage.until(lambda: len(shown(stage)) == 2 and "newer message" in shown(stage)[0])
         await mod_log.finish(END)
     channel = stage.discord.state.channel(stage.mod_log)
@@ -145,13 +135,13 @@ async def test_an_old_message_is_followed_by_a_new_one(stage: Stage) -> None:
 async def test_what_discord_did_not_take_comes_when_it_does(stage: Stage) -> None:
     """Two runs end while it is down; their last states, and no others, come later, one each."""
     async with reporting(stage, interval_s=0.05) as mod_log:
-        mod_log.show(replace(START, done=1))
+        mod_log.show(replace(VIEW, done=1))
         await stage.until(lambda: len(shown(stage)) == 1)
         path = f"* /channels/{stage.mod_log}/messages*"
         await stage.control.rest_fault(path, count=10_000, status=503)
-        other = replace(START, run_id="r2")
+        other = replace(VIEW, run_id="r2")
         for done in range(100):
-            mod_log.show(replace(START, done=done))
+            mod_log.show(replace(VIEW, done=done))
         ends = [
             asyncio.create_task(mod_log.finish(END)),
             asyncio.create_task(mod_log.finish(replace(END, run_id="r2", what="roles"))),
@@ -176,7 +166,7 @@ async def test_a_channel_that_may_not_be_used_holds_nothing_up(stage: Stage) -> 
     """The run ends without waiting; with the permission comes the last state."""
     async with reporting(stage, interval_s=0.05) as mod_log:
         await stage.control.forbid_channel(stage.mod_log)
-        mod_log.show(START)
+        mod_log.show(VIEW)
         await asyncio.wait_for(mod_log.finish(END), 5)
         during = shown(stage)
         await stage.control.forbid_channel(stage.mod_log, forbidden=False)
@@ -188,7 +178,7 @@ async def test_a_channel_that_may_not_be_used_holds_nothing_up(stage: Stage) -> 
 async def test_a_deleted_channel_holds_nothing_up(stage: Stage) -> None:
     """Its runs end, and what waits for the channel is bounded."""
     async with reporting(stage, interval_s=0.05) as mod_log:
-        mod_log.show(START)
+        mod_log.show(VIEW)
         await stage.until(lambda: len(shown(stage)) == 1)
         await stage.control.delete_channel(stage.mod_log)
         for number in range(100):

@@ -28,11 +28,7 @@ def in_guild(stage: Stage, ids: Iterable[int]) -> list[bool]:
 @pytest.fixture
 async def people(stage: Stage) -> People:
     """Make a guild of 1,700 that the site has in step, and choose the people."""
-    await stage.control.fault("member_interval_s", 0)
-    await stage.guild(1700)
-    people = await People.of(stage)
-    await stage.fill_site()
-    return people
+    return await People.of_guild(stage, members=1700)
 
 
 @pytest.mark.cached_or_not
