@@ -503,35 +503,31 @@ def store_lost(where: str, *, why: str, until: datetime | None) -> Notice:
 
 def store_warning(text: str) -> Draft:
     """Say that the store is less durable than it must be."""
-    return Draft(
-        topic=Topic.STORE,
-        reason=text,
-        notice=_notice(
-            "State store needs attention",
-            f"**{quote(text)}**",
-            "Syncing continues. The record of failures may not survive the next crash.",
-            f"{YOU_CAN} fix this and restart the bot.",
-            tone=Tone.WARNING,
-            ping=True,
-        ),
+    return _store_needs_attention(
+        text,
+        f"**{quote(text)}**",
+        "Syncing continues. The record of failures may not survive the next crash.",
+        f"{YOU_CAN} fix this and restart the bot.",
     )
 
 
 def store_aside(path: str) -> Draft:
     """Say that a file could not be read, where it is now, and what that means."""
+    return _store_needs_attention(
+        f"aside: {path}",
+        f"**The state store could not be read.** It was set aside as {code(path)}, and a new "
+        "one was created.",
+        "Earlier failures, parked rows and a pause are forgotten.",
+        "**Next:** syncing continues with the new one.",
+        f"{YOU_CAN} find out what damaged it, and pause again if it was paused.",
+    )
+
+
+def _store_needs_attention(reason: str, *lines: str) -> Draft:
     return Draft(
         topic=Topic.STORE,
-        reason=f"aside: {path}",
-        notice=_notice(
-            "State store needs attention",
-            f"**The state store could not be read.** It was set aside as {code(path)}, and a new "
-            "one was created.",
-            "Earlier failures, parked rows and a pause are forgotten.",
-            "**Next:** syncing continues with the new one.",
-            f"{YOU_CAN} find out what damaged it, and pause again if it was paused.",
-            tone=Tone.WARNING,
-            ping=True,
-        ),
+        reason=reason,
+        notice=_notice("State store needs attention", *lines, tone=Tone.WARNING, ping=True),
     )
 
 
