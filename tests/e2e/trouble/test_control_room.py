@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from bot.exts.backend.sync._picture import AVAILABLE
-from tests.e2e.trouble.faulty_site import Answer, Call, Forward, Held
+from tests.e2e.trouble.faulty_site import Answer, Call, Fault, Forward, Held
 from tests.e2e.trouble.harness import GUILD, Stage
 from tests.e2e.trouble.people import REFUSAL, ROLE, People, Room, text_of
 
@@ -151,6 +151,14 @@ async def test_a_member_who_is_in_step_costs_no_write(stage: Stage, people: Peop
     assert stage.site.writes() == []
 
 
+async def told_of(stage: Stage, people: People, id_: int, fault: Fault) -> str:
+    """Have a member synced whom the site then does not take, and return what is said of it."""
+    stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", id_)
+    stage.site.fault = fault
+    await people.invoke(people.holder, "sync user", member={"user_id": id_})
+    return (await people.answer_saying("**not written**")).text.splitlines()[2]
+
+
 @pytest.mark.slow
 async def test_a_member_whom_the_site_refuses_is_parked(stage: Stage, people: People) -> None:
     """The answer says what the site said."""
@@ -163,15 +171,10 @@ async def test_a_member_whom_the_site_refuses_is_parked(stage: Stage, people: Pe
 
     async with stage.bot(**QUICK):
         await stage.ready()
-        stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[5])
-        stage.site.fault = refuse
-        await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
-        answer = await people.answer_saying("**not written**")
+        told = await told_of(stage, people, ids[5], refuse)
         parked = await people.invoke(people.holder, "sync parked")
 
-    assert answer.text.splitlines()[2] == (
-        "1 field differs: **not written**. The site says\\: name\\: Not \\*that\\*."
-    )
+    assert told == "1 field differs: **not written**. The site says\\: name\\: Not \\*that\\*."
     assert str(ids[5]) in parked.text
 
 
@@ -187,12 +190,9 @@ async def test_a_member_whom_the_site_does_not_keep_so_is_told(
 
     async with stage.bot(**QUICK):
         await stage.ready()
-        stage.database.query("UPDATE api_user SET name = 'old' WHERE id = %s", ids[5])
-        stage.site.fault = pretend
-        await people.invoke(people.holder, "sync user", member={"user_id": ids[5]})
-        answer = await people.answer_saying("**not written**")
+        told = await told_of(stage, people, ids[5], pretend)
 
-    assert answer.text.splitlines()[2] == (
+    assert told == (
         "1 field differs: **not written**. The site took it, but still differs in name."
     )
 
