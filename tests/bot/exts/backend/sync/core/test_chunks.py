@@ -26,7 +26,6 @@ from bot.exts.backend.sync._core.policy.request_backoff import (
 )
 from bot.exts.backend.sync._core.site.outcome import (
     Applied,
-    Blocked,
     Failing,
     NotFound,
     Outcome,
@@ -42,16 +41,14 @@ from bot.exts.backend.sync._core.site.outcome import (
 from bot.exts.backend.sync._core.site.wire import RowFault
 
 from .examples import NOW, role_ids, user_ids
+from .troubles import BLOCKED, LOST, UNREACHABLE
 
 SECOND: Final = timedelta(seconds=1)
 LATER: Final = NOW + SECOND
 PACE: Final = Pace.start(PaceLimits(first_items=4, floor_items=2))
 PATIENCE: Final = Patience(limits=PatienceLimits(), progress_at=NOW)
 ERROR: Final = Failing(status=500, reason="Server Error", lost=True)
-LOST: Final = Failing(status=None, reason="the connection was lost", lost=True)
-UNREACHABLE: Final = Failing(status=None, reason="the site can't be reached", lost=False)
 BUSY: Final = Overloaded(status=503, retry_after=7 * SECOND)
-BLOCKED: Final = Blocked(status=403, reason="(a page)")
 ODD: Final = ProtocolError(status=302, reason="(no body)")
 BLAMED: Final = "the site fails on this row alone, and is well otherwise"
 

@@ -123,6 +123,18 @@ def live(*lines: str, tone: Tone = Tone.RUNNING, **more: Any) -> Notice:
     return replace(told, footer="run r1 · live")
 
 
+def unread(status: int | None, what: str, look_after: str) -> tuple[RunView, Notice]:
+    """Return a run that Discord gave no list of members, and what is shown of it."""
+    failure = Failure(kind=FailureKind.SOURCE, reason="no list", status=status)
+    return replace(START, ending=Ending.FAILED, failure=failure), notice(
+        "Sync of roles and users failed",
+        what,
+        "Stopped while reading the guild, after 24 s.",
+        look_after,
+        tone=Tone.BAD,
+    )
+
+
 @pytest.mark.parametrize(
     ("view", "shown"),
     [
@@ -435,51 +447,23 @@ def test_a_run_that_is_on(view: RunView, shown: Notice) -> None:
                 ),
             ),
         ),
-        (
-            replace(
-                START,
-                ending=Ending.FAILED,
-                failure=Failure(kind=FailureKind.SOURCE, reason="no list"),
-            ),
-            notice(
-                "Sync of roles and users failed",
-                "**The guild's members could not be read in full**: no list",
-                "Stopped while reading the guild, after 24 s.",
-                "**You can** check https://discordstatus.com; if all is well there, check that "
-                "the bot is "
-                'in the server and has the "Server Members Intent".',
-                tone=Tone.BAD,
-            ),
+        unread(
+            None,
+            "**The guild's members could not be read in full**: no list",
+            "**You can** check https://discordstatus.com; if all is well there, check that "
+            "the bot is "
+            'in the server and has the "Server Members Intent".',
         ),
-        (
-            replace(
-                START,
-                ending=Ending.FAILED,
-                failure=Failure(kind=FailureKind.SOURCE, reason="no list", status=403),
-            ),
-            notice(
-                "Sync of roles and users failed",
-                "**The guild's members could not be read in full** (HTTP 403): no list",
-                "Stopped while reading the guild, after 24 s.",
-                '**You can** check that the bot is in the server and has the "Server Members '
-                'Intent".',
-                tone=Tone.BAD,
-            ),
+        unread(
+            403,
+            "**The guild's members could not be read in full** (HTTP 403): no list",
+            '**You can** check that the bot is in the server and has the "Server Members Intent".',
         ),
-        (
-            replace(
-                START,
-                ending=Ending.FAILED,
-                failure=Failure(kind=FailureKind.SOURCE, reason="no list", status=500),
-            ),
-            notice(
-                "Sync of roles and users failed",
-                "**The guild's members could not be read in full** (HTTP 500): no list",
-                "Stopped while reading the guild, after 24 s.",
-                "**You can** check https://discordstatus.com: Discord is failing, not the bot or "
-                "the site.",
-                tone=Tone.BAD,
-            ),
+        unread(
+            500,
+            "**The guild's members could not be read in full** (HTTP 500): no list",
+            "**You can** check https://discordstatus.com: Discord is failing, not the bot or "
+            "the site.",
         ),
         (
             replace(START, ending=Ending.FAILED),

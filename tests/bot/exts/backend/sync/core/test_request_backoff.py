@@ -18,8 +18,6 @@ from bot.exts.backend.sync._core.policy.request_backoff import (
 from bot.exts.backend.sync._core.site.outcome import (
     AlreadyThere,
     Applied,
-    Blocked,
-    Failing,
     NotFound,
     Outcome,
     Overloaded,
@@ -33,12 +31,9 @@ from bot.exts.backend.sync._core.site.outcome import (
 )
 
 from .examples import NOW
+from .troubles import BLOCKED, BUSY, ERROR, LOST
 
-ERROR = Failing(status=500, reason="Server Error", lost=False)
-LOST = Failing(status=None, reason="the connection was lost", lost=True)
-BUSY = Overloaded(status=503, retry_after=None)
 ODD = ProtocolError(status=302, reason="Moved.")
-BLOCKED = Blocked(status=403, reason="(a page)")
 MINUTE = timedelta(minutes=1)
 FRESH = Patience(limits=PatienceLimits(), progress_at=NOW)
 

@@ -5,19 +5,10 @@ from dataclasses import dataclass
 import pytest
 
 from bot.exts.backend.sync._core.policy.suspect import Suspect
-from bot.exts.backend.sync._core.site.outcome import (
-    Blocked,
-    Failing,
-    Overloaded,
-    ProtocolError,
-    Trouble,
-)
+from bot.exts.backend.sync._core.site.outcome import ProtocolError, Trouble
 
-ERROR = Failing(status=500, reason="Server Error", lost=False)
-LOST = Failing(status=None, reason="the connection was lost", lost=True)
-UNREACHABLE = Failing(status=None, reason="the site can't be reached", lost=False)
-BUSY = Overloaded(status=503, retry_after=None)
-BLOCKED = Blocked(status=403, reason="(a page)")
+from .troubles import BLOCKED, BUSY, ERROR, LOST, UNREACHABLE
+
 ODD = ProtocolError(status=405, reason="detail: No.")
 
 
