@@ -1,5 +1,6 @@
 """The commands that look closer: one member, a plan as a file, past runs, the pace of a run."""
 
+import asyncio
 import csv
 import io
 from typing import Any
