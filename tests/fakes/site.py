@@ -41,9 +41,11 @@ _ROLE_FIELDS: Final = ("id", "name", "colour", "permissions", "position")
 class Rows:
     """The rows of a site that keeps the contract; `offers` is what its capabilities answer.
 
-    It looks at a request in the order of the recorded samples: repeated ids, each row, unknown ids;
-    only then does it write. A request with one of the `breaking` ids answers 500, one of the
-    `named` ids is rejected by name. `role_names_are_unique` is a rule that some sites have.
+    It looks at a request in the order of the recorded samples: repeated ids, each row, unknown
+    ids; only then does it write. A request with one of the `breaking` ids answers 500, one of the
+    `named` ids is rejected by name. `role_names_are_unique` is a rule that some sites have. The
+    next update of one of the `forgotten` ids is answered and not stored; that of one of the
+    `mistaken` is stored and answered wrongly.
     """
 
     users: MutableMapping[int, Row] = field(default_factory=dict)
@@ -51,6 +53,8 @@ class Rows:
     offers: Row | None = None
     breaking: set[int] = field(default_factory=set)
     named: set[int] = field(default_factory=set)
+    forgotten: set[int] = field(default_factory=set)
+    mistaken: set[int] = field(default_factory=set)
     role_names_are_unique: bool = False
 
     def fill(self, members: Mapping[UserId, Member], roles: Mapping[RoleId, Role]) -> None:
@@ -127,6 +131,7 @@ class Rows:
             return 404, {"detail": f"User with id {unknown[0]} not found."}
         if not self.breaking.isdisjoint(ids):
             return 500, "<h1>Server Error (500)</h1>"
+        said: dict[int, Row] = {}
         for row in rows:
             stored = {
                 name: value.strip() if isinstance(value, str) else value
@@ -134,9 +139,15 @@ class Rows:
             }
             if creating:
                 self.users.setdefault(row["id"], stored)
+                continue
+            said[row["id"]] = {**self.users[row["id"]], **stored}
+            if row["id"] in self.forgotten:
+                self.forgotten.discard(row["id"])
             else:
-                self.users[row["id"]] = {**self.users[row["id"]], **stored}
-        return (201, []) if creating else (200, [self.users[id_] for id_ in ids])
+                self.users[row["id"]] = said[row["id"]]
+            if row["id"] in self.mistaken:
+                said[row["id"]] = {**said[row["id"]], "name": "somebody else"}
+        return (201, []) if creating else (200, [said[id_] for id_ in ids])
 
     def _fault(self, row: Row) -> dict[str, list[str]]:
         if row["id"] in self.named:

@@ -6,6 +6,7 @@ A guild with a member cache is compared as a whole (here), one without it stretc
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,7 @@ from .._core.messages import alert
 from .._core.messages.progress import Phase
 from .._core.model.changes import Kind
 from .._core.plan.planner import Cause, Plan, Reason
+from .._core.policy.verification import Positions
 from .site_reader import protocol_failure
 from .work_queue import group_of
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from .requester import Requester, Services
     from .site_reader import SiteReader
     from .user_writer import UserWriter
+    from .verifier import Verifier
     from .withholding import Withholding
 
 log = structlog.get_logger(__name__)
@@ -48,6 +51,7 @@ class Parts:
     comparing: Comparing
     withholding: Withholding
     writer: UserWriter
+    verifier: Verifier
     progress: Progress
     parking: Parking
     drift: DriftCheck | None
@@ -93,7 +97,7 @@ class WholePass:
         """Compare all users, then write."""
         parts = self._parts
         parts.progress.show(phase=Phase.SITE)
-        planner = await self._read()
+        planner, ids = await self._read()
         await parts.withholding.add(planner, proof)
         held = await parts.parking.held()
         plan = planner.plan(without=held)
@@ -108,23 +112,27 @@ class WholePass:
             role_names=role_names(plan.causes, names),
         )
         parts.progress.due = bool(plan.total or roles)
+        if not parts.reader.offers.pages_by_id:
+            created = (group.ids for group in plan.groups if group.kind is Kind.CREATE)
+            parts.verifier.positions = Positions.of(ids, *created)
         log.info("sync.plan.made", users=plan.total, roles=roles)
         if not parts.dry:
             await parts.writer.write(plan, planner.witness)
         return plan
 
-    async def _read(self) -> Planner:
-        """Compare every row of the site with the guild."""
+    async def _read(self) -> tuple[Planner, array[int]]:
+        """Compare every row of the site with the guild; return the ids of all rows, too."""
         parts = self._parts
-        planner = parts.comparing.planner()
+        planner, ids = parts.comparing.planner(), array("Q")
         async for page in parts.reader.pages():
+            ids.extend(row.id for row in page.rows if row.id not in planner.seen)
             new = await parts.comparing.compare(planner, page.rows)
             if page.rows and not new and page.next is not None:
                 raise protocol_failure(f"the page before {page.next} repeats rows already read")
             parts.progress.show(rows_read=len(planner.seen))
         await parts.requests.prove()
         planner.add_missing(parts.services.guild.member_ids())
-        return planner
+        return planner, ids
 
 
 async def bring_changes(parts: Parts, changes: Collection[Claim]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from .._core.plan.planner import Cause
     from .._core.policy.request_backoff import Failure
+    from .._core.policy.verification import Verification
     from .._ports import Clock, ModLog
     from .._state.repository import StateRepository
 
@@ -56,6 +57,8 @@ class ViewChanges(TypedDict, total=False):
     withheld_reason: str
     withheld_roles_reason: str
     approved: tuple[str, ...]
+    verification: Verification | None
+    sampled: int
     ending: Ending | None
     failure: Failure | None
     next_step: str

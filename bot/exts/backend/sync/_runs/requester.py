@@ -93,6 +93,7 @@ class Requester:
         self._unanswered = self._failing = self._applied = False
         self._cancelled = asyncio.Event()
         self._began_s = self._clock.monotonic()
+        self.doubts = 0  # writes of which nobody knows what became
         self.latest_s = 0.0
         self.latest_site_s: float | None = None  # of that, what the site says it was at work
         self.figures = RunFigures()
@@ -265,6 +266,7 @@ class Requester:
         finally:
             # However it ended: nobody waits for this write any more.
             if in_doubt:
+                self.doubts += 1
                 self._services.writes.lost(request)
         self.latest_s = answer.seconds
         self.latest_site_s = answer.site_s if isinstance(answer, Answer) else None

@@ -34,6 +34,7 @@ from .site_reader import SiteReader
 from .snapshot import PageSnapshot
 from .streamed import StreamedPass
 from .user_writer import UserWriter
+from .verifier import Verifier
 from .withholding import Withholding
 
 if TYPE_CHECKING:
@@ -138,11 +139,19 @@ class Run:
         self._file = PlanFile() if spec.dry else None
         self._comparing = Comparing(services, requests, self.withholding, file=self._file)
         self._roles = RoleSync(services, runner, self._reader, progress)
-        self._writer = UserWriter(
+        verifier = Verifier(
             services,
             runner,
             self._reader,
             self._comparing,
+            progress,
+            queue=queue,
+            probe=spec.probe,
+        )
+        self._writer = UserWriter(
+            services,
+            runner,
+            verifier,
             progress,
             parking=parking,
             queue=queue,
@@ -156,6 +165,7 @@ class Run:
             comparing=self._comparing,
             withholding=self.withholding,
             writer=self._writer,
+            verifier=verifier,
             progress=progress,
             parking=parking,
             drift=self._drift,

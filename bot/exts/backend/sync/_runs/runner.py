@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from .._core.delivery import chunks
-from .._core.delivery.payload import compose
+from .._core.delivery.payload import answered, compose
 from .._core.policy.pace import Tuning
 from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site import requests
@@ -22,9 +22,9 @@ from .requester import Requester
 from .role_writes import RoleWrites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
-    from .._core.model.members import UserId
+    from .._core.model.members import Member, UserId
     from .requester import Awaited, Services
 
 _WITNESSES: Final = 3
@@ -51,6 +51,7 @@ class Runner:
         self._attempt = attempt
         self._changed = changed
         self._witnesses: set[UserId] = set()
+        self.answered: set[UserId] = set()  # whose row the site has repeated as it was last sent
         self.tuning = Tuning()
         self.requests = Requester(services, run_id, attempt=attempt, waits=waits)
         self.roles = RoleWrites(services, self.requests)
@@ -115,6 +116,7 @@ class Runner:
                     await self._before_chunk(len(sent.ids))
                 request = requests.write_users(step.batch.kind, body, users=sent.ids)
                 outcome = await self.requests.ask_once(request)
+                self._compare(sent, members, outcome)
                 if outcome is None:  # the gate has closed before it left
                     sent = chunks.Sent(batch=step.batch, ids=(), unsent=step.batch.ids)
         self.requests.applied(outcome)
@@ -130,6 +132,15 @@ class Runner:
             site_s=self.requests.latest_site_s,
             jitter=self._services.chance.random(),
         )
+
+    def _compare(
+        self, sent: chunks.Sent, members: Mapping[UserId, Member], outcome: Outcome | None
+    ) -> None:
+        """Note whose row the site repeats as it was sent, and whose it does not."""
+        said = outcome.value if isinstance(outcome, Applied) else None
+        rows = said if isinstance(said, tuple) else ()
+        self.answered.difference_update(sent.ids)
+        self.answered |= answered(sent, members, rows, lacking=self._services.writes.lacking)
 
     def _some_witness(
         self, delivery: chunks.Delivery, suspects: Collection[UserId]

@@ -11,12 +11,12 @@ from .._core.policy.pace import Pace, PaceLimits
 from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site import requests
 from .._core.site.outcome import Applied, NotFound
-from .._core.site.reading import Cursor, EndlessError, first_size
+from .._core.site.reading import Cursor, EndlessError, Rereading, first_size
 from .._core.site.wire import Capabilities, Page
 from .._errors import RunStoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from .._core.model.members import Role, UserId
     from .._core.site.requests import Request
@@ -83,6 +83,35 @@ class SiteReader:
             yield page
             cursor = await self.past(cursor, page)
 
+    async def pages_with(
+        self, ids: Iterable[UserId], *, began: Cursor | None = None
+    ) -> AsyncIterator[Page]:
+        """Read the pages that hold these ids, and others only where they can't be passed over.
+
+        `began` is a place before all of them.
+        """
+        reading = Rereading.of(ids, cursor=began or self.begin())
+        while not reading.ended:
+            page, cursor = await self.page(reading.cursor)
+            yield page
+            reading = replace(reading, cursor=cursor)
+            if reading.begins_late(page):
+                reading = reading.from_before()
+            else:
+                reading = reading.past(page, await self.past(cursor, page))
+
+    async def numbered(self, numbers: Iterable[int], *, size: int) -> AsyncIterator[Page]:
+        """Read these pages, by their number from 1."""
+        for number in numbers:
+            page, _ = await self.page(Cursor(size=size, by_id=False, offset=(number - 1) * size))
+            yield page
+            await self._rest()
+
+    @property
+    def page_items(self) -> int:
+        """How many rows a page would have now."""
+        return self._pace.size
+
     def begin(self, *, after: int = 0) -> Cursor:
         """Return the cursor of a reading that begins after an id, where there are pages by id."""
         by_id = self.offers.pages_by_id
@@ -102,9 +131,13 @@ class SiteReader:
             raise protocol_failure(f"GET bot/users: {exc}") from exc
         if cursor.ended:
             return cursor
+        await self._rest()
+        return cursor.towards(self._pace.size)
+
+    async def _rest(self) -> None:
+        """Leave the site alone behind a page."""
         least_s = max(self._took_s * _REST, _APART_S - self._took_s)
         await self._requests.sleep(max(self._pace.rest_s, least_s))
-        return cursor.towards(self._pace.size)
 
     async def page(self, cursor: Cursor) -> tuple[Page, Cursor]:
         """Read the page at a cursor, and return the cursor as it came to be asked for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -14,7 +13,6 @@ from .._core.plan.merging import NONE, DisorderError, Stretch
 from .._core.plan.planner import Causes, Planner
 from .._core.plan.rounds import Bookmark, Round, is_whole
 from .._core.policy.request_backoff import Failure, FailureKind
-from .._core.site.reading import Rereading
 from .._errors import RunStoppedError
 from .._ports import Proof
 from .passes import role_names
@@ -53,7 +51,7 @@ class StreamedPass:
         self._reader = parts.reader
         self._guild = guild
         self._snapshot = snapshot
-        parts.writer.pages_of = self._pages_of
+        parts.verifier.pages_of = self._pages_of
         self._names: Mapping[RoleId, str] = {}
         self._causes = Causes()
         self._drifted = Causes()
@@ -208,18 +206,9 @@ class StreamedPass:
         )
         return plan
 
-    async def _pages_of(self, ids: Collection[UserId]) -> AsyncIterator[Page]:
+    def _pages_of(self, ids: Collection[UserId]) -> AsyncIterator[Page]:
         """Read the pages of these ids alone, from where the stretch began."""
-        began = self._stretch_began or self._reader.begin()
-        reading = Rereading.of(ids, cursor=began)
-        while not reading.ended:
-            page, cursor = await self._reader.page(reading.cursor)
-            yield page
-            reading = replace(reading, cursor=cursor)
-            if reading.begins_late(page):
-                reading = reading.from_before()
-            else:
-                reading = reading.past(page, await self._reader.past(cursor, page))
+        return self._reader.pages_with(ids, began=self._stretch_began)
 
     # -- after the round --------------------------------------------------------------------------
 

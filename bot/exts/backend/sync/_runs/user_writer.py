@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -13,42 +13,35 @@ from .._core.model.changes import Kind
 from .._core.policy.pace import Pace
 from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import CancelledByPersonError, RunStoppedError
-from .progress import AT_WORK
 from .work_queue import look_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import Collection
 
     from .._core.model.members import UserId
     from .._core.plan.planner import Plan
     from .._core.policy.pace import PaceLimits
-    from .._core.site.wire import Page
     from .._state.parking import Parking
-    from .comparing import Comparing
     from .progress import Progress
     from .requester import Services
     from .runner import Runner
-    from .site_reader import SiteReader
+    from .verifier import Verifier
     from .work_queue import WorkQueue
 
 log = structlog.get_logger(__name__)
-
-_READ_ONE_BY_ONE: Final = 20
 
 
 class UserWriter:
     """The users that one run writes, in one part or in many.
 
-    `limits` bound its pace. `pages_of` returns pages that hold the rows of all these ids, and maybe
-    others.
+    `limits` bound its pace.
     """
 
     def __init__(
         self,
         services: Services,
         runner: Runner,
-        reader: SiteReader,
-        comparing: Comparing,
+        verifier: Verifier,
         progress: Progress,
         *,
         parking: Parking,
@@ -57,15 +50,11 @@ class UserWriter:
     ) -> None:
         self._services = services
         self._runner = runner
-        self._reader = reader
-        self._comparing = comparing
+        self._verifier = verifier
         self._progress = progress
         self._parking = parking
         self._queue = queue
         self.limits = limits
-        self.pages_of: Callable[[Collection[UserId]], AsyncIterator[Page]] = lambda _: (
-            reader.pages()
-        )
         self._pace: Pace | None = None
         self._known_parked = parking.known
         self._departing: frozenset[UserId] = frozenset()
@@ -98,7 +87,6 @@ class UserWriter:
             delivery = await self._runner.deliver(delivery)
             self._pace = delivery.pace
             self._progress.end_writing()
-            self._progress.show(phase=Phase.VERIFYING)
             taken = await self._verify(plan, delivery)
         except (RunStoppedError, CancelledByPersonError) as exc:
             if isinstance(exc, RunStoppedError) and exc.failure.kind is FailureKind.REJECTED:
@@ -123,7 +111,9 @@ class UserWriter:
         await self._look_after(delivery.left_out)
         touched = {id_ for group in plan.groups for id_ in group.ids}
         touched -= {row.id for row in delivery.parked}
-        differing = await self._still_differing(touched)
+        differing = await self._verifier.still_differing(
+            touched, departing=self._departing, again=False
+        )
         written = frozenset(touched)
         if not differing.total:
             return written
@@ -145,7 +135,7 @@ class UserWriter:
         )
         touched = {id_ for group in differing.groups for id_ in group.ids}
         touched -= {row.id for row in again.parked}
-        rest = await self._still_differing(touched)
+        rest = await self._verifier.still_differing(touched, departing=self._departing, again=True)
         if rest.total > self._services.patience.tolerated(plan.total):
             reason = f"{rest.total:,} of {plan.total:,} rows"
             raise RunStoppedError(Failure(kind=FailureKind.UNVERIFIED, reason=reason))
@@ -180,27 +170,3 @@ class UserWriter:
         except RunStoppedError as exc:
             log.warning("sync.members.unasked", ids=len(left_out), error=str(exc))
             self._queue.mark(left_out)
-
-    async def _still_differing(self, ids: set[UserId]) -> Plan:
-        """Read these ids' rows back and compare; ids that changed meanwhile are left out.
-
-        Not before every write of them was answered, or has ended unanswered.
-        """
-        if self._services.writes.ends_in_s(ids):
-            self._progress.show(slow=AT_WORK)
-            await self._runner.requests.waited_out(ids)
-            self._progress.show(slow=None)
-        planner = self._comparing.planner()
-        if len(ids) <= _READ_ONE_BY_ONE:
-            for id_ in sorted(ids):
-                row = await self._reader.user(id_)
-                if row is not None:
-                    await self._comparing.compare(planner, (row,))
-        else:
-            async for page in self.pages_of(ids):
-                await self._comparing.compare(planner, (row for row in page.rows if row.id in ids))
-        await self._runner.requests.prove()
-        planner.add_missing(await self._services.guild.members(ids - planner.seen))
-        # Others were not planned, and so neither confirmed nor counted by any gate.
-        planner.add_departures(id_ for id_ in planner.absent if id_ in self._departing)
-        return planner.plan(without=self._queue.noted)

@@ -6,15 +6,39 @@ from typing import TYPE_CHECKING
 
 from ..model.changes import Kind
 from ..model.members import faults, without_roles
+from ..plan.diff import differing_fields
 from ..site import wire
 from .chunks import ParkedRow, Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from ..model.members import Member, RoleId, UserId
     from .chunks import Batch
+
+
+def answered(
+    sent: Sent,
+    members: Mapping[UserId, Member],
+    rows: Iterable[Member],
+    *,
+    lacking: AbstractSet[RoleId] = frozenset(),
+) -> frozenset[UserId]:
+    """Return those of the sent ids whose row the site has repeated as it was sent.
+
+    `members` and `lacking` are what the request was composed of.
+    """
+    said = {row.id: row for row in rows}
+    if sent.batch.kind is Kind.DEPARTURE:
+        return frozenset(id_ for id_ in sent.ids if id_ in said and not said[id_].in_guild)
+    fields = {*sent.batch.fields}
+    return frozenset(
+        id_
+        for id_ in sent.ids
+        if id_ in said
+        and fields.isdisjoint(differing_fields(members[id_], said[id_], lacking=lacking))
+    )
 
 
 def compose(

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from ..delivery.chunks import ParkedRow
     from ..plan.planner import Cause
     from ..policy.request_backoff import Failure
-if TYPE_CHECKING:
-    from ..plan.planner import Cause
-    from ..policy.request_backoff import Failure
+    from ..policy.verification import Verification
 
 
 class Phase(StrEnum):
@@ -67,6 +65,8 @@ class RunView:
     more may yet be `planned`.
     `role_names` holds the names of the roles that `causes` speak of. `parked` are the rows that
     this run parked, `still_parked` counts those of earlier runs that it did not try again.
+    `verification` is what "verified" rests on where users were written; in a sample `sampled` of
+    them were read again.
     `slow` is what is waited for of the site, `away` of Discord.
     `paused_by` is the person who holds its writes now; `approved` tells of what was withheld before
     and is written by this run.
@@ -104,6 +104,8 @@ class RunView:
     withheld_reason: str = ""
     withheld_roles_reason: str = ""
     approved: tuple[str, ...] = ()
+    verification: Verification | None = None
+    sampled: int = 0
     ending: Ending | None = None
     failure: Failure | None = None
     next_step: str = ""

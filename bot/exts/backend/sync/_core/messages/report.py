@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ..plan.planner import Reason
 from ..policy.departures import Decision
 from ..policy.request_backoff import FailureKind
+from ..policy.verification import Verification
 from . import buttons
 from .marks import Mark, footer, without_mark
 from .notice import (
@@ -155,7 +156,7 @@ def _summary(view: RunView) -> Notice:
     if view.planned and not cancelled:
         lines.append(_written(view))
     if not cancelled:
-        lines.append(f"**Verified** in {duration(view)}.")
+        lines.append(f"**Verified** in {duration(view)}{_by(view)}.")
     if view.next_step:
         lines.append(view.next_step)
     name = "cancelled" if cancelled else "finished"
@@ -170,6 +171,17 @@ def _summary(view: RunView) -> Notice:
             buttons=_of_ended(view),
         )
     )
+
+
+def _by(view: RunView) -> str:
+    """Say what was read again, if users were written."""
+    match view.verification:
+        case Verification.ROWS:
+            return ": every written row was read again"
+        case Verification.SAMPLE:
+            return f": by the site's answers and {view.sampled:,} written rows read again"
+        case _:
+            return ""
 
 
 def _agreeing(view: RunView) -> str:

@@ -146,10 +146,17 @@ def read_capabilities(value: object) -> Capabilities:
     )
 
 
-def read_written_users(value: object) -> None:
-    """Read what is said of users that were written: they themselves, or nothing, in a list."""
+def read_written_users(value: object) -> tuple[Member, ...]:
+    """Read the users that a site says it has written, where it says so; () where it does not.
+
+    They have been written, whatever is said: an answer of odd users is as good as an empty one.
+    """
     if not isinstance(value, list):
         raise WireError(f"written users are {_kind(value)}, not a list")
+    try:
+        return tuple(read_user(row) for row in value)
+    except WireError:
+        return ()
 
 
 def read_written_role(value: object) -> None:
