@@ -2,6 +2,7 @@
 
 from sandbox.servers.bot import Bot
 from sandbox.servers.discord import BOT_TOKEN, Discord
+from sandbox.servers.plain_site import PlainSite
 from sandbox.servers.postgres import Postgres
 from sandbox.servers.process import Server, ServerError, until
 from sandbox.servers.valkey import Valkey
@@ -11,6 +12,7 @@ __all__ = (
     "BOT_TOKEN",
     "Bot",
     "Discord",
+    "PlainSite",
     "Postgres",
     "Server",
     "ServerError",
