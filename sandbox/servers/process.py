@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, Self
 
 import psutil
 
-from sandbox.servers import memory
+from sandbox.servers import cpu, memory
 
 PROJECT: Final = Path(__file__).parents[2]
 _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
@@ -163,6 +163,10 @@ class Server(ABC):
     def peak_rss_mb(self) -> float:
         """Return the peak memory of the running program and its children, in MiB."""
         return memory.peak_rss_mb(self.pid)
+
+    def cpu_s(self) -> float:
+        """Return the processor time of the running program and its children so far."""
+        return cpu.used_s(self.pid)
 
     def events(
         self, name: str | None = None, *, latest_start: bool = False

@@ -133,6 +133,14 @@ async def test_memory_counts_the_whole_tree(tmp_path: Path) -> None:
         assert 80 < script.peak_rss_mb() < 130
 
 
+async def test_processor_time_counts_the_whole_tree(tmp_path: Path) -> None:
+    """What the program and its child have worked is counted, what they sleep is not."""
+    busy = "import time; [None for _ in iter(lambda: time.process_time() < 0.2, False)]"
+    child = f"subprocess.Popen([sys.executable, '-c', {f'{busy};{_EVENT % 1};{_SLEEP}'!r}])"
+    async with Script(tmp_path, f"import subprocess, sys; {busy}; {child}; {_SLEEP}") as script:
+        assert 0.3 < script.cpu_s() < 2  # counted in hundredths, by the kernel
+
+
 async def test_postgres_survives_a_kill(tmp_path: Path) -> None:
     """What was committed is there when it is started again, under the same address."""
     async with Postgres(tmp_path) as server:
