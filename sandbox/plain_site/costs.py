@@ -1,9 +1,9 @@
 """What a request costs on the real production site, and the one queue in which all requests wait.
 
-The figures are python-discord's site's, unmodified, with 80,001 users, on two cores with
-PostgreSQL 15, served by Waitress with four threads. There 33 pages of 2,500 took 5.3 s, 4,000
-changed rows in chunks of 1,000 took 9 to 10 s, and a request that touches one row or none about
-25 ms. Four threads are no four times as fast: nearly all of it is Python, one thread at a time.
+The figures are those of python-discord's site, unmodified, with 80,001 users, on two cores with
+PostgreSQL 15, served by Waitress with four threads. There the old syncer read 33 pages of 2,500 in
+5.3 s, and wrote 4,000 changed rows in chunks of 1,000 in 9 to 10 s. Four threads are no four times
+as fast: nearly all of it is Python, one thread at a time.
 
 So each request holds one lock, first come, first served, for the time that its work takes and for
 no less than its cost. How large the site's table is makes no difference to a cost.
@@ -58,7 +58,7 @@ class Queue:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._taken = False
-        self._waiting: deque[threading.Event] = deque()
+        self.waiting: deque[threading.Event] = deque()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -67,14 +67,14 @@ class Queue:
             is_free, self._taken = not self._taken, True
             called = threading.Event()
             if not is_free:
-                self._waiting.append(called)
+                self.waiting.append(called)
         if not is_free:
             called.wait()
         try:
             yield
         finally:
             with self._guard:
-                if self._waiting:
-                    self._waiting.popleft().set()  # it stays taken: nobody gets in between
+                if self.waiting:
+                    self.waiting.popleft().set()  # it stays taken: nobody gets in between
                 else:
                     self._taken = False

@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from sandbox.plain_site.middleware import say
+from sandbox.plain_site.log import say
 
 EXCEEDED: Final = "sandbox.memory.exceeded"
 _LOOK_S: Final = 0.01

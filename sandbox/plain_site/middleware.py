@@ -1,7 +1,5 @@
 """One request at a time, for as long as it costs, and a line of the log about each."""
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,6 +7,7 @@ from datetime import UTC, datetime
 from django.http import HttpRequest, HttpResponse
 
 from sandbox.plain_site.costs import Queue, Work
+from sandbox.plain_site.log import say
 from sandbox.plain_site.settings import COSTS
 from sandbox.plain_site.views import WORK
 
@@ -52,12 +51,6 @@ class OneAtATime:
             floor_ms=_ms(floor_s),
         )
         return response
-
-
-def say(event: str, **fields: object) -> None:
-    """Write a line of the log, at once and whole, whatever ends the process."""
-    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
-    sys.stdout.flush()
 
 
 def _ms(seconds: float) -> float:

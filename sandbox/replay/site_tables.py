@@ -1,7 +1,7 @@
 """The site's tables by plain SQL: filled, read whole, changed behind the site's back."""
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class SiteTables:
                             user.name,
                             user.display_name,
                             user.discriminator,
-                            json.dumps(user.roles),
+                            self._as_kept(user.roles),
                             user.in_guild,
                         )
                     )
@@ -100,5 +100,17 @@ class SiteTables:
             cursor = await connection.execute(statement.encode(), values)
             return cursor.rowcount
 
+    def _as_kept(self, roles: Sequence[int]) -> object:
+        """Return a user's roles as the column takes them."""
+        return json.dumps(roles)
+
     async def _connect(self) -> psycopg.AsyncConnection:
         return await psycopg.AsyncConnection.connect(self.database_url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainSiteTables(SiteTables):
+    """Those of the stand-in for a plain site, which keeps a user's roles in an array."""
+
+    def _as_kept(self, roles: Sequence[int]) -> object:
+        return list(roles)

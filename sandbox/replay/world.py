@@ -15,8 +15,8 @@ import aiohttp
 from sandbox.discord.client import DiscordControl
 from sandbox.replay import checks
 from sandbox.replay.checks import Difference, ModLogMessage, RoleRow, SiteRequest, UserRow
-from sandbox.replay.site_tables import SiteTables
-from sandbox.servers import BOT_TOKEN, Bot, Discord, Postgres, Website
+from sandbox.replay.site_tables import PlainSiteTables, SiteTables
+from sandbox.servers import BOT_TOKEN, Bot, Discord, PlainSite, Postgres, Website
 
 SHARED_ROLE: Final = "Developers"
 _OWN_REQUESTS: Final = "sandbox-"  # how the requests begin that this side makes itself
@@ -37,7 +37,8 @@ class World:
     """PostgreSQL, the website and the local Discord, each its own process, and the bots of a test.
 
     Used as an async context manager: entered, all three run; left, they and all bots are gone.
-    `directory` receives a directory of logs for each. Before anything else, `make_guild`.
+    `directory` receives a directory of logs for each. Before anything else, `make_guild`. With
+    `plain` the website is the stand-in for a plain one, on which `site_settings` have no effect.
 
     >>> async with World(directory) as world:
     ...     await world.make_guild(members=200)
@@ -55,10 +56,12 @@ class World:
         seed: int = 0,
         durable: bool = True,
         site_settings: Mapping[str, str] | None = None,
+        plain: bool = False,
     ) -> None:
         self.directory = directory
         self.seed = seed
         self._site_settings = dict(site_settings or {})
+        self._plain = plain
         self._ids: GuildIds | None = None
         self._requests_before = 0
         self._open = contextlib.AsyncExitStack()
@@ -105,10 +108,13 @@ class World:
     async def start_website(self) -> None:
         """Start the website on a database of its own."""
         database_url = await self.postgres.create_database(f"site_{uuid.uuid4().hex[:12]}")
-        self.tables = SiteTables(database_url=database_url)
-        self.website = Website(
-            self.directory / "website", database_url=database_url, **self._site_settings
-        )
+        directory = self.directory / "website"
+        if self._plain:
+            self.tables = PlainSiteTables(database_url=database_url)
+            self.website = PlainSite(directory, database_url=database_url)
+        else:
+            self.tables = SiteTables(database_url=database_url)
+            self.website = Website(directory, database_url=database_url, **self._site_settings)
         self._open.push_async_callback(self.website.close)
         await self.website.start()
 

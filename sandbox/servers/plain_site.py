@@ -1,5 +1,6 @@
 """The stand-in for a plain site, `python -m sandbox.plain_site`."""
 
+import secrets
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,9 +34,14 @@ class PlainSite(Website):
         super().__init__(
             directory,
             database_url=database_url,
+            API_TOKEN=secrets.token_hex(20),
             COSTS=f"{costs:g}",
             **({} if memory_limit_mb is None else {"MEMORY_LIMIT_MB": str(memory_limit_mb)}),
         )
+
+    async def prepare(self) -> None:
+        """Take the token that it will make by itself: no other program has to be asked."""
+        self.token = self.settings["API_TOKEN"]
 
     async def seed(self, *, rows: int, roles: int = 60) -> None:
         """Put so many users in place of all that are there, by SQL, and roles that they hold.
