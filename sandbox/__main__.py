@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sandbox.chaos.command import chaos, rivals
+from sandbox.plain_command import plain_site
 from sandbox.replay import command as replay
 
 COMMANDS: Final[dict[str, tuple[Callable[[Sequence[str]], int], str]]] = {
     "replay": (replay.main, "replay the incident on real servers, and check every row"),
     "chaos": (chaos, "let everything go wrong at random moments, and check what is left"),
+    "plain-site": (plain_site, "serve a stand-in for a plain site, or sync it the old way"),
     "rivals": (rivals, "start and kill two bots on one guild, and check that one works at a time"),
 }
 
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()]
+    lines = [f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(["usage: python -m sandbox <command> [--help]", "", *lines])
 
 

@@ -20,6 +20,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from sandbox.__main__ import main
 from sandbox.old_syncer import OldSyncer
 from sandbox.plain_site.costs import Queue
 from sandbox.plain_site.memory_limit import EXCEEDED
@@ -353,3 +354,12 @@ async def test_one_request_for_all_is_what_the_memory_does_not_hold(site: PlainS
     assert (await site.wait_ended(), len(site.events(EXCEEDED))) == (-signal.SIGKILL, 1)
     assert (in_chunks.run.updated, at_once.run.updated) == (2_000, 0)
     assert await tables.users() == members
+
+
+def test_the_command_syncs_the_old_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a database of its own: it prints what the sync took, and leaves nothing running."""
+    code = main(["plain-site", "--rows", "50", "--change", "20", "--costs", "0"])
+
+    figures = json.loads(capsys.readouterr().out)
+    assert (code, figures["updated"], figures["requests"], figures["differences"]) == (0, 20, 3, 0)
+    assert figures["site_cpu_s"] > 0
