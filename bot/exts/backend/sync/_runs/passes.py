@@ -7,6 +7,7 @@ A guild with a member cache is compared as a whole (here), one without it stretc
 from __future__ import annotations
 
 from array import array
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +18,7 @@ from .._core.messages.progress import Phase
 from .._core.model.changes import Kind
 from .._core.plan.planner import Cause, Plan, Reason
 from .._core.policy.verification import Positions
-from .site_reader import protocol_failure
+from .site_reader import one_ahead, protocol_failure
 from .work_queue import group_of
 
 if TYPE_CHECKING:
@@ -124,12 +125,13 @@ class WholePass:
         """Compare every row of the site with the guild; return the ids of all rows, too."""
         parts = self._parts
         planner, ids = parts.comparing.planner(), array("Q")
-        async for page in parts.reader.pages():
-            ids.extend(row.id for row in page.rows if row.id not in planner.seen)
-            new = await parts.comparing.compare(planner, page.rows)
-            if page.rows and not new and page.next is not None:
-                raise protocol_failure(f"the page before {page.next} repeats rows already read")
-            parts.progress.show(rows_read=len(planner.seen))
+        async with aclosing(one_ahead(parts.reader.pages())) as pages:
+            async for page in pages:
+                ids.extend(row.id for row in page.rows if row.id not in planner.seen)
+                new = await parts.comparing.compare(planner, page.rows)
+                if page.rows and not new and page.next is not None:
+                    raise protocol_failure(f"the page before {page.next} repeats rows already read")
+                parts.progress.show(rows_read=len(planner.seen))
         await parts.requests.prove()
         planner.add_missing(parts.services.guild.member_ids())
         return planner, ids

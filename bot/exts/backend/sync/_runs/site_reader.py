@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from .._core.site.wire import Capabilities, Page
 from .._errors import RunStoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
     from .._core.model.members import Role, UserId
     from .._core.site.requests import Request
@@ -75,7 +76,7 @@ class SiteReader:
             return outcome.value
         return None
 
-    async def pages(self) -> AsyncIterator[Page]:
+    async def pages(self) -> AsyncGenerator[Page]:
         """Read all pages of users."""
         cursor = self.begin()
         while not cursor.ended:
@@ -162,6 +163,26 @@ class SiteReader:
             )
             return outcome.value, cursor
         raise _unexpected("GET bot/users", outcome)
+
+
+async def one_ahead(pages: AsyncGenerator[Page]) -> AsyncGenerator[Page]:
+    """Return these pages, and read the next one while one is worked on.
+
+    To be closed by whoever does not take them all, or the next one is still asked for.
+    """
+
+    async def following() -> Page | None:
+        return await anext(pages, None)
+
+    coming = asyncio.ensure_future(following())
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.ensure_future(following())
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await pages.aclose()
 
 
 def protocol_failure(reason: str) -> RunStoppedError:
