@@ -7,6 +7,8 @@ late, by somebody else or never, and commit at any moment all the same.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +47,7 @@ class Rows:
     ids; only then does it write. A request with one of the `breaking` ids answers 500, one of the
     `named` ids is rejected by name. `role_names_are_unique` is a rule that some sites have. The
     next update of one of the `forgotten` ids is answered and not stored; that of one of the
-    `mistaken` is stored and answered wrongly.
+    `mistaken` is stored and answered wrongly. Sums of digests are `miscounted` by so much.
     """
 
     users: MutableMapping[int, Row] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Rows:
     forgotten: set[int] = field(default_factory=set)
     mistaken: set[int] = field(default_factory=set)
     role_names_are_unique: bool = False
+    miscounted: int = 0
 
     def fill(self, members: Mapping[UserId, Member], roles: Mapping[RoleId, Role]) -> None:
         """Take a guild as it is, as a correct older syncer would have left it."""
@@ -63,7 +66,7 @@ class Rows:
         self.users.update({id_: dict(wire.member_row(member)) for id_, member in members.items()})
 
     def answer(  # noqa: C901 - one arm a path
-        self, method: str, path: str, params: Mapping[str, int] | None, body: bytes | None
+        self, method: str, path: str, params: Mapping[str, int | str] | None, body: bytes | None
     ) -> tuple[int, object]:
         """Answer a request as the contract does, and do what it asks for."""
         value: Any = None if body is None else json.loads(body)
@@ -75,6 +78,8 @@ class Rows:
                 return (
                     (404, {"detail": "Not found."}) if self.offers is None else (200, self.offers)
                 )
+            case ("GET", ["bot", "sync", "digests"]) if (self.offers or {}).get("digests"):
+                return self._digests(str((params or {})["bounds"]))
             case ("GET", ["bot", "users"]):
                 return self._page(params or {})
             case ("GET", ["bot", "users", id_]):
@@ -95,7 +100,18 @@ class Rows:
             case _:
                 return 404, {"detail": "Not found."}
 
-    def _page(self, params: Mapping[str, int]) -> tuple[int, object]:
+    def _digests(self, bounds: str) -> tuple[int, object]:
+        digests = []
+        for low, high in itertools.pairwise(map(int, bounds.split(","))):
+            rows = [row for id_, row in self.users.items() if low <= id_ < high]
+            hashes = [_hash(row) for row in rows if row["in_guild"]]
+            digests.append((len(hashes), (sum(hashes) + self.miscounted) % 2**64))
+        return 200, {
+            "counts": [count for count, _ in digests],
+            "sums": [f"{sum_:016x}" for _, sum_ in digests],
+        }
+
+    def _page(self, params: Mapping[str, Any]) -> tuple[int, object]:
         ids = sorted(self.users)
         size = params.get("page_size", PAGE)
         if "after" in params and (self.offers or {}).get("pages_by_id"):
@@ -182,6 +198,15 @@ class Rows:
             return _no_match("Role")
         self.roles[id_] = {name: row[name] for name in _ROLE_FIELDS}
         return 200, self.roles[id_]
+
+
+def _hash(row: Row) -> int:
+    """Hash a row as docs/site-contract.md has it, by nobody else's code."""
+    name, shown = row["name"].encode(), row["display_name"].encode()
+    roles = ",".join(str(role) for role in row["roles"])
+    text = f"{row['id']},{row['discriminator']},".encode()
+    text += b"%d:%b,%d:%b," % (len(name), name, len(shown), shown) + roles.encode()
+    return int(hashlib.md5(text, usedforsecurity=False).hexdigest()[:15], 16)
 
 
 def _text_faults(text: str, limit: int) -> list[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .._ports import Proof
     from .._state.parking import Parking
     from .comparing import Comparing
+    from .digests import Digests
     from .drift_check import DriftCheck
     from .progress import Progress
     from .requester import Requester, Services
@@ -55,6 +56,7 @@ class Parts:
     verifier: Verifier
     progress: Progress
     parking: Parking
+    digests: Digests
     drift: DriftCheck | None
     dry: bool
 
@@ -98,7 +100,7 @@ class WholePass:
         """Compare all users, then write."""
         parts = self._parts
         parts.progress.show(phase=Phase.SITE)
-        planner, ids = await self._read()
+        planner, ids = await self._read_what_differs() or await self._read()
         await parts.withholding.add(planner, proof)
         held = await parts.parking.held()
         plan = planner.plan(without=held)
@@ -120,6 +122,28 @@ class WholePass:
         if not parts.dry:
             await parts.writer.write(plan, planner.witness)
         return plan
+
+    async def _read_what_differs(self) -> tuple[Planner, array[int]] | None:
+        """Compare only rows of ranges whose digests differ; None where that is no way, or no use.
+
+        A dry run reads all rows: what it finds is kept for people.
+        """
+        parts = self._parts
+        if parts.dry or not parts.digests.offered:
+            return None
+        found = await parts.digests.compare()
+        if found is None or found.members * 2 > found.right + found.members:
+            return None
+        planner = parts.comparing.planner()
+        planner.in_guild_rows = found.right
+        async for rows in parts.digests.rows(found.ranges):
+            await parts.comparing.compare(planner, rows)
+            parts.progress.show(rows_read=found.right + len(planner.seen))
+        parts.progress.show(rows_read=found.right + len(planner.seen))
+        await parts.requests.prove()
+        members = await parts.services.guild.members(parts.digests.members(found.ranges))
+        planner.add_missing(members)
+        return planner, array("Q")
 
     async def _read(self) -> tuple[Planner, array[int]]:
         """Compare every row of the site with the guild; return the ids of all rows, too."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .._ports import Clock, Guild, Proof, Site, Telemetry
     from .._state.repository import StateRepository
     from .gate import Gate
+    from .member_hashes import MemberHashes
     from .writes import Writes
 
     _T = TypeVar("_T")
@@ -67,6 +68,7 @@ class Services:
     repository: StateRepository
     gate: Gate
     writes: Writes
+    hashes: MemberHashes | None
     patience: PatienceLimits
     departures: DepartureLimits
 

@@ -24,6 +24,7 @@ from .._errors import CancelledByPersonError, RunStoppedError, StoreError
 from .._ports import PagedGuild
 from .._state.parking import Parking
 from .comparing import Comparing
+from .digests import Digests
 from .drift_check import DriftCheck
 from .passes import Parts, WholePass, bring_changes
 from .plan_file import PlanFile
@@ -139,12 +140,14 @@ class Run:
         self._file = PlanFile() if spec.dry else None
         self._comparing = Comparing(services, requests, self.withholding, file=self._file)
         self._roles = RoleSync(services, runner, self._reader, progress)
+        digests = Digests(services, requests, self._reader, services.hashes, queue=queue)
         verifier = Verifier(
             services,
             runner,
             self._reader,
             self._comparing,
             progress,
+            digests=digests,
             queue=queue,
             probe=spec.probe,
         )
@@ -166,6 +169,7 @@ class Run:
             withholding=self.withholding,
             writer=self._writer,
             verifier=verifier,
+            digests=digests,
             progress=progress,
             parking=parking,
             drift=self._drift,

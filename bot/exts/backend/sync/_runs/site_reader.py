@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _REST: Final = 0.05  # of what a page took: so long the site is left alone at the least
+_MORE_ROWS: Final = 16  # than are expected: of those who have left
+_FEWEST_ROWS: Final = 50
 _APART_S: Final = 0.04  # from one page to the next, however quick the site is
 
 
@@ -107,6 +109,19 @@ class SiteReader:
             page, _ = await self.page(Cursor(size=size, by_id=False, offset=(number - 1) * size))
             yield page
             await self._rest()
+
+    async def between(
+        self, low: int, high: int, *, expected: int
+    ) -> AsyncIterator[tuple[Member, ...]]:
+        """Read the rows from id `low` up to `high`, where there are pages by id."""
+        size = min(max(expected + _MORE_ROWS, _FEWEST_ROWS), self._pace.limits.max_items)
+        cursor = Cursor(size=size, by_id=True, after=max(0, low - 1))
+        while not cursor.ended:
+            page, cursor = await self.page(cursor)
+            yield tuple(row for row in page.rows if row.id < high)
+            if page.rows and page.rows[-1].id >= high:
+                return
+            cursor = await self.past(cursor, page)
 
     @property
     def page_items(self) -> int:

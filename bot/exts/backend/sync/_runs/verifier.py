@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .._core.policy.verification import Look
     from .._core.site.wire import Page
     from .comparing import Comparing
+    from .digests import Digests
     from .progress import Progress
     from .requester import Services
     from .runner import Runner
@@ -42,6 +43,7 @@ class Verifier:
         comparing: Comparing,
         progress: Progress,
         *,
+        digests: Digests,
         queue: WorkQueue,
         probe: bool,
     ) -> None:
@@ -49,6 +51,7 @@ class Verifier:
         self._runner = runner
         self._reader = reader
         self._comparing = comparing
+        self._digests = digests
         self._progress = progress
         self._queue = queue
         self._probe = probe
@@ -81,9 +84,27 @@ class Verifier:
             if is_right or not pages.is_sample:
                 self._note(pages)
                 return planner
+        if len(ids) > _READ_ONE_BY_ONE and self._digests.offered:
+            compared = await self._compare_digests(ids)
+            if compared is not None:
+                self._progress.show(verification=Verification.DIGESTS)
+                return compared
         planner = self._comparing.planner()
         await self._add(planner, ids)
         self._progress.show(verification=Verification.ROWS)
+        return planner
+
+    async def _compare_digests(self, ids: AbstractSet[UserId]) -> Planner | None:
+        """Compare digests, and of these ids the rows in ranges that differ; None if most do."""
+        found = await self._digests.compare()
+        if found is None or found.members * 2 > found.right + found.members:
+            return None
+        planner = self._comparing.planner()
+        async for rows in self._digests.rows(found.ranges):
+            await self._comparing.compare(planner, (row for row in rows if row.id in ids))
+        await self._runner.requests.prove()
+        inside = ids & self._digests.members(found.ranges)
+        planner.add_missing(await self._services.guild.members(inside - planner.seen))
         return planner
 
     def _look(self, ids: AbstractSet[UserId], *, again: bool) -> Look | None:

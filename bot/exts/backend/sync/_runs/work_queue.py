@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._core.model.changes import Group, Kind
 from .._core.model.members import ALL_FIELDS, Field
@@ -26,6 +26,8 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+_MOST_STALE: Final = 20_000
+
 
 class WorkQueue:
     """What events have marked and the site may not know yet.
@@ -43,6 +45,7 @@ class WorkQueue:
         self.roles: set[RoleId] = set()
         self._roles_on_their_way: frozenset[RoleId] = frozenset()
         self.noted: set[UserId] = set()
+        self._stale: set[UserId] | None = None
         self.overflow = overflow
         self._marked = asyncio.Event()
 
@@ -57,18 +60,30 @@ class WorkQueue:
     def mark(self, ids: Iterable[UserId]) -> None:
         """Mark members whose values changed, or whose state is not known."""
         ids = tuple(ids)
-        self.noted.update(ids)
+        self._heard_of(ids)
         self._note(all_wait=self.waiting.changed(ids, now=self._clock.monotonic()))
 
     def mark_joined(self, id_: UserId) -> None:
         """Mark a member whom the site may not know yet."""
-        self.noted.add(id_)
+        self._heard_of((id_,))
         self._note(all_wait=self.waiting.joined(id_, now=self._clock.monotonic()))
 
     def mark_left(self, id_: UserId) -> None:
         """Mark a member who was seen leaving."""
-        self.noted.add(id_)
+        self._heard_of((id_,))
         self._note(all_wait=self.waiting.left(id_, now=self._clock.monotonic()))
+
+    def take_stale(self) -> set[UserId] | None:
+        """Return who was marked since this was asked before; None if that were too many."""
+        stale, self._stale = self._stale, set()
+        return stale
+
+    def _heard_of(self, ids: Collection[UserId]) -> None:
+        self.noted.update(ids)
+        if self._stale is not None:
+            self._stale.update(ids)
+            if len(self._stale) > _MOST_STALE:
+                self._stale = None
 
     def mark_role(self, id_: RoleId) -> None:
         """Mark a role that was created or changed."""

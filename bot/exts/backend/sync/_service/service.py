@@ -18,6 +18,7 @@ from .._core.messages import alert
 from .._errors import StoreError
 from .._ports import PagedGuild
 from .._runs.gate import Gate
+from .._runs.member_hashes import MemberHashes
 from .._runs.requester import Services
 from .._runs.work_queue import WorkQueue
 from .._runs.writes import Writes
@@ -123,6 +124,9 @@ class SyncService:
             repository=self.repository,
             gate=self._gate,
             writes=self.writes,
+            hashes=None
+            if isinstance(guild, PagedGuild)
+            else MemberHashes(guild, self.queue, chance),
             patience=settings.patience,
             departures=settings.departures,
         )

@@ -176,6 +176,8 @@ def _summary(view: RunView) -> Notice:
 def _by(view: RunView) -> str:
     """Say what was read again, if users were written."""
     match view.verification:
+        case Verification.DIGESTS:
+            return ": the site's digests of all rows are the guild's"
         case Verification.ROWS:
             return ": every written row was read again"
         case Verification.SAMPLE:

@@ -1,4 +1,6 @@
-"""How what was written is looked at again: all of it, or the site's answers and a sample.
+"""How what was written is looked at again: by digests, all of it, or answers and a sample.
+
+Where a site offers digests, those of all rows are compared, and only ranges that differ are read.
 
 A plain site is read page by page, and where a change is spread over all pages that costs as much as
 comparing them did. It answers an update with the rows as it understood them, and so a run there may
@@ -34,6 +36,7 @@ _FEW: Final = 3  # pages that hold less than one in so many of all: they are rea
 class Verification(Enum):
     """What a run's "verified" rests on; the value is how it is logged."""
 
+    DIGESTS = "digests"
     ROWS = "every written row"
     SAMPLE = "answers and a sample"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..model.changes import Kind
 from . import wire
 from .outcome import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..model.members import Role, RoleId, UserId
 
@@ -27,7 +27,7 @@ class Request:
     method: str
     path: str
     purpose: Purpose
-    params: Mapping[str, int] | None = None
+    params: Mapping[str, Any] | None = None
     body: bytes | None = None
     rows: int = 1
     read: Callable[[object], object] | None = None
@@ -74,6 +74,17 @@ def page_after(id_: int, *, size: int) -> Request:
         params={"after": id_, "page_size": size},
         purpose=Purpose.READ,
         read=wire.read_page_by_id,
+    )
+
+
+def digests(bounds: Sequence[int]) -> Request:
+    """Ask for the digest of each range between two bounds, where the site offers that."""
+    return Request(
+        method="GET",
+        path="bot/sync/digests",
+        params={"bounds": ",".join(map(str, bounds))},
+        purpose=Purpose.READ,
+        read=wire.read_digests,
     )
 
 

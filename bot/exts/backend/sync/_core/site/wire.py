@@ -21,6 +21,7 @@ EXCERPT_CHARACTERS: Final = 200
 _MAX_VALUES: Final = 2_000_000
 
 _UNKNOWN_USER = re.compile(r"User with id (\d{1,20}) not found")
+_SUM = re.compile(r"[0-9a-f]{16}")
 _UNKNOWN_ROLE = re.compile(r"Role with ID (\d{1,20}) does not exist")
 
 
@@ -53,6 +54,7 @@ class Capabilities:
     max_bytes: int | None = None
     minimal_responses: bool = False
     pages_by_id: bool = False
+    digests: int = 0  # the most ranges of which one request may ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,19 @@ def read_page(value: object) -> Page:
 def read_page_by_id(value: object) -> Page:
     """Read a page of `GET bot/users?after=`, which some sites offer."""
     return _page(value, "next_after")
+
+
+def read_digests(value: object) -> tuple[tuple[int, int], ...]:
+    """Read the digests of ranges, in their order: of each the count and the sum."""
+    body = _object(value, "digests")
+    counts, sums = body.get("counts"), body.get("sums")
+    if not isinstance(counts, list) or not isinstance(sums, list) or len(counts) != len(sums):
+        raise WireError("counts and sums of the digests are not two lists of one length")
+    if any(type(count) is not int or count < 0 for count in counts):
+        raise WireError("counts of the digests are not all integers")
+    if any(not isinstance(sum_, str) or not _SUM.fullmatch(sum_) for sum_ in sums):
+        raise WireError("sums of the digests are not all of 16 hexadecimal digits")
+    return tuple((count, int(sum_, 16)) for count, sum_ in zip(counts, sums, strict=True))
 
 
 def read_user(value: object) -> Member:
@@ -143,6 +158,7 @@ def read_capabilities(value: object) -> Capabilities:
         max_bytes=_positive(body.get("max_bytes")),
         minimal_responses=body.get("minimal_responses") is True,
         pages_by_id=body.get("pages_by_id") is True,
+        digests=_positive(body.get("digests")) or 0,
     )
 
 

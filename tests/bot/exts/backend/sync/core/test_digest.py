@@ -1,0 +1,151 @@
+"""Digests of ranges: what is hashed, how ranges are cut, and that any change of a row shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.exts.backend.sync._core.plan.digest import (
+    WHOLE,
+    Digest,
+    Hashes,
+    Range,
+    bounds_of,
+    digest_of,
+    finer,
+    joined,
+    row_hash,
+    row_text,
+)
+
+from .examples import member, role_ids
+
+if TYPE_CHECKING:
+    from bot.exts.backend.sync._core.model.members import Member
+
+
+def hashes_of(*members: Member) -> Hashes:
+    """Return the hashes of these."""
+    made = Hashes()
+    made.fill({one.id: row_hash(one) for one in members})
+    return made
+
+
+def test_a_row_has_one_text() -> None:
+    """Lengths in bytes keep names apart, whatever they hold."""
+    row = replace(
+        member(7), name="a,1:b", display_name="Ü😀", discriminator=42, roles=role_ids(1, 22)
+    )
+
+    assert row_text(row) == "7,42,5:a,1:b,6:Ü😀,1,22".encode()
+    assert row_text(replace(row, roles=())).endswith("Ü😀,".encode())
+    assert row_hash(row) < 2**60
+
+
+CHANGES = st.sampled_from(
+    [
+        {"name": "other"},
+        {"display_name": "other"},
+        {"discriminator": 7},
+        {"roles": role_ids(1)},
+        {"roles": ()},
+        {"roles": role_ids(1, 2, 3)},
+        {"name": "member9", "display_name": "0"},
+    ]
+)
+
+
+@given(st.integers(0, 199), CHANGES)
+def test_any_change_of_a_row_shows_in_its_range_alone(
+    place: int, change: dict[str, object]
+) -> None:
+    """Whatever field it is; the digests of all other ranges stay as they are."""
+    members = [member(10 + n) for n in range(200)]
+    before = hashes_of(*members)
+    after = hashes_of(*members)
+    changed = replace(members[place], **change)  # type: ignore[arg-type]
+    if changed == members[place]:
+        return
+    after.put(changed.id, row_hash(changed))
+    ranges = before.split(WHOLE, 3)
+    differing = [one for one in ranges if before.digest(one) != after.digest(one)]
+
+    assert len(ranges) == 3
+    assert len(differing) == 1
+    assert differing[0].low <= changed.id < differing[0].high
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.none() | st.integers(0, 2**60 - 1))))
+def test_hashes_are_kept_in_order(moves: list[tuple[int, int | None]]) -> None:
+    """Whoever comes, changes and goes: ids ascend, and each has its latest hash."""
+    kept, due = Hashes(), dict[int, int]()
+    for id_, hash_ in moves:
+        kept.put(id_, hash_)
+        if hash_ is None:
+            due.pop(id_, None)
+        else:
+            due[id_] = hash_
+
+    assert list(kept.ids) == sorted(due)
+    assert {id_: kept.get(id_) for id_ in due} == due
+    assert kept.get(99) is None
+    assert kept.digest(WHOLE) == Digest(count=len(due), sum=sum(due.values()) % 2**64)
+
+
+def test_members_take_16_bytes_each() -> None:
+    """A million of them take 16 MB."""
+    kept = Hashes()
+    kept.fill({id_: id_ for id_ in range(10_000)})
+
+    assert len(kept) == 10_000
+    assert kept.ids.itemsize == 8
+
+
+@pytest.mark.parametrize(
+    ("members", "parts", "ranges"), [(0, 128, 1), (63, 128, 1), (128, 128, 2), (10_000, 128, 128)]
+)
+def test_ranges_are_of_equally_many_members(members: int, parts: int, ranges: int) -> None:
+    """Together they are all ids there can be; none has few members only."""
+    kept = Hashes()
+    kept.fill({10 + 3 * n: n for n in range(members)})
+    cut = kept.split(WHOLE, parts)
+    sizes = [kept.digest(one).count for one in cut]
+
+    assert len(cut) == ranges
+    assert (cut[0].low, cut[-1].high) == (WHOLE.low, WHOLE.high)
+    assert list(joined(cut)) == [WHOLE]
+    assert sum(sizes) == members
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_ranges_that_do_not_touch_are_asked_for_with_those_between() -> None:
+    """Bounds ascend, and each range's digest is at its lower bound."""
+    assert bounds_of([Range(0, 5), Range(5, 9), Range(20, 30)]) == (0, 5, 9, 20, 30)
+    assert list(joined([Range(0, 5), Range(5, 9), Range(20, 30)])) == [Range(0, 9), Range(20, 30)]
+    assert list(joined([])) == []
+
+
+def test_a_range_is_cut_where_reading_it_costs_more() -> None:
+    """A million members: one of 128 ranges is read; twelve of them are cut first."""
+    kept = Hashes()
+    kept.fill(dict.fromkeys(range(1000000), 0))
+    ranges = kept.split(WHOLE, 128)
+    cut = finer(ranges[10:22], kept, most=128)
+
+    assert finer(ranges[:1], kept, most=128) is None
+    assert finer(ranges, kept, most=128) is None
+    assert finer((), kept, most=128) is None
+    assert cut is not None
+    assert len(bounds_of(cut)) - 1 <= 128
+    assert (cut[0].low, cut[-1].high) == (ranges[10].low, ranges[21].high)
+
+
+def test_rows_have_the_digest_of_members() -> None:
+    """What was read is summed as what is kept."""
+    members = [member(5), member(9)]
+
+    assert digest_of(members) == hashes_of(*members).digest(WHOLE)

@@ -1,0 +1,167 @@
+"""Syncs by digest: what is right is not read, and whatever is wrong is found."""
+
+from typing import Any
+
+import pytest
+
+from bot.exts.backend.sync._core.messages.progress import Ending
+from bot.exts.backend.sync._core.policy.verification import Verification
+from tests.bot.exts.backend.sync.orchestration.conftest import Stage
+from tests.fakes.process import Process
+
+MEMBERS = range(10, 2_010)
+OFFERS = {"pages_by_id": True, "digests": 16}
+LARGE: dict[str, Any] = {
+    "sync_page_items": 200,
+    "sync_first_items": 1000,
+    "sync_max_items": 1000,
+}
+
+
+@pytest.fixture(autouse=True)
+def _cached(stage: Stage) -> None:
+    if not stage.cached:
+        pytest.skip("without a member cache there are no digests of the guild")
+    stage.rows.offers = dict(OFFERS)
+    stage.guild(*MEMBERS)
+
+
+def reads(process: Process, since: int = 0) -> list[str]:
+    """Return what was read of users, in short."""
+    return [
+        call.request.path.removeprefix("bot/")
+        for call in process.site.calls[since:]
+        if not call.request.writes and "roles" not in call.request.path
+    ]
+
+
+def spoil(stage: Stage, *ids: int, **values: object) -> None:
+    """Let the site have something else of these."""
+    for id_ in ids:
+        stage.rows.users[id_] = {**stage.rows.users[id_], **values}
+
+
+async def again(stage: Stage, process: Process) -> int:
+    """Let a full sync run; return how many requests there were before it."""
+    before = len(process.site.calls)
+    process.service.scheduler.want("to see")
+    await stage.clock.advance(30)
+    return before
+
+
+async def test_a_guild_in_step_costs_three_requests(stage: Stage) -> None:
+    """Capabilities, roles, digests: no row is read."""
+    process = await stage.start(**LARGE)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert len(process.site.calls) == 3
+    assert stage.runs()[-1].rows_read == len(MEMBERS)
+
+
+async def test_only_rows_of_ranges_that_differ_are_read(stage: Stage) -> None:
+    """One wrong row: one page of its range, one write; the row is read back by itself."""
+    spoil(stage, 700, name="wrong")
+    process = await stage.start(**LARGE)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert reads(process) == ["sync/capabilities", "sync/digests", "users", "users/700"]
+    assert stage.in_step()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "x"},
+        {"display_name": "x"},
+        {"discriminator": 3},
+        {"roles": []},
+        {"in_guild": False},
+    ],
+)
+async def test_any_wrong_value_is_found(stage: Stage, wrong: dict[str, object]) -> None:
+    """Whatever field of a row it is."""
+    spoil(stage, 10, 1_111, 2_009, **wrong)
+    await stage.start(**LARGE)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert stage.in_step()
+
+
+async def test_rows_too_few_and_too_many_are_found(stage: Stage) -> None:
+    """Members without a row, and rows in the guild whose members have left."""
+    del stage.rows.users[444], stage.rows.users[2_009]
+    for id_ in (5, 3_000):
+        stage.rows.users[id_] = {**stage.rows.users[10], "id": id_}
+    await stage.start(**LARGE)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert stage.in_step()
+
+
+async def test_what_was_written_is_verified_by_digests(stage: Stage) -> None:
+    """Every row was wrong: all are read once, and only digests after writing."""
+    spoil(stage, *MEMBERS, name="before")
+    process = await stage.start(60, **LARGE)
+    view = stage.runs()[-1]
+
+    assert (view.ending, view.verification) == (Ending.VERIFIED, Verification.DIGESTS)
+    assert reads(process).count("users") <= 11
+    assert reads(process)[-1] == "sync/digests"
+    assert stage.in_step()
+
+
+async def test_a_row_that_was_not_stored_is_found_by_its_range(stage: Stage) -> None:
+    """Answered and forgotten: its range is read, and it is sent once more."""
+    spoil(stage, *MEMBERS, name="before")
+    stage.rows.forgotten.update({500, 1_500})
+    await stage.start(60, **LARGE)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert stage.in_step()
+
+
+async def test_changes_renew_the_hashes(stage: Stage) -> None:
+    """Joins, renames and leaves between two syncs: the second agrees without reading a row."""
+    process = await stage.start(**LARGE)
+    stage.discord.change(50, name="renamed")
+    stage.discord.join(5_000)
+    stage.discord.leave(60)
+    await stage.clock.advance(60)
+    before = await again(stage, process)
+
+    assert reads(process, before) == ["sync/capabilities", "sync/digests"]
+    assert stage.in_step()
+
+
+async def test_a_deleted_role_renews_all_hashes(stage: Stage) -> None:
+    """No event of a member tells that a role is gone from them."""
+    stage.discord.create_role(7)
+    for id_ in MEMBERS[:300]:
+        stage.discord.change(id_, roles=[7])
+    stage.rows.fill(stage.discord.members, stage.discord.roles)
+    process = await stage.start(**LARGE)
+    stage.discord.delete_role(7)
+    await stage.clock.advance(120)
+    before = await again(stage, process)
+
+    assert stage.in_step()
+    assert reads(process, before) == ["sync/capabilities", "sync/digests"]
+
+
+async def test_a_site_that_sums_wrongly_is_found_out(stage: Stage) -> None:
+    """Each range is said to differ: all is read, and found right; nothing is written."""
+    stage.rows.miscounted = 1
+    process = await stage.start(**LARGE)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert reads(process).count("users") >= 10
+    assert not process.site.writes
+
+
+async def test_a_site_without_digests_is_read(stage: Stage) -> None:
+    """The contract alone."""
+    stage.rows.offers = {"pages_by_id": True}
+    process = await stage.start(**LARGE)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert "sync/digests" not in reads(process)
