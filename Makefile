@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast simulate prove lint types format requirements clean ci
+.PHONY: help demo test test-fast simulate prove bench lint types format requirements clean ci
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ simulate: .venv ## Play random worlds on virtual time; ARGS="--seconds 60 --seed
 
 prove: .venv ## Run what proves more slowly, about an hour, and write it to docs/proofs/
 	@$(BIN)/python -m tests.prove $(ARGS)
+
+bench: .venv ## Measure a sync beside the old way; ARGS="--quick" or "--strict"
+	@$(BIN)/python -m sandbox bench $(ARGS)
 
 lint: .venv ## Check style, formatting and the import contracts
 	@$(BIN)/ruff check .

@@ -222,6 +222,7 @@ class SystemTelemetry:
             "kind": view.what,
             "trigger": view.trigger,
             "ending": ending,
+            "verification": "" if view.verification is None else view.verification.value,
             "changes": view.planned,
             "created": view.tally.created,
             "updated": view.tally.updated,
