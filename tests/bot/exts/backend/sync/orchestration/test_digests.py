@@ -18,10 +18,12 @@ LARGE: dict[str, Any] = {
 }
 
 
+# Without a member cache there are no digests of the guild.
+pytestmark = pytest.mark.parametrize("stage", [True], ids=["cached"], indirect=True)
+
+
 @pytest.fixture(autouse=True)
-def _cached(stage: Stage) -> None:
-    if not stage.cached:
-        pytest.skip("without a member cache there are no digests of the guild")
+def _offered(stage: Stage) -> None:
     stage.rows.offers = dict(OFFERS)
     stage.guild(*MEMBERS)
 
