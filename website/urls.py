@@ -8,6 +8,7 @@ from website.api import views
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/healthcheck", views.healthcheck),
     path("api/bot/sync/capabilities", views.Capabilities.as_view()),
+    path("api/bot/sync/digests", views.Digests.as_view()),
     path("api/bot/roles", views.RoleList.as_view()),
     path("api/bot/roles/<int:pk>", views.RoleDetail.as_view()),
     path("api/bot/users", views.UserList.as_view()),

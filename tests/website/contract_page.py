@@ -29,17 +29,28 @@ _USER: Final = {"id": 1, "name": "n", "display_name": "d", "discriminator": 0, "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A path, one that names nothing there, and what each method of it takes."""
+    """A path, one that names nothing there, and what each method of it takes.
+
+    `query` is what reading it needs, as documented and of a wrong type.
+    """
 
     path: str
     shown: str
     missing: str | None
     bodies: dict[str, object]
+    query: tuple[str, str] | None = None
 
 
 ENDPOINTS: Final = (
     Endpoint(path="healthcheck", shown="/healthcheck", missing=None, bodies={}),
     Endpoint(path="bot/sync/capabilities", shown="/bot/sync/capabilities", missing=None, bodies={}),
+    Endpoint(
+        path="bot/sync/digests",
+        shown="/bot/sync/digests",
+        missing=None,
+        bodies={},
+        query=("?bounds=0,9", "?bounds=0,x"),
+    ),
     Endpoint(
         path="bot/roles", shown="/bot/roles", missing=None, bodies={"POST": {**_ROLE, "id": 9}}
     ),
@@ -73,11 +84,15 @@ def rows_of(client: httpx.Client) -> Iterator[str]:
         for method in METHODS:
             _reset(client)
             body = endpoint.bodies.get(method)
+            path, spoilt = endpoint.path, None if body is None else (endpoint.path, _spoilt(body))
+            if endpoint.query is not None and method in {"GET", "HEAD"}:
+                path, spoilt = path + endpoint.query[0], (path + endpoint.query[1], None)
+            unknown = f"{path}{'&' if '?' in path else '?'}no_such=1"
             statuses = [
-                str(_ask(client, method, endpoint.path, body, key=False)),
-                str(_ask(client, method, endpoint.path, body)),
-                "" if body is None else str(_ask(client, method, endpoint.path, _spoilt(body))),
-                str(_ask(client, method, f"{endpoint.path}?no_such=1", body)),
+                str(_ask(client, method, path, body, key=False)),
+                str(_ask(client, method, path, body)),
+                "" if spoilt is None else str(_ask(client, method, *spoilt)),
+                str(_ask(client, method, unknown, body)),
                 ""
                 if endpoint.missing is None
                 else str(_ask(client, method, endpoint.missing, body)),

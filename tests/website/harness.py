@@ -40,15 +40,15 @@ class Database:
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run one statement, each `%s` a value; return its rows, if it gives any."""
         with closing(self.connect()) as connection:
-            cursor = connection.execute(self._in_dialect(sql), values)
+            cursor = connection.execute(self.in_dialect(sql), values)
             return list(cursor) if cursor.description else []
 
     def write(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
         with closing(self.connect()) as connection, closing(connection.cursor()) as cursor:
-            cursor.executemany(self._in_dialect(sql), rows)
+            cursor.executemany(self.in_dialect(sql), rows)
 
-    def _in_dialect(self, sql: str) -> str:
+    def in_dialect(self, sql: str) -> str:
         return sql.replace("%s", "?") if self.vendor == "sqlite" else sql
 
     def stored(self) -> dict[int, list[Any]]:

@@ -93,6 +93,7 @@ def test_only_the_bot_s_key_opens_the_api(website: Website) -> None:
             answers += [
                 client.get("bot/users"),
                 client.get("bot/sync/capabilities"),
+                client.get("bot/sync/digests?bounds=0,1"),
                 client.post("bot/users", json=[{"id": 1, "name": "n", "discriminator": 0}]),
                 client.patch("bot/users/bulk_patch", json=[{"id": 1, "name": "x"}]),
                 client.delete("bot/roles/11"),
@@ -104,7 +105,7 @@ def test_only_the_bot_s_key_opens_the_api(website: Website) -> None:
             " auth_user_user_permissions.user_id WHERE username = 'bot'"
         )
 
-    assert [(answer.status_code, answer.json()) for answer in answers] == [FORBIDDEN] * 10
+    assert [(answer.status_code, answer.json()) for answer in answers] == [FORBIDDEN] * 12
     assert (len(roles), website.database.stored(), held) == (3, {}, [(1,)])
 
 

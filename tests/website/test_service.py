@@ -352,6 +352,7 @@ def test_capabilities_tell_the_limits(website: Website) -> None:
         "max_bytes": 1_048_576,
         "minimal_responses": True,
         "pages_by_id": True,
+        "digests": 128,
         "version": 1,
     }
 

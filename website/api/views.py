@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, IntegerField, Serializer
 from rest_framework.views import APIView
 
-from website.api import bulk, rows
+from website.api import bulk, digests, rows
 from website.api.models import LARGEST_BIGINT, Role, User
 from website.api.parsers import LazyListParser, ListBody
 from website.api.serializers import RoleSerializer, UserSerializer
@@ -75,9 +75,25 @@ class Capabilities(Endpoint):
                 "max_bytes": settings.MAX_REQUEST_BYTES,
                 "minimal_responses": True,
                 "pages_by_id": True,
+                "digests": digests.MOST_RANGES,
                 "version": 1,
             }
         )
+
+
+class Digests(Endpoint):
+    """What the guild's rows in ranges of ids come to: enough to tell whether they are right."""
+
+    parameters: ClassVar = {"GET": frozenset({"bounds"})}
+
+    def get(self, request: Request) -> Response:
+        """Answer the count and the sum of each range."""
+        text = request.query_params.get("bounds")
+        if text is None:
+            raise ValidationError({"bounds": ["This query parameter is required."]})
+        counts, sums = digests.of_ranges(digests.read_bounds(text))
+        # Text: many a reader of JSON rounds integers beyond 2^53.
+        return Response({"counts": counts, "sums": [f"{one:016x}" for one in sums]})
 
 
 class PageSize(PageNumberPagination):
