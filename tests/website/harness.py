@@ -162,7 +162,7 @@ _ADD_USERS = {
     "postgresql": (
         "INSERT INTO api_user (id, name, display_name, discriminator, roles, in_guild)"
         " SELECT 100000000000000000 + 7919 * i, 'user' || i, 'User ' || i, 0, %s::jsonb, true"
-        " FROM generate_series(0, %s - 1) AS numbers(i)"
+        " FROM generate_series(0, %s::bigint - 1) AS numbers(i)"
     ),
     "sqlite": (
         "INSERT INTO api_user (id, name, display_name, discriminator, roles, in_guild)"

@@ -427,6 +427,7 @@ def test_one_pass_over_the_rows_and_no_more(postgres_website: Website) -> None:
 
     def plan(bounds: list[int]) -> list[tuple[str, str | None]]:
         with closing(psycopg.connect(database.url)) as connection:
+            connection.execute("SET work_mem = 64")  # so these are many rows
             explained = connection.execute(
                 f"EXPLAIN (FORMAT JSON) {digests.STATEMENT}",
                 {"bounds": bounds, "low": bounds[0], "high": bounds[-1]},
