@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.exts.backend.sync._core.model.members import Member, UserId
 from bot.exts.backend.sync._core.plan.digest import (
     WHOLE,
     Digest,
@@ -24,8 +27,9 @@ from bot.exts.backend.sync._core.plan.digest import (
 
 from .examples import member, role_ids
 
-if TYPE_CHECKING:
-    from bot.exts.backend.sync._core.model.members import Member
+VECTORS = json.loads((Path(__file__).parents[6] / "docs/digest-vectors.json").read_text("utf-8"))[
+    "rows"
+]
 
 
 def hashes_of(*members: Member) -> Hashes:
@@ -33,6 +37,22 @@ def hashes_of(*members: Member) -> Hashes:
     made = Hashes()
     made.fill({one.id: row_hash(one) for one in members})
     return made
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["about"] for vector in VECTORS])
+def test_rows_are_hashed_as_every_site_should(vector: dict[str, Any]) -> None:
+    """The vectors of the specification."""
+    row = vector["row"]
+    of_guild = Member(
+        id=UserId(row["id"]),
+        name=row["name"],
+        display_name=row["display_name"],
+        discriminator=row["discriminator"],
+        roles=tuple(row["roles"]),
+    )
+
+    assert row_text(of_guild) == vector["text"].encode()
+    assert f"{row_hash(of_guild):015x}" == vector["hash"]
 
 
 def test_a_row_has_one_text() -> None:
