@@ -184,6 +184,10 @@ class FakeGuild:
         if self in self.discord.connected:
             self.discord.connected.remove(self)
 
+    def correct_in_silence(self) -> None:
+        """Let the cache be as Discord has it, as by a request of somebody else's, unheard of."""
+        self._members = dict(self.discord.members)
+
     def receive(self, message: Message) -> None:
         """Put a message behind all that are under way."""
         self._stream.append(message)

@@ -47,7 +47,8 @@ class Rows:
     ids; only then does it write. A request with one of the `breaking` ids answers 500, one of the
     `named` ids is rejected by name. `role_names_are_unique` is a rule that some sites have. The
     next update of one of the `forgotten` ids is answered and not stored; that of one of the
-    `mistaken` is stored and answered wrongly. Sums of digests are `miscounted` by so much.
+    `mistaken` is stored and answered wrongly. Sums of digests are `miscounted` by so much;
+    where there are `digests_kept`, what was said once of some bounds is said for ever.
     """
 
     users: MutableMapping[int, Row] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Rows:
     mistaken: set[int] = field(default_factory=set)
     role_names_are_unique: bool = False
     miscounted: int = 0
+    digests_kept: dict[str, object] | None = None
 
     def fill(self, members: Mapping[UserId, Member], roles: Mapping[RoleId, Role]) -> None:
         """Take a guild as it is, as a correct older syncer would have left it."""
@@ -106,10 +108,13 @@ class Rows:
             rows = [row for id_, row in self.users.items() if low <= id_ < high]
             hashes = [_hash(row) for row in rows if row["in_guild"]]
             digests.append((len(hashes), (sum(hashes) + self.miscounted) % 2**64))
-        return 200, {
+        said = {
             "counts": [count for count, _ in digests],
             "sums": [f"{sum_:016x}" for _, sum_ in digests],
         }
+        return 200, said if self.digests_kept is None else self.digests_kept.setdefault(
+            bounds, said
+        )
 
     def _page(self, params: Mapping[str, Any]) -> tuple[int, object]:
         ids = sorted(self.users)

@@ -78,6 +78,10 @@ class WorkQueue:
         stale, self._stale = self._stale, set()
         return stale
 
+    def is_stale(self, id_: UserId) -> bool:
+        """Say whether somebody was marked since `take_stale`."""
+        return self._stale is None or id_ in self._stale
+
     def _heard_of(self, ids: Collection[UserId]) -> None:
         self.noted.update(ids)
         if self._stale is not None:

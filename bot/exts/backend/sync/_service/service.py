@@ -115,6 +115,11 @@ class SyncService:
             roles_due=self._roles_due,
         )
         self._gate = Gate(self.repository, store, deadline_s=settings.sync_deadline_s)
+        self.hashes = (
+            None
+            if isinstance(guild, PagedGuild)
+            else MemberHashes(guild, self.queue, clock=clock, chance=chance)
+        )
         services = Services(
             clock=clock,
             chance=chance,
@@ -124,9 +129,7 @@ class SyncService:
             repository=self.repository,
             gate=self._gate,
             writes=self.writes,
-            hashes=None
-            if isinstance(guild, PagedGuild)
-            else MemberHashes(guild, self.queue, chance),
+            hashes=self.hashes,
             patience=settings.patience,
             departures=settings.departures,
         )

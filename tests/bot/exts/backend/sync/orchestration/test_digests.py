@@ -1,10 +1,12 @@
 """Syncs by digest: what is right is not read, and whatever is wrong is found."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bot.exts.backend.sync._core.messages.progress import Ending
+from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.policy.verification import Verification
 from tests.bot.exts.backend.sync.orchestration.conftest import Stage
 from tests.fakes.process import Process
@@ -167,3 +169,44 @@ async def test_a_site_without_digests_is_read(stage: Stage) -> None:
 
     assert stage.endings() == [Ending.VERIFIED]
     assert "sync/digests" not in reads(process)
+
+
+async def test_a_cache_that_was_corrected_in_silence_is_looked_at_anew(stage: Stage) -> None:
+    """The host's own code asked Discord for a member: an hour later the check finds the change."""
+    process = await stage.start(**LARGE)
+    stage.discord.members[UserId(77)] = replace(stage.discord.members[UserId(77)], name="silent")
+    process.guild.correct_in_silence()
+    await stage.clock.advance(3_700)
+    await again(stage, process)
+
+    assert stage.rows.users[77]["name"] == "silent"
+    assert stage.in_step()
+
+
+async def test_a_kept_hash_that_is_wrong_is_found_by_chance(stage: Stage) -> None:
+    """One in a hundred is made anew at each comparison; a wrong one has all made anew."""
+    process = await stage.start(**LARGE)
+    hashes = process.service.hashes
+    assert hashes is not None
+    for id_ in MEMBERS[::2]:
+        hashes.hashes.put(id_, 1)
+    before = await again(stage, process)
+
+    assert reads(process, before) == ["sync/capabilities", "sync/digests"]
+    assert stage.endings() == [Ending.VERIFIED] * 2
+
+
+async def test_a_site_that_repeats_old_digests_is_found_out(stage: Stage) -> None:
+    """All its rows are lost, and it says what it said before: by chance a range is looked at."""
+    stage.rows.digests_kept = {}
+    process = await stage.start(**LARGE)
+    spoil(stage, *MEMBERS, name="lost")
+    for _ in range(60):
+        await again(stage, process)
+        if stage.in_step():
+            break
+
+    assert stage.in_step()
+    assert process.service.hashes is not None
+    assert not process.service.hashes.are_trusted
+    assert "sync/digests" not in reads(process, await again(stage, process))
