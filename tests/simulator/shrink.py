@@ -79,6 +79,7 @@ def _simpler(story: Story) -> Iterator[Story]:
         {"hurry": 0.0},
         {"schedule": 0},
         {"by_id": False},
+        {"digests": False},
         {"lease_s": None},
         {"cached": True},
         {"stored": True},

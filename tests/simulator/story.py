@@ -41,6 +41,7 @@ class Story:
     hurry: float = 0.0
     cached: bool = True
     by_id: bool = False
+    digests: bool = False
     lease_s: float | None = None
     members: tuple[int, ...] = IDS[:5]
     stored: bool = True
@@ -142,6 +143,7 @@ def tell(seed: int, *, events: int = 60) -> Story:
         fates=fates,
         reads=reads,
         delays=delays,
+        digests=chance.random() < 0.7,
     )
 
 

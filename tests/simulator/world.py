@@ -86,7 +86,8 @@ class World:
         chance = random.Random(story.schedule)
         self.loop = VirtualLoop(chance, hurry=story.hurry)
         self.discord = Discord()
-        self.rows = Rows(offers={"pages_by_id": True} if story.by_id else None)
+        offers = {"pages_by_id": True, "digests": 4 if story.digests else 0}
+        self.rows = Rows(offers=offers if story.by_id else None)
         self.kept = Kept(lease_s=story.lease_s)
         self.channel = Channel()
         self.lives: list[Life] = []

@@ -69,6 +69,8 @@ class MemberHashes:
                     await give_way()
                     await requests.prove()
             if len(ids) <= _AT_ONCE:
+                # What is hashed by now may hold any role that there is.
+                self._roles = frozenset(self._guild.roles())
                 return self.hashes
 
     async def _check(self, requests: Requester) -> None:
@@ -100,7 +102,7 @@ class MemberHashes:
         await requests.prove()
         self._queue.take_stale()
         self._epoch, self._lacking = self._guild.epoch, frozenset(lacking)
-        self._roles, self._made_s = frozenset(self._guild.roles()), self._clock.monotonic()
+        self._roles, self._made_s = frozenset(), self._clock.monotonic()
         made: dict[int, int] = {}
         ids = self._guild.member_ids()
         for start in range(0, len(ids), _AT_ONCE):

@@ -137,13 +137,18 @@ async def test_changes_renew_the_hashes(stage: Stage) -> None:
     assert stage.in_step()
 
 
-async def test_a_deleted_role_renews_all_hashes(stage: Stage) -> None:
-    """No event of a member tells that a role is gone from them."""
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_deleted_role_renews_all_hashes(stage: Stage, is_known: bool) -> None:  # noqa: FBT001
+    """No event of a member tells that a role is gone, be it one of the first hashes' or newer."""
+    process = None if is_known else await stage.start(**LARGE)
     stage.discord.create_role(7)
-    for id_ in MEMBERS[:300]:
+    for id_ in MEMBERS[:3]:
         stage.discord.change(id_, roles=[7])
-    stage.rows.fill(stage.discord.members, stage.discord.roles)
-    process = await stage.start(**LARGE)
+    if process is None:
+        process = await stage.start(**LARGE)
+    await stage.clock.advance(60)
+    before = await again(stage, process)
+    assert reads(process, before) == ["sync/capabilities", "sync/digests"]
     stage.discord.delete_role(7)
     await stage.clock.advance(120)
     before = await again(stage, process)
