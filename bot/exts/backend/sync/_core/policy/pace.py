@@ -36,7 +36,8 @@ _TURNS: Final = 3  # the last of so many requests is a smaller one
 _OVERHEAD: Final = 1 / 3
 _ALIKE: Final = 1.25  # two that were slow by nearly the same factor: the site itself has changed
 _QUEUED: Final = 0.3  # of what a request costs: that it took so much longer is no queue yet
-_QUEUED_S: Final = 0.01
+_QUEUED_S: Final = 0.1  # and this much: a busy loop of our own delays answers, too
+_WAYS: Final = 16  # requests by which the way to the site and back is known
 _EASED: Final = 0.7  # what a request that did not queue leaves of the rest before it
 _MAX_REST: Final = 4  # times what a request costs: a fifth of the site's time is asked for always
 _MAX_REST_S: Final = 10.0
@@ -93,6 +94,7 @@ class Trust:
 class Pace:
     """The size of the next request (`items`), what it was learnt from, and the rest before it.
 
+    `ways_s` is how long the latest requests took beside what the site says that it was at work.
     `size` is what `items` is where no request is smaller on purpose. `slow` is the latest request,
     if it took longer than it should.
     """
@@ -105,6 +107,7 @@ class Pace:
     cost: Cost
     learnt: int = 0
     rest_s: float = 0.0
+    ways_s: tuple[float, ...] = ()
     slow: Sample | None = None
 
     @classmethod
@@ -140,8 +143,11 @@ class Pace:
         is_slow = self._is_unexpected(sample)
         if is_slow and self.slow is not None and self._are_alike(self.slow, sample):
             cost = Cost().learnt(self.slow, sample)
-        rest_s = self._rest_s(cost.of(rows), sample.seconds, seconds)
-        after = replace(after, cost=cost, rest_s=rest_s)
+        # What a request takes beside the site's own time is a queue as far as it is not the way.
+        ways_s = (*self.ways_s, seconds - sample.seconds)[-_WAYS:]
+        queued_s = seconds - min(cost.of(rows), sample.seconds) - min(ways_s)
+        after = replace(after, cost=cost, ways_s=ways_s)
+        after = replace(after, rest_s=self._rest_s(cost.of(rows), queued_s))
         if is_slow and self.slow is None:
             return replace(after, slow=sample, items=max(self.floor, self.items // 2))
         return after.sized(after.wanted)
@@ -163,10 +169,8 @@ class Pace:
         by = sorted(one.seconds / self.cost.of(one.rows) for one in (first, second))
         return by[1] <= by[0] * _ALIKE
 
-    def _rest_s(self, cost_s: float, site_s: float, seconds: float) -> float:
-        """Return the rest behind a request that took so long, of which it cost so much."""
-        cost_s = min(cost_s, site_s)
-        queued_s = seconds - cost_s
+    def _rest_s(self, cost_s: float, queued_s: float) -> float:
+        """Return the rest behind a request that cost so much and queued for so long."""
         if queued_s > _QUEUED * cost_s + _QUEUED_S:
             return min(self.rest_s + queued_s, _MAX_REST * cost_s, _MAX_REST_S)
         rest_s = self.rest_s * _EASED

@@ -153,6 +153,19 @@ def test_what_the_site_says_of_itself_is_what_counts() -> None:
     assert max(pace.items, pace.applied(rows=pace.items, seconds=0.5).items) >= 450
 
 
+def test_a_long_way_is_no_queue() -> None:
+    """A site on the other side of the world that tells of its own time is not left alone."""
+    pace = Pace.start(LIMITS)
+    for _ in range(20):
+        pace = pace.applied(
+            rows=pace.items, seconds=0.3 + pace.items / 1e4, site_s=pace.items / 1e4
+        )
+
+    assert pace.rest_s == 0
+    queued = pace.applied(rows=pace.items, seconds=0.9 + pace.items / 1e4, site_s=pace.items / 1e4)
+    assert queued.rest_s > 0.3
+
+
 def test_a_site_that_says_it_takes_no_time_is_not_believed() -> None:
     """A twentieth of what a request took is counted whatever the site says."""
     pace = Pace.start(LIMITS)
