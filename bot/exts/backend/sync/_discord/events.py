@@ -51,6 +51,12 @@ class Hearing:
             if event != "READY":  # without which the session is none
                 current[event] = self._guarding(event, parse)
 
+    def attach_before(self, heard: Mapping[str, Callable[[Any], None]]) -> None:
+        """Hear these events, too, before whatever hears them already."""
+        current = parsers(self._bot)
+        for event, hear in heard.items():
+            current[event] = self._guarding(event, _before(current[event], hear))
+
     def detach(self) -> None:
         """Give discord.py its own parsers back."""
         current = parsers(self._bot)
@@ -90,6 +96,14 @@ def acting(payload: Any, guild_id: int) -> UserId | None:
         case _:
             return None
     return UserId(int(id_)) if str(id_).isdecimal() else None
+
+
+def _before(parse: Callable[[Any], None], hear: Callable[[Any], None]) -> Callable[[Any], None]:
+    def heard(payload: Any) -> None:
+        hear(payload)
+        parse(payload)
+
+    return heard
 
 
 def _hearing(

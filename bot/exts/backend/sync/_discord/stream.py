@@ -31,7 +31,6 @@ from .guild import DiscordGuild
 from .private import (
     caches_members,
     chunks_at_startup,
-    parsers,
     role_ids,
 )
 
@@ -82,13 +81,13 @@ class StreamedGuild(DiscordGuild):
     def attach(self) -> None:
         """Hear of members before anybody else does."""
         super().attach()
-        current = parsers(self._bot)
-        for event, hear in (
-            ("GUILD_MEMBER_ADD", self._on_values),
-            ("GUILD_MEMBER_UPDATE", self._on_values),
-            ("GUILD_MEMBER_REMOVE", self._on_leave),
-        ):
-            current[event] = _before(current[event], hear)
+        self._hearing.attach_before(
+            {
+                "GUILD_MEMBER_ADD": self._on_values,
+                "GUILD_MEMBER_UPDATE": self._on_values,
+                "GUILD_MEMBER_REMOVE": self._on_leave,
+            }
+        )
 
     # -- the port ---------------------------------------------------------------------------------
 
@@ -369,14 +368,6 @@ def _is_complete(payload: Any) -> bool:
     return all(name in payload for name in ("nick", "roles")) and all(
         name in payload["user"] for name in ("username", "global_name", "discriminator")
     )
-
-
-def _before(parse: Callable[[Any], None], hear: Callable[[Any], None]) -> Callable[[Any], None]:
-    def heard(payload: Any) -> None:
-        hear(payload)
-        parse(payload)
-
-    return heard
 
 
 def _remember(store: dict[_K, _V], key: _K, value: _V, *, at_most: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._core.messages.notice import quote
 from .._core.messages.report import carried_out, withheld_because
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .progress import Progress
     from .requester import Requester, Services
     from .work_queue import WorkQueue
+
+
+_REVOKED: Final = "A moderator decided otherwise while Discord was asked about them."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +97,11 @@ class Withholding:
         if not self._dry:
             # Here after all, though the cache did not have them when they were compared.
             self._queue.mark(set(ids) - gone)
-        await self._carry_out(believed, gone)
-        planner.add_departures(sorted(gone))
+        revoked = await self._carry_out(believed, gone)
+        if revoked:
+            left = believed.withheld + len(revoked.intersection(ids))
+            self._progress.show(withheld=left, withheld_reason=_REVOKED)
+        planner.add_departures(sorted(gone - revoked))
 
     async def of_roles(self, diff: RoleDiff, site_roles: Sequence[Role]) -> RoleDiff:
         """Return the difference with those deletions only that may be written."""
@@ -106,8 +112,13 @@ class Withholding:
             names={role.id: role.name for role in site_roles},
         )
         self._progress.show(withheld_roles=believed.withheld, withheld_roles_reason=believed.reason)
-        await self._carry_out(believed, believed.ids)
-        return replace(diff, delete=tuple(RoleId(id_) for id_ in believed.ids))
+        revoked = await self._carry_out(believed, believed.ids)
+        if revoked:
+            left = believed.withheld + len(revoked.intersection(believed.ids))
+            self._progress.show(withheld_roles=left, withheld_roles_reason=_REVOKED)
+        return replace(
+            diff, delete=tuple(RoleId(id_) for id_ in believed.ids if id_ not in revoked)
+        )
 
     async def _believe(
         self, what: Subject, ids: Sequence[int], *, total: int, names: Mapping[int, str]
@@ -145,16 +156,19 @@ class Withholding:
             reason=withheld_because(list_),
         )
 
-    async def _carry_out(self, believed: Believed, due: Collection[int]) -> None:
+    async def _carry_out(self, believed: Believed, due: Collection[int]) -> frozenset[int]:
         """Note that an approved list is written as far as it is `due`, and show it.
 
-        Raises `StoreError`: what may have been written can't be taken back.
+        Return what of it may not be written, since somebody decided otherwise while Discord was
+        asked. Raises `StoreError`: what may have been written can't be taken back.
         """
         list_ = believed.approved
         if list_ is None:
-            return
-        self.used.append(list_.what)
+            return frozenset()
         if not self._dry:
-            await self._repository.begin_list(list_)
+            if not await self._repository.begin_list(list_):
+                return frozenset(list_.ids)
+            self.used.append(list_.what)
         line = carried_out(list_, due=len(frozenset(list_.ids).intersection(due)))
         self._progress.show(approved=(*self._progress.view.approved, line))
+        return frozenset()

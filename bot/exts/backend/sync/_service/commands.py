@@ -162,16 +162,16 @@ class Commands:
         ]
         return [one for one in lists if one.decision is Decision.WAITING] or lists
 
-    async def _order(self, order: Coroutine[Any, Any, None], text: str) -> Reply:
-        """Carry out an order, if this process may."""
+    async def _order(self, order: Coroutine[Any, Any, str | None], text: str) -> Reply:
+        """Carry out an order, if this process may; one that says something else had no effect."""
         if not self._service.leadership.is_leading:
             order.close()
             return said(f"This bot can't do that now: {quote(self._service.leadership.trouble)}.")
         try:
-            await order
+            otherwise = await order
         except StoreError as exc:
             return said(f"That could not be saved, so it has no effect: {quote(str(exc))}")
-        return said(text, done=True)
+        return said(text, done=True) if otherwise is None else said(otherwise)
 
     async def _pause(self, by: str) -> None:
         await self._service.repository.pause(by)
@@ -186,12 +186,14 @@ class Commands:
         await self._service.repository.reset_breaker(by)
         self._service.scheduler.want(f"after {by} reset the breaker")
 
-    async def _decide(self, list_: WithheldList, decision: Decision, by: str) -> None:
-        """Let a sync carry out what was approved."""
-        await self._service.repository.decide(list_, decision, by=by)
+    async def _decide(self, list_: WithheldList, decision: Decision, by: str) -> str | None:
+        """Let a sync carry out what was approved; return what to say if it is too late for that."""
+        if not await self._service.repository.decide(list_, decision, by=by):
+            return "That is too late: a sync has begun to write that list, or it is gone."
         if decision is Decision.APPROVED:
             count = f"{len(list_.ids):,} {list_.what.value}"
             self._service.scheduler.want(f"after {by} approved {count}")
+        return None
 
     async def _retry_parked(self) -> None:
         """Let every parked row go with the next live changes."""

@@ -25,6 +25,7 @@ from .._core.policy import (
     state,
 )
 from .._core.policy.breaker import AttemptEnding
+from .._core.policy.departures import Decision
 from .._core.policy.state import State
 from .._errors import StoreUnreachableError
 from .._ports import Unreadable
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from .._core.plan.rounds import Bookmark
     from .._core.policy.attempt import Attempt
     from .._core.policy.breaker import Start
-    from .._core.policy.departures import Decision, Subject, WithheldList
+    from .._core.policy.departures import Subject, WithheldList
     from .._core.policy.memory import ParkedRecord
     from .._core.policy.news import News
     from .._core.policy.state import Moved, StateLimits
@@ -341,20 +342,61 @@ class StateRepository:
         )
         return list_
 
-    async def decide(self, list_: WithheldList, decision: Decision, *, by: str) -> None:
-        """Keep what somebody decided about a list, and tell everybody."""
-        decided = departures.decided(list_, decision, by=by, now=self._clock.now())
-        await self._keep_list(decided, alert.decided(decided))
-        log.info("sync.list.decided", list=list_.digest, decision=decision.value, by=by)
+    async def decide(self, list_: WithheldList, decision: Decision, *, by: str) -> bool:
+        """Keep what somebody decided about a list, and tell everybody; False if that is too late.
 
-    async def begin_list(self, list_: WithheldList) -> None:
-        """Note that an approved list is being written, and can't be decided about any more."""
-        if list_.begun:
-            return
-        begun = replace(list_, begun=True)
-        changes = {f"{_WITHHELD}{list_.what.value}": _json(departures.to_json(begun))}
-        await self._move(lambda _: (self.state, ()), changes)
-        self.withheld[list_.what] = begun
+        By the time that this may move a sync can have begun to write it, or have forgotten it.
+        """
+
+        def decided(standing: WithheldList, now: datetime) -> WithheldList | None:
+            if standing.begun:
+                return None
+            return departures.decided(standing, decision, by=by, now=now)
+
+        if not await self._change_list(list_, decided, alert.decided):
+            return False
+        log.info("sync.list.decided", list=list_.digest, decision=decision.value, by=by)
+        return True
+
+    async def begin_list(self, list_: WithheldList) -> bool:
+        """Note that an approved list is being written, and can't be decided about any more.
+
+        False if it is approved no longer: then nothing of it may be written.
+        """
+
+        def begun(standing: WithheldList, _: datetime) -> WithheldList | None:
+            is_approved = standing.decision is Decision.APPROVED
+            return replace(standing, begun=True) if is_approved else None
+
+        return await self._change_list(list_, begun, None)
+
+    async def _change_list(
+        self,
+        list_: WithheldList,
+        change: Callable[[WithheldList, datetime], WithheldList | None],
+        words: Callable[[WithheldList], Draft] | None,
+    ) -> bool:
+        """Change what stands of a list at the moment of the move; False if `change` has nothing."""
+        changed: list[WithheldList] = []
+        further: dict[str, Json | None] = {}
+
+        def move(now: datetime) -> tuple[State, tuple[News | Draft, ...]]:
+            standing = self.withheld.get(list_.what)
+            if standing is None or standing.digest != list_.digest:
+                return self.state, ()
+            after = change(standing, now)
+            if after is None:
+                return self.state, ()
+            changed.append(after)
+            further[f"{_WITHHELD}{list_.what.value}"] = _json(departures.to_json(after))
+            if words is None:
+                return self.state, ()
+            draft = words(after)
+            return state.tell(state.over(self.state, draft.topic), (draft,), now=now)
+
+        await self._move(move, further)
+        self.withheld |= {after.what: after for after in changed}
+        return bool(changed)
 
     async def _keep_list(self, list_: WithheldList, draft: Draft) -> None:
         # Each list is news, whatever was told of the one before it.

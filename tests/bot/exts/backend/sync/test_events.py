@@ -252,12 +252,15 @@ async def test_an_answer_of_a_session_that_ended_corrects_nobody(cached: Told) -
     assert (await cached.guild.read_anew(), cached.marked) == (None, [])
 
 
+@pytest.mark.parametrize("is_cached", [True, False])
 @pytest.mark.parametrize("event", ["MESSAGE_UPDATE", "CHANNEL_UPDATE", "GUILD_MEMBER_UPDATE"])
-async def test_what_discord_py_can_not_parse_is_passed_over(event: str) -> None:
+async def test_what_discord_py_can_not_parse_is_passed_over(event: str, *, is_cached: bool) -> None:
     """It would end the connection and the bot; it is told of, and the next event is heard."""
     heard: list[str] = []
-    bot = await with_guild(build(CACHING))
-    guild = open_guild(bot, GUILD, cached=True, clock=HandClock(), idle_s=1.0, renewed=lambda: None)
+    bot = await with_guild(build(CACHING if is_cached else NOBODY))
+    guild = open_guild(
+        bot, GUILD, cached=is_cached, clock=HandClock(), idle_s=1.0, renewed=lambda: None
+    )
     guild.passed_over = heard.append
     before = dict(bot._connection.parsers)
     guild.attach()

@@ -188,6 +188,45 @@ async def test_what_is_being_written_can_not_be_taken_back(stage: Stage) -> None
     assert left(stage) == {*GONE}
 
 
+async def test_what_is_rejected_while_discord_is_asked_is_not_written(stage: Stage) -> None:
+    """Approved, and taken back while the sync asks who of them has left: the last word holds."""
+    slow = [0.0]
+    process = await withholding(
+        stage, delay_s=lambda what: slow[0] if what in {"rest", "request"} else 0.0
+    )
+    (digest,) = process.questions.list_ids()
+    await process.commands.decide(digest, Decision.APPROVED, BY)
+    slow[0] = 2.0
+    await stage.clock.advance(1.5)
+    taken_back = await process.commands.decide(digest, Decision.REJECTED, BY)
+    await stage.clock.advance(600)
+    (list_,) = process.service.repository.withheld.values()
+
+    assert taken_back.done
+    assert (list_.decision, list_.begun) == (Decision.REJECTED, False)
+    assert left(stage) == set()
+
+
+async def test_a_plan_leaves_an_approved_list_as_it_is(stage: Stage) -> None:
+    """Approved, and a plan made before a sync could write it: the next sync does."""
+    process = await withholding(stage)
+    process.site.fate = lambda request: DOWN if request.writes else Fate()
+    (digest,) = process.questions.list_ids()
+    await process.commands.decide(digest, Decision.APPROVED, BY)
+    await stage.clock.advance(30)
+    process.commands.cancel(BY)
+    await stage.clock.advance(10)
+    planning = stage.make_task(stage.clock_loop(), process.commands.plan(BY))
+    await stage.clock.advance(30)
+    assert planning.done()
+    kept = process.service.repository.withheld[Subject.DEPARTURES]
+    process.site.fate = lambda _: Fate()
+    await stage.clock.advance(1200)
+
+    assert (kept.digest, kept.decision) == (digest, Decision.APPROVED)
+    assert left(stage) == {*GONE}
+
+
 async def test_a_list_of_whom_everybody_is_back_ends_and_the_next_is_asked_about(
     stage: Stage,
 ) -> None:
