@@ -113,6 +113,7 @@ def test_hashes_are_kept_in_order(moves: list[tuple[int, int | None]]) -> None:
     assert list(kept.ids) == sorted(due)
     assert {id_: kept.get(id_) for id_ in due} == due
     assert kept.get(99) is None
+    assert list(kept.within(Range(5, 9))) == [id_ for id_ in sorted(due) if 5 <= id_ < 9]
     assert kept.digest(WHOLE) == Digest(count=len(due), sum=sum(due.values()) % 2**64)
 
 

@@ -93,6 +93,11 @@ def test_the_first_request_is_a_canary(
             [applied(100, 0.1), applied(100, 0.1), applied(200, 2.0), applied(100, 2.0)],
             [100, 200, 100, 400],
         ),
+        # Two of one size that were slow tell nothing of it.
+        (
+            [applied(100, 0.1), applied(100, 0.1), applied(200, 2.0), applied(200, 2.0)],
+            [100, 200, 100, 400],
+        ),
         ([applied(100, 0.1), OVERLOADED], [100, 10]),
         ([FAILED, FAILED, FAILED, FAILED], [50, 25, 12, 10]),
         ([applied(100, 0.1), OVERLOADED, applied(10, 0.01)], [100, 10, 20]),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.delivery.chunks import Batch, ParkedRow, Sent
-from bot.exts.backend.sync._core.delivery.payload import compose
+from bot.exts.backend.sync._core.delivery.payload import answered, compose
 from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.model.members import (
     ALL_FIELDS,
@@ -178,3 +178,28 @@ def test_a_role_that_the_site_lacks_is_left_out(batch: Batch) -> None:
     assert json.loads(body or b"") == [
         wire.member_row(replace(holder, roles=role_ids(1, 7)), batch.fields)
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "said", "known"),
+    [
+        (Kind.UPDATE, ALL_FIELDS, {}, True),
+        (Kind.UPDATE, ALL_FIELDS, {"name": "other"}, False),
+        # What was not sent is of no matter.
+        (Kind.UPDATE, (Field.ROLES,), {"name": "other"}, True),
+        (Kind.UPDATE, (Field.ROLES,), {"roles": ()}, False),
+        (Kind.DEPARTURE, (Field.IN_GUILD,), {"in_guild": False, "name": "other"}, True),
+        (Kind.DEPARTURE, (Field.IN_GUILD,), {}, False),
+    ],
+)
+def test_a_row_counts_as_answered_if_it_says_what_was_sent(
+    kind: Kind, fields: tuple[Field, ...], said: dict[str, Any], *, known: bool
+) -> None:
+    """Of the fields that were sent; whoever is not in the answer has none."""
+    ids = (UserId(5), UserId(6))
+    sent = Sent(batch=Batch(kind=kind, fields=fields, ids=ids), ids=ids)
+    members = {} if kind is Kind.DEPARTURE else {id_: member(id_) for id_ in ids}
+
+    found = answered(sent, members, [replace(member(5), **said)])
+
+    assert found == ({5} if known else set())

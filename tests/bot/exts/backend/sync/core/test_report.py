@@ -30,6 +30,7 @@ from bot.exts.backend.sync._core.messages.report import failure_alert, render
 from bot.exts.backend.sync._core.model.members import RoleId, UserId
 from bot.exts.backend.sync._core.plan.planner import Cause, Reason
 from bot.exts.backend.sync._core.policy.request_backoff import Failure, FailureKind
+from bot.exts.backend.sync._core.policy.verification import Verification
 from tests.bot.exts.backend.sync.state.notices import all_notices
 
 from .examples import NOW
@@ -898,3 +899,21 @@ def test_quoted_text_hides_nothing(text: str) -> None:
     assert not [c for c in quoted if unicodedata.bidirectional(c) in {"RLO", "LRO", "RLE", "LRE"}]
     assert "@everyone" not in quoted
     assert len(quoted) <= 3 * notices._MAX_QUOTE
+
+
+@pytest.mark.parametrize(
+    ("verification", "said"),
+    [
+        (None, "**Verified** in 24 s."),
+        (Verification.DIGESTS, "24 s: the site's digests of all rows are the guild's."),
+        (Verification.ROWS, "24 s: every written row was read again."),
+        (Verification.SAMPLE, "24 s: by the site's answers and 312 written rows read again."),
+    ],
+)
+def test_a_summary_says_what_verified_rests_on(
+    verification: Verification | None, said: str
+) -> None:
+    """Digests, all rows, or a sample; nothing where nothing was written."""
+    view = replace(ENDED, ending=Ending.VERIFIED, verification=verification, sampled=312)
+
+    assert said in render(view).description

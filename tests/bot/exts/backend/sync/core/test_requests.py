@@ -44,6 +44,16 @@ NEW_ROLE = Request(
     ("made", "request_due"),
     [
         (
+            requests.digests((0, 5, 2**63 - 1)),
+            Request(
+                method="GET",
+                path="bot/sync/digests",
+                params={"bounds": "0,5,9223372036854775807"},
+                purpose=Purpose.READ,
+                read=wire.read_digests,
+            ),
+        ),
+        (
             requests.healthcheck(),
             Request(
                 method="GET",

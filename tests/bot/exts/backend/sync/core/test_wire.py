@@ -574,3 +574,30 @@ def test_little_text_never_becomes_much_in_memory(value: bytes) -> None:
         tracemalloc.stop()
 
     assert peak < 2**20
+
+
+def test_digests_are_read_in_their_order() -> None:
+    """Of each range the count, and the sum as a number."""
+    said = {"counts": [3, 0], "sums": ["00000000000000ff", "0000000000000000"]}
+
+    assert wire.read_digests(said) == ((3, 255), (0, 0))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        {"counts": [1]},
+        {"counts": [1], "sums": []},
+        {"counts": 1, "sums": []},
+        {"counts": [True], "sums": ["00000000000000ff"]},
+        {"counts": [-1], "sums": ["00000000000000ff"]},
+        {"counts": [1], "sums": [255]},
+        {"counts": [1], "sums": ["ff"]},
+        {"counts": [1], "sums": ["00000000000000FF"]},
+    ],
+)
+def test_what_are_no_digests_is_refused(said: object) -> None:
+    """A count that is none, a sum of another length, lists that do not fit together."""
+    with pytest.raises(WireError, match="digests"):
+        wire.read_digests(said)
