@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import sentry_sdk
@@ -19,15 +18,12 @@ from .._core.plan.digest import (
     finer,
     joined,
 )
-from .._core.site import requests
-from .._core.site.outcome import Applied
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from .._core.model.members import Member
-    from .._core.site.requests import Request
     from .member_hashes import MemberHashes
     from .requester import Requester, Services
     from .site_reader import SiteReader
@@ -41,14 +37,10 @@ _MOST_ROWS: Final = 2500  # in that range
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What digests say: the ranges whose rows differ, ascending, and how many rows are right.
-
-    `members` are those of the guild in the differing ranges.
-    """
+    """What digests say: the ranges whose rows differ, ascending, and how many rows are right."""
 
     ranges: tuple[Range, ...]
     right: int
-    members: int
 
 
 class Digests:
@@ -91,7 +83,10 @@ class Digests:
                 yield rows
 
     async def compare(self) -> Found | None:
-        """Compare all rows of members with the guild of now; None if the site does not say."""
+        """Compare all rows of members with the guild of now.
+
+        None if the site does not say, or if so much differs that all may as well be read.
+        """
         if self._hashes is None:
             return None
         lacking = self._services.writes.lacking
@@ -105,23 +100,24 @@ class Digests:
             if theirs is None:
                 return None
             wrong = tuple(one for one in ranges if ours[one] != theirs[one])
-            right += sum(digest.count for one, digest in ours.items() if one not in set(wrong))
+            members = sum(ours[one].count for one in wrong)
+            right += sum(digest.count for digest in ours.values()) - members
             cut = finer(wrong, hashes, most=most)
             if cut is None:
                 break
             ranges = cut
         if not await self._is_honest(theirs, set(wrong)):
             return None
-        members = sum(ours[one].count for one in wrong)
         log.info("sync.digests.compared", right=right, ranges=len(wrong), members=members)
-        return Found(ranges=tuple(joined(wrong)), right=right, members=members)
+        if members > right:
+            return None
+        return Found(ranges=tuple(joined(wrong)), right=right)
 
     async def _ask(self, ranges: Sequence[Range]) -> dict[Range, Digest] | None:
         bounds = bounds_of(ranges)
-        outcome = await self._requests.ask(partial(_same, requests.digests(bounds)))
-        said = outcome.value if isinstance(outcome, Applied) else None
-        if not isinstance(said, tuple) or len(said) != len(bounds) - 1:
-            log.warning("sync.digests.unread", outcome=type(outcome).__name__)
+        said = await self._reader.digests(bounds)
+        if said is None:
+            log.warning("sync.digests.unread")
             return None
         by_low = {low: Digest(*one) for low, one in zip(bounds, said, strict=False)}
         return {range_: by_low[range_.low] for range_ in ranges}
@@ -141,7 +137,3 @@ class Digests:
         if self._hashes is not None:
             self._hashes.are_trusted = False
         return False
-
-
-def _same(request: Request, _tries: int) -> Request:
-    return request

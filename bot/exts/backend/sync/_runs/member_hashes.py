@@ -102,7 +102,8 @@ class MemberHashes:
         await requests.prove()
         self._queue.take_stale()
         self._epoch, self._lacking = self._guild.epoch, frozenset(lacking)
-        self._roles, self._made_s = frozenset(), self._clock.monotonic()
+        # As they are before the first is hashed: one that is deleted meanwhile has all made anew.
+        self._roles, self._made_s = frozenset(self._guild.roles()), self._clock.monotonic()
         made: dict[int, int] = {}
         ids = self._guild.member_ids()
         for start in range(0, len(ids), _AT_ONCE):

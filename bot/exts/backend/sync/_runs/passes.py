@@ -115,11 +115,11 @@ class WholePass:
             role_names=role_names(plan.causes, names),
         )
         parts.progress.due = bool(plan.total or roles)
-        if not parts.reader.offers.pages_by_id:
-            created = (group.ids for group in plan.groups if group.kind is Kind.CREATE)
-            parts.verifier.positions = Positions.of(ids, *created)
         log.info("sync.plan.made", users=plan.total, roles=roles)
         if not parts.dry:
+            if plan.total and not parts.reader.offers.pages_by_id:
+                created = (group.ids for group in plan.groups if group.kind is Kind.CREATE)
+                parts.verifier.positions = Positions.of(ids, *created)
             await parts.writer.write(plan, planner.witness)
         return plan
 
@@ -132,7 +132,7 @@ class WholePass:
         if parts.dry or not parts.digests.offered:
             return None
         found = await parts.digests.compare()
-        if found is None or found.members * 2 > found.right + found.members:
+        if found is None:
             return None
         planner = parts.comparing.planner()
         planner.in_guild_rows = found.right

@@ -17,7 +17,7 @@ from .._core.site.wire import Capabilities, Page
 from .._errors import RunStoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
     from .._core.model.members import Role, UserId
     from .._core.site.requests import Request
@@ -45,7 +45,6 @@ class SiteReader:
             target_s=target_s, first_items=first, floor_items=min(first, 50), max_items=page_items
         )
         self._pace = Pace.start(limits)
-        self._first_size = first
         self._took_s = 0.0
         self._announced: int | None = None
         self.offers = Capabilities()
@@ -70,6 +69,12 @@ class SiteReader:
         if isinstance(outcome, Applied) and isinstance(outcome.value, tuple):
             return outcome.value
         raise _unexpected("GET bot/roles", outcome)
+
+    async def digests(self, bounds: Sequence[int]) -> tuple[tuple[int, int], ...] | None:
+        """Read the digests between these bounds, where they are offered; None if it gives none."""
+        outcome = await self._requests.ask(partial(_same, requests.digests(bounds)))
+        said = outcome.value if isinstance(outcome, Applied) else None
+        return said if isinstance(said, tuple) and len(said) == len(bounds) - 1 else None
 
     async def user(self, id_: UserId) -> Member | None:
         """Read one row, if there is one."""
@@ -132,7 +137,9 @@ class SiteReader:
         """Return the cursor of a reading that begins after an id, where there are pages by id."""
         by_id = self.offers.pages_by_id
         announced = self._announced if by_id else None
-        return Cursor(size=self._first_size, by_id=by_id, after=after, announced=announced)
+        return Cursor(
+            size=self._pace.limits.first_items, by_id=by_id, after=after, announced=announced
+        )
 
     async def past(self, cursor: Cursor, page: Page) -> Cursor:
         """Return the cursor behind a page, after a rest; raise what stops the run otherwise."""

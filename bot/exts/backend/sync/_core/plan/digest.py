@@ -2,8 +2,7 @@
 
 A row's text is hashed, and the hashes of a range are summed (`docs/site-contract.md` has it to the
 byte). Where count and sum are the same on both sides, so are the rows; a range that differs is
-split, or its rows are read, whichever pays. Sums come by adding and subtracting, so a changed row
-costs its own hash and nothing else.
+split, or its rows are read, whichever pays.
 """
 
 from __future__ import annotations
@@ -49,7 +48,9 @@ WHOLE: Final = Range(0, END)
 
 def row_text(member: Member) -> bytes:
     """Return what of a row is hashed."""
-    name, display_name = member.name.encode(), member.display_name.encode()
+    # Half of a surrogate pair, which no site takes, must not end the comparison of all others.
+    name = member.name.encode(errors="replace")
+    display_name = member.display_name.encode(errors="replace")
     roles = ",".join(map(str, member.roles)).encode()
     return b"%d,%d,%d:%b,%d:%b,%b" % (
         member.id,
@@ -91,8 +92,7 @@ class Hashes:
 
     def put(self, id_: int, hash_: int | None) -> None:
         """Take a member's hash; None takes the member out."""
-        place = bisect_left(self.ids, id_)
-        is_there = place < len(self.ids) and self.ids[place] == id_
+        place, is_there = self._place(id_)
         if hash_ is None:
             if is_there:
                 del self.ids[place], self._hashes[place]
@@ -104,26 +104,32 @@ class Hashes:
 
     def get(self, id_: int) -> int | None:
         """Return a member's hash; None of whom there is none."""
-        place = bisect_left(self.ids, id_)
-        is_there = place < len(self.ids) and self.ids[place] == id_
+        place, is_there = self._place(id_)
         return self._hashes[place] if is_there else None
 
     def within(self, range_: Range) -> array[int]:
         """Return the ids of a range, ascending."""
-        return self.ids[bisect_left(self.ids, range_.low) : bisect_left(self.ids, range_.high)]
+        return self.ids[self._span(range_)]
 
     def digest(self, range_: Range) -> Digest:
         """Return the digest of a range."""
-        first, end = bisect_left(self.ids, range_.low), bisect_left(self.ids, range_.high)
-        return Digest(count=end - first, sum=sum(self._hashes[first:end]) % _MODULUS)
+        hashes = self._hashes[self._span(range_)]
+        return Digest(count=len(hashes), sum=sum(hashes) % _MODULUS)
 
     def split(self, range_: Range, parts: int) -> tuple[Range, ...]:
         """Cut a range into at most so many of about equally many members."""
-        first, end = bisect_left(self.ids, range_.low), bisect_left(self.ids, range_.high)
-        members = end - first
-        parts = max(1, min(parts, members // _SMALL))
-        inner = (self.ids[first + members * part // parts] for part in range(1, parts))
+        ids = self.within(range_)
+        parts = max(1, min(parts, len(ids) // _SMALL))
+        inner = (ids[len(ids) * part // parts] for part in range(1, parts))
         return tuple(starmap(Range, pairwise((range_.low, *inner, range_.high))))
+
+    def _place(self, id_: int) -> tuple[int, bool]:
+        """Return where an id stands, or would, and whether it does."""
+        place = bisect_left(self.ids, id_)
+        return place, place < len(self.ids) and self.ids[place] == id_
+
+    def _span(self, range_: Range) -> slice:
+        return slice(bisect_left(self.ids, range_.low), bisect_left(self.ids, range_.high))
 
 
 def bounds_of(ranges: Sequence[Range]) -> tuple[int, ...]:

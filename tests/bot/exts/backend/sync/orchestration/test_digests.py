@@ -1,12 +1,13 @@
 """Syncs by digest: what is right is not read, and whatever is wrong is found."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bot.exts.backend.sync._core.messages.progress import Ending
-from bot.exts.backend.sync._core.model.members import UserId
+from bot.exts.backend.sync._core.model.members import Member, UserId
 from bot.exts.backend.sync._core.policy.verification import Verification
 from tests.bot.exts.backend.sync.orchestration.conftest import Stage
 from tests.fakes.process import Process
@@ -215,3 +216,31 @@ async def test_a_site_that_repeats_old_digests_is_found_out(stage: Stage) -> Non
     assert process.service.hashes is not None
     assert not process.service.hashes.are_trusted
     assert "sync/digests" not in reads(process, await again(stage, process))
+
+
+async def test_a_role_deleted_while_members_are_hashed_is_noticed(stage: Stage) -> None:
+    """Some were hashed with it before: all are hashed anew, and no row keeps it."""
+    stage.discord.create_role(7)
+    for id_ in MEMBERS[:3]:  # too few for the check by chance
+        stage.discord.change(id_, roles=[7])
+    stage.rows.fill(stage.discord.members, stage.discord.roles)
+    asked = 0
+
+    def prepare(process: Process) -> None:
+        members = process.guild.members
+
+        async def deleting(ids: Iterable[UserId]) -> Mapping[UserId, Member]:
+            nonlocal asked
+            asked += 1
+            if asked == 8:  # of eight: all others are hashed by then
+                stage.discord.delete_role(7)
+                await stage.clock.sleep(1.0)  # the gateway tells of it
+            return await members(ids)
+
+        process.guild.members = deleting  # type: ignore[method-assign]
+
+    await stage.start(60, prepare=prepare, **LARGE)
+    await stage.clock.advance(120)
+
+    assert asked > 8
+    assert stage.in_step()
