@@ -230,8 +230,7 @@ async def test_a_redirect_is_not_followed(stage: Stage) -> None:
 
 async def test_an_answer_without_end_is_given_up(stage: Stage) -> None:
     """A page beyond the limit is not read to its end, and counts as a failing answer."""
-    await stage.guild(60)
-    await stage.fill_site()
+    await stage.guild(60)  # which the site does not have, or digests would do
 
     async def swell(call: Call, forward: Forward) -> Answer:
         answer = await forward(call)
