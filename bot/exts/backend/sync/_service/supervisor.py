@@ -23,6 +23,7 @@ from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import RunStoppedError, StoreError
 from .._runs.run import Run, RunSpec, Scope
 from .._runs.single import Single
+from .._supervision import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -89,6 +90,8 @@ class Supervisor:
         self._unkept = unkept
         self._sync: Run | None = None
         self._task: asyncio.Task[None] | None = None
+        self._last_messages: set[asyncio.Task[None]] = set()
+        self._faults = Faults()
         self._free = asyncio.Event()
         self._free.set()
         self._changes_held_until = self._clock.now()
@@ -142,13 +145,18 @@ class Supervisor:
         self._free.clear()
 
     async def stop(self, reason: str, *, within_s: float | None = None) -> None:
-        """Stop the run that is on and wait for its end; cut it off where that takes too long."""
-        if self._task is None or self._task.done():
-            return
-        self.cancel(reason)
-        if not await wait_first({self._task}, clock=self._clock, within_s=within_s):
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Stop the run that is on and wait until mod-log shows its end; cut off what takes longer."""
+        until_s = None if within_s is None else self._clock.monotonic() + within_s
+        if self._task is not None and not self._task.done():
+            self.cancel(reason)
+            if not await wait_first({self._task}, clock=self._clock, within_s=within_s):
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+        # A message that is cut off here is ended by whoever leads next.
+        for message in tuple(self._last_messages):
+            left_s = None if until_s is None else until_s - self._clock.monotonic()
+            if not await wait_first({message}, clock=self._clock, within_s=left_s):
+                message.cancel()
 
     # -- what starts one --------------------------------------------------------------------------
 
@@ -315,11 +323,11 @@ class Supervisor:
                 self._services.telemetry.check_in(run_id, ok=ok, every_s=every_s)
             await self._closing.close(sync, full=full)
         except StoreError as exc:
-            log.warning("sync.attempt.unkept", run_id=sync.view.run_id, error=str(exc))
-            if self._services.repository.state.attempt is not None:
-                sync.say_next("How it ended could not be saved, so it will count as interrupted.")
-            # Whoever leads next, this process too, finds the attempt open and counts it.
-            self._unkept()
+            log.warning("sync.attempt.unkept", run_id=run_id, error=str(exc))
+            self._not_closed(sync)
+        except Exception as exc:  # noqa: BLE001 - told; nobody else looks at this task
+            self._faults.tell("sync.attempt.unkept", exc, task="end of a run", run_id=run_id)
+            self._not_closed(sync)
         finally:
             self.last = view = sync.view
             if sync.spec.scope is Scope.CHANGES and view.ending is Ending.CANCELLED:
@@ -329,4 +337,13 @@ class Supervisor:
                 self._free.set()
             self._scheduler.nudge()
             if sync.is_shown:
-                await self._mod_log.finish(view)
+                # Apart from the run, or Discord could keep the next one, or a stop, waiting.
+                message = asyncio.create_task(self._mod_log.finish(view), name=f"end of {run_id}")
+                self._last_messages.add(message)
+                message.add_done_callback(self._last_messages.discard)
+
+    def _not_closed(self, sync: Run) -> None:
+        """Let whoever leads next, this process too, find the attempt open and count it."""
+        if self._services.repository.state.attempt is not None:
+            sync.say_next("How it ended could not be saved, so it will count as interrupted.")
+        self._unkept()

@@ -8,7 +8,7 @@ from bot.exts.backend.sync._core.messages.progress import Ending, RunView
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._runs.run import Scope
 from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage
-from tests.fakes.faults import When, hanging
+from tests.fakes.faults import When, hanging, raising
 from tests.fakes.site import Fate
 
 pytestmark = pytest.mark.either_mode
@@ -221,3 +221,60 @@ async def test_nothing_is_sent_that_may_outlive_the_lease(stage: Stage) -> None:
 
     assert 0 < left_s < 30
     assert process.site.writes == []
+
+
+async def test_a_stop_takes_no_longer_than_it_may_while_discord_takes_nothing(
+    stage: Stage,
+) -> None:
+    """The last message of a run that was stopped is ended by the next process instead."""
+    stage.guild(*range(10, 20), stored=False)
+    process = await stage.start(0)
+    process.site.fate = lambda request: Fate(answers_s=20.0) if request.writes else Fate()
+    await stage.clock.advance(6)
+    fault, _ = hanging()
+    process.mod_log.faults.plan("mod_log.finish", fault)
+    stopping = stage.make_task(stage.clock_loop(), process.service.stop(within_s=8))
+    await stage.clock.advance(8)
+
+    assert stopping.done()
+    assert not process.service.supervisor.is_on
+
+
+async def test_a_last_message_that_discord_does_not_take_keeps_no_run_waiting(
+    stage: Stage,
+) -> None:
+    """Nor is it forgotten by a stop because another run has begun since."""
+    stage.guild(10, stored=False)
+    process = await stage.start(0)
+    fault, taken = hanging()
+    process.mod_log.faults.plan("mod_log.finish", fault)
+    await stage.clock.advance(60)
+    stage.discord.join(11)
+    process.service.supervisor.start(Scope.ALL, "by a test")
+    await stage.clock.advance(60)
+    assert len(stage.endings()) == 2
+    stopping = stage.make_task(stage.clock_loop(), process.service.stop(within_s=8))
+    await stage.clock.advance(4)
+    assert not stopping.done()
+    taken.set()
+    await stage.clock.advance(1)
+
+    assert stopping.done()
+
+
+async def test_an_error_of_ours_at_a_run_s_end_leaves_it_to_be_counted(stage: Stage) -> None:
+    """It is told, and the attempt is found open as if the store had not taken it."""
+    stage.guild(10, stored=False)
+    process = await stage.start(0)
+    broken = RuntimeError("as planned")
+
+    def at_its_end(_: RunView) -> None:
+        process.store.faults.plan("store.put", raising(broken))
+        process.telemetry.on_finished = lambda _: None
+
+    process.telemetry.on_finished = at_its_end
+    await stage.clock.advance(1200)
+
+    told = [notice.notice.title for notice in stage.channel.messages]
+    assert told.count("Sync was interrupted") == 1
+    assert process.service.repository.state.attempt is None
