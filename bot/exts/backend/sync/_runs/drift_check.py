@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .._core.plan.drift import Drift
@@ -31,9 +30,7 @@ class DriftCheck:
 
     def unexplained(self, planner: Planner, held: frozenset[UserId]) -> Plan:
         """Return what differs although no event since the last sync can explain it."""
-        plan = planner.plan(without=held | self._marked_before | self._queue.noted)
-        # A cause counts all its members; where none is unexplained, none of them is.
-        return plan if plan.total else replace(plan, causes=())
+        return planner.plan(without=held | self._marked_before | self._queue.noted)
 
     def note(self, rows: int, causes: tuple[Cause, ...]) -> None:
         """Keep what was found."""

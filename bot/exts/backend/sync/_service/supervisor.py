@@ -145,7 +145,10 @@ class Supervisor:
         self._free.clear()
 
     async def stop(self, reason: str, *, within_s: float | None = None) -> None:
-        """Stop the run that is on and wait until mod-log shows its end; cut off what takes longer."""
+        """Stop the run that is on, and wait until mod-log shows its end.
+
+        What takes longer than `within_s` is cut off.
+        """
         until_s = None if within_s is None else self._clock.monotonic() + within_s
         if self._task is not None and not self._task.done():
             self.cancel(reason)

@@ -7,6 +7,7 @@ costs a few bytes each.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -115,7 +116,8 @@ class Planner:
     _updates: dict[tuple[Field, ...], list[UserId]] = field(default_factory=dict)
     _creates: list[UserId] = field(default_factory=list)
     _departures: list[UserId] = field(default_factory=list)
-    _causes: Causes = field(default_factory=Causes)
+    # By cause, so that those of ids that are left out are not counted; eight bytes each.
+    _caused: dict[tuple[Reason, RoleId | None], array[int]] = field(default_factory=dict)
 
     def add_rows(self, rows: Iterable[Member], guild: Mapping[UserId, Member]) -> int:
         """Compare rows with the members of the same ids, and return how many rows were new.
@@ -145,14 +147,17 @@ class Planner:
         self._updates.setdefault(fields, []).append(row.id)
         for changed in fields:
             if changed is not Field.ROLES:
-                self._causes.count(_FIELD_REASONS[changed], None)
+                self._note(_FIELD_REASONS[changed], None, row.id)
                 continue
             held = set(member.roles) - self.lacking
             kept = set(row.roles) - self.lacking
             for role_id in kept - held:
-                self._causes.count(Reason.ROLE_REMOVED, role_id)
+                self._note(Reason.ROLE_REMOVED, role_id, row.id)
             for role_id in held - kept:
-                self._causes.count(Reason.ROLE_ADDED, role_id)
+                self._note(Reason.ROLE_ADDED, role_id, row.id)
+
+    def _note(self, reason: Reason, role_id: RoleId | None, id_: UserId) -> None:
+        self._caused.setdefault((reason, role_id), array("Q")).append(id_)
 
     def add_missing(self, ids: Iterable[UserId]) -> None:
         """Plan the creation of those guild members whose row was not read."""
@@ -160,13 +165,13 @@ class Planner:
             if id_ not in self.seen:
                 self.seen.add(id_)
                 self._creates.append(id_)
-                self._causes.count(Reason.JOINED, None)
+                self._note(Reason.JOINED, None, id_)
 
     def add_departures(self, ids: Iterable[UserId]) -> None:
         """Plan the departure of ids that the guild was asked about and does not have."""
         for id_ in ids:
             self._departures.append(id_)
-            self._causes.count(Reason.LEFT, None)
+            self._note(Reason.LEFT, None, id_)
 
     def plan(self, *, without: AbstractSet[UserId] = frozenset()) -> Plan:
         """Return the plan of what was added so far, but for these ids."""
@@ -183,11 +188,19 @@ class Planner:
         groups.sort(key=lambda group: (_KIND_ORDER[group.kind], -len(group.ids)))
         return Plan(
             groups=tuple(group for group in groups if group.ids),
-            causes=self._causes.largest_first(),
+            causes=self._causes(without).largest_first(),
             rows=len(self.seen) - len(self._creates),
             in_guild_rows=self.in_guild_rows,
         )
 
+    def _causes(self, without: AbstractSet[UserId]) -> Causes:
+        causes = Causes()
+        for (reason, role_id), ids in self._caused.items():
+            left_out = sum(id_ in without for id_ in ids) if without else 0
+            if len(ids) > left_out:
+                causes.count(reason, role_id, len(ids) - left_out)
+        return causes
+
 
 def _but(ids: Iterable[UserId], without: AbstractSet[UserId]) -> tuple[UserId, ...]:
-    return tuple(id_ for id_ in ids if id_ not in without)
+    return tuple(id_ for id_ in ids if id_ not in without) if without else tuple(ids)

@@ -158,6 +158,23 @@ def test_ids_can_be_left_out() -> None:
     assert (plan.total, planner.plan().total) == (1, 4)
 
 
+@given(guild=SIDE, rows=SIDE, left_out=st.sets(FEW))
+def test_who_is_left_out_is_no_cause(
+    guild: list[Member], rows: list[Member], left_out: set[int]
+) -> None:
+    """Or people would be told of changes that are not made."""
+    without = {UserId(id_) for id_ in left_out}
+    whole, kept = Planner(), Planner()
+    whole.add_rows(rows, guild_of(*guild))
+    whole.add_missing(guild_of(*guild))
+    whole.add_departures(whole.absent)
+    kept.add_rows([row for row in rows if row.id not in without], guild_of(*guild))
+    kept.add_missing(one.id for one in guild if one.id not in without)
+    kept.add_departures(kept.absent)
+
+    assert Counter(whole.plan(without=without).causes) == Counter(kept.plan().causes)
+
+
 @given(guild=SIDE, rows=SIDE, cuts=st.lists(st.integers(1, 30), max_size=8))
 def test_the_size_of_pages_is_no_matter(
     guild: list[Member], rows: list[Member], cuts: list[int]
