@@ -60,6 +60,7 @@ _WITHHELD: Final = "withheld/"
 _ASIDE: Final = "unreadable/"
 _NAMED: Final = 5
 _VERIFIED: Final = "verified-at"
+_UNREAD: Final = "a record that can't be read"
 
 
 class StateRepository:
@@ -174,7 +175,13 @@ class StateRepository:
         if self.died is not None:
             log.warning("sync.attempt.interrupted", run_id=self.died.run_id)
         if unreadable:
-            await self.lose(f"{_names(unreadable)} can't be read, and is kept aside")
+            # What a person ordered holds until a person takes it back.
+            may_be_opened = "breaker" in unreadable and breaker.may_be_by_hand(kept.get("breaker"))
+            await self.lose(
+                f"{_names(unreadable)} can't be read, and is kept aside",
+                opened_by=_UNREAD if may_be_opened else None,
+                paused_by=_UNREAD if "pause" in unreadable else None,
+            )
 
     @property
     def credentials(self) -> str:
@@ -189,11 +196,19 @@ class StateRepository:
         )
         self.is_trusted = True
 
-    async def lose(self, why: str) -> None:
+    async def lose(
+        self, why: str, *, opened_by: str | None = None, paused_by: str | None = None
+    ) -> None:
         """Note that the store has lost what it knew: the breaker counts as open."""
         await self._move(
             lambda now: state.lost(
-                self.state, where=self._store.where, why=why, now=now, limits=self._limits
+                self.state,
+                where=self._store.where,
+                why=why,
+                now=now,
+                limits=self._limits,
+                opened_by=opened_by,
+                paused_by=paused_by,
             ),
             {"born": self._clock.now().isoformat()},
         )

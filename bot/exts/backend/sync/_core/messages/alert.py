@@ -483,7 +483,7 @@ def store_new(where: str) -> Draft:
 def store_lost(where: str, *, why: str, until: datetime | None) -> Notice:
     """Say that what the store knew is gone, how that is known, and what it means."""
     following = (
-        "nothing until someone resets the breaker, which was opened by hand."
+        "nothing until someone resets the breaker, which was, or may have been, opened by hand."
         if until is None
         else f"a small trial sync {when(until)}. If it succeeds, everything else follows "
         "automatically."

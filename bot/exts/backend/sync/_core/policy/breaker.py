@@ -298,6 +298,11 @@ def lost_store(*, now: datetime, limits: BreakerLimits) -> Moved:
     return _opened(Breaker(), length=limits.open_for, reason=reason, now=now)
 
 
+def may_be_by_hand(value: object) -> bool:
+    """Say whether a record that `from_json` refuses may be of a breaker that a person opened."""
+    return not isinstance(value, dict) or value.get("opened_by", "") is not None
+
+
 def loaded(breaker: Breaker, *, now: datetime, credentials: str, limits: BreakerLimits) -> Breaker:
     """Bring a breaker out of the store to this process; idempotent.
 

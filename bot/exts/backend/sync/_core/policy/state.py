@@ -146,14 +146,33 @@ def loaded(
     return tell(replace(state, breaker=moved, memory=memory, attempt=None), news, now=now)
 
 
-def lost(state: State, *, where: str, why: str, now: datetime, limits: StateLimits) -> Moved:
-    """Open the breaker: the store has lost what it knew, so nobody knows what it had counted."""
+def lost(
+    state: State,
+    *,
+    where: str,
+    why: str,
+    now: datetime,
+    limits: StateLimits,
+    opened_by: str | None = None,
+    paused_by: str | None = None,
+) -> Moved:
+    """Open the breaker: the store has lost what it knew, so nobody knows what it had counted.
+
+    `opened_by` and `paused_by` name what stands for a person whose order may be among what was
+    lost: it holds until somebody takes it back.
+    """
     opened, _ = breaker.lost_store(now=now, limits=limits.breaker)
+    if opened_by is not None:
+        opened = replace(opened, opened_by=opened_by, retry_at=None)
     if state.breaker.opened_by is not None:
         opened = state.breaker  # by a person, as mod-log has shown
-    state = replace(state, breaker=opened)
     what = StoreLost(where=where, why=why, until=opened.retry_at)
-    return tell(state, (News(topic=Topic.STORE, reason=f"lost: {where}", what=what),), now=now)
+    news = [News(topic=Topic.STORE, reason=f"lost: {where}", what=what)]
+    pause = state.pause
+    if paused_by is not None and pause is None:
+        pause = Pause(by=paused_by, at=now)
+        news.append(_held_by(pause))
+    return tell(replace(state, breaker=opened, pause=pause), tuple(news), now=now)
 
 
 def begun(state: State, attempt: Attempt, *, start: Start, now: datetime) -> State:

@@ -369,6 +369,24 @@ def test_a_lost_store_counts_as_open() -> None:
 
 
 @pytest.mark.parametrize(
+    ("record", "may_be"),
+    [
+        ({"opened_by": None}, False),
+        ({"opened_by": "<@1>"}, True),
+        ({}, True),
+        ("text", True),
+        (None, True),
+    ],
+)
+def test_a_damaged_record_may_be_of_a_breaker_that_was_opened_by_hand(
+    record: object,
+    may_be: bool,  # noqa: FBT001 - a parameter of pytest's
+) -> None:
+    """Unless it says that it was not."""
+    assert b.may_be_by_hand(record) is may_be
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         (CLOSED, CLOSED),

@@ -10,8 +10,6 @@ from tests.bot.exts.backend.sync.orchestration.conftest import BY, Stage
 
 pytestmark = pytest.mark.either_mode
 
-pytestmark = pytest.mark.either_mode
-
 KEYS = ["attempt", "born", "breaker", "handed-over", "salt", "told", "parked/7", "alert/x", "else"]
 
 
@@ -52,3 +50,54 @@ async def test_many_of_them_are_named_within_bounds(stage: Stage) -> None:
     told = next(m.notice for m in stage.channel.messages if m.notice.title == "State store lost")
     assert "and 495 more can't be read, and is kept aside" in told.description
     assert "@everyone" not in told.description
+
+
+@pytest.mark.parametrize("damaged", ["{not json", '"text"', '{"opened_by": "<@1>"}', "{}"])
+async def test_a_breaker_that_may_have_been_opened_by_hand_stays_open(
+    stage: Stage, damaged: str
+) -> None:
+    """Until a person resets it: it may have been opened for a maintenance of the site."""
+    stage.guild(10)
+    first = await stage.start()
+    await first.commands.open_breaker(BY, "maintenance")
+    await first.stop()
+    stage.kept.entries["breaker"] = damaged
+    stage.discord.join(11)
+    second = await stage.start()
+    await stage.let_nothing_be_written(second)
+    await second.commands.reset_breaker(BY)
+    await stage.clock.advance(120)
+
+    assert stage.in_step()
+
+
+async def test_a_breaker_that_nobody_opened_by_hand_is_tried_again_by_itself(stage: Stage) -> None:
+    """So much of the record can still be read."""
+    stage.guild(10)
+    await (await stage.start()).stop()
+    stage.kept.entries["breaker"] = '{"opened_by": null}'
+    stage.discord.join(11)
+    await stage.start(1200)
+
+    assert stage.in_step()
+
+
+@pytest.mark.parametrize("damaged", ["{not json", '"text"', "{}"])
+async def test_a_pause_that_can_not_be_read_holds(stage: Stage, damaged: str) -> None:
+    """Until a person resumes: mod-log says who holds, and how to end it."""
+    stage.guild(10)
+    first = await stage.start()
+    await first.commands.pause(BY)
+    await first.stop()
+    stage.kept.entries["pause"] = damaged
+    stage.discord.join(11)
+    second = await stage.start()
+    await second.commands.reset_breaker(BY)
+    await stage.let_nothing_be_written(second)
+    await second.commands.resume(BY)
+    await stage.clock.advance(120)
+
+    assert any(
+        "a record that can't be read" in m.notice.description for m in stage.channel.messages
+    )
+    assert stage.in_step()

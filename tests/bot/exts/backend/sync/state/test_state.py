@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, TypeAlias
 
 import pytest
@@ -231,10 +232,21 @@ def test_a_lost_store_leaves_a_breaker_alone_that_was_opened_by_hand() -> None:
     state, (notice,) = told(s.lost(held, where="x.db", why="it is empty", now=NOW, limits=LIMITS))
 
     assert state.breaker == held.breaker
-    assert (
-        "**Next:** nothing until someone resets the breaker, which was opened by hand."
-        in notice.description
+    assert "nothing until someone resets the breaker, which was, or" in notice.description
+
+
+def test_what_a_person_may_have_ordered_holds_until_a_person_takes_it_back() -> None:
+    """Its record can't be read, so nobody knows; a pause that can be read goes on as it was."""
+    damaged = partial(
+        s.lost, where="x.db", why="it is", now=NOW, limits=LIMITS, opened_by="?", paused_by="?"
     )
+    held, notices = told(damaged(State()))
+    paused, _ = told(s.paused(State(), by="<@1>", now=NOW))
+
+    assert [held.breaker.opened_by, held.breaker.retry_at] == ["?", None]
+    assert held.pause == s.Pause(by="?", at=NOW)
+    assert [notice.title for notice in notices] == ["State store lost", "Sync is paused"]
+    assert damaged(paused)[0].pause == paused.pause
 
 
 def test_refused_credentials_of_a_live_write_open_the_breaker() -> None:
