@@ -35,10 +35,10 @@ class SystemClock:
 
 
 class SteadyClock:
-    """A clock that shows another's time of its beginning, and from then on what really passed.
+    """A clock that starts at another's time and then counts the seconds that really pass.
 
-    A wall clock may be set right at any moment, by a day or by an hour. Whatever waits in a process
-    must neither end by that nor become longer, so this is what its decisions are told.
+    A wall clock may be corrected at any moment, by an hour or by a day. That must neither cut a
+    wait short nor prolong it, so all decisions go by this clock instead.
     """
 
     def __init__(self, clock: Clock) -> None:

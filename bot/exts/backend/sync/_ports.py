@@ -30,7 +30,7 @@ Json: TypeAlias = "dict[str, Json | None] | list[Json | None] | str | int | floa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A value that the store holds and that is not JSON, as its text, and why it is not."""
+    """A stored value that is not JSON: its text, and what is wrong with it."""
 
     text: str
     fault: str
@@ -142,11 +142,11 @@ class PagedGuild(Guild, Protocol):
         ...
 
     def watch(self) -> set[UserId]:
-        """Return a set to which is added whoever something is heard of, until `unwatch`."""
+        """Return a set that collects the id of every member an event is about, until `unwatch`."""
         ...
 
     def unwatch(self, heard: set[UserId]) -> None:
-        """Add nobody more to this set."""
+        """Stop adding to this set."""
         ...
 
 
@@ -161,7 +161,7 @@ class Seen:
 
 
 class ModLog(Protocol):
-    """The mod-log channel; nothing that it meets ever reaches the caller."""
+    """The mod-log channel; its failures never reach the caller."""
 
     def show(self, view: RunView) -> None:
         """Show the newest state of a run, as soon as the edit interval allows."""

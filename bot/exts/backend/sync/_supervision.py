@@ -1,8 +1,7 @@
-"""Tasks in the background that must not take each other down, nor the lease that they work under.
+"""Background tasks: a fault in one must not end the others, or give up the lease.
 
-What is wrong in one of them is told once for its kind, and the task begins anew: after a while
-that doubles each time, so that a fault which stays costs nothing but that task. Only what the store
-says ends a turn: without it nothing may be written.
+A task that breaks is reported, once for each kind of fault, and starts again after a wait that
+doubles each time. Only errors of the store get through, for nothing may be written without it.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ _WELL_S: Final = 2 * _MAX_S  # so long without a fault, and the next one is a fi
 
 
 class Faults:
-    """Tell of faults: each with a line in the log, and to Sentry once for its kind."""
+    """Report faults: each one in the log, and the first of each kind to Sentry."""
 
     def __init__(self) -> None:
         self._told: set[tuple[str, type[Exception]]] = set()
 
     def tell(self, event: str, exc: Exception, *, task: str, **values: object) -> None:
-        """Tell of an exception that `task` met."""
+        """Report an exception that `task` met."""
         kind = (task, type(exc))
         if kind in self._told:
             log.warning(event, task=task, error=repr(exc), **values)
@@ -52,7 +51,7 @@ async def keep_going(
     clock: Clock,
     but: type[Exception] | tuple[type[Exception], ...] = StoreError,
 ) -> None:
-    """Do the work of a background task to its end, anew whenever it breaks; raise what is `but`."""
+    """Run a background task, again whenever it breaks, until it returns; let `but` through."""
     faults, wait_s = Faults(), _FIRST_S
     while True:
         began_s = clock.monotonic()

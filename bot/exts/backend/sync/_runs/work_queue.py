@@ -1,10 +1,12 @@
-"""What events have marked and the site may not know yet."""
+"""The queue of ids that events have marked and the site may not know yet."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from .._core.model.changes import Group, Kind
 from .._core.model.members import ALL_FIELDS, Field
@@ -21,20 +23,17 @@ if TYPE_CHECKING:
     from .._core.policy.departures import DepartureLimits
     from .._ports import Clock, Guild
 
-
-import structlog
-
 log = structlog.get_logger(__name__)
 
 _MOST_STALE: Final = 20_000
 
 
 class WorkQueue:
-    """What events have marked and the site may not know yet.
+    """The ids that wait to be written, and the roles.
 
-    `noted` collects every id marked since a run began, so that the run does not judge what is
-    changing under its eyes. `overflow` is called for what only a full sync can bring to the site,
-    as when more than `limit` ids would have waited.
+    `noted` collects every id marked since a run began: the run does not judge rows that change
+    while it compares. `overflow` is called when only a full sync can bring a change to the site, as
+    when more than `limit` ids would have to wait.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class WorkQueue:
         self._note(all_wait=self.waiting.left(id_, now=self._clock.monotonic()))
 
     def take_stale(self) -> set[UserId] | None:
-        """Return who was marked since this was asked before; None if that were too many."""
+        """Return the ids marked since the last call; None if there were too many to keep."""
         stale, self._stale = self._stale, set()
         return stale
 
@@ -127,10 +126,10 @@ class WorkQueue:
 async def look_after(
     ids: Collection[UserId], *, kind: Kind, guild: Guild, queue: WorkQueue, limits: DepartureLimits
 ) -> None:
-    """Mark anew whoever was left out of a request, for the guild said otherwise by then.
+    """Mark again the ids that were left out of a request because the guild had changed by then.
 
-    Raises `RunStoppedError` if Discord does not say who of them has left. Too many are not asked
-    about: it takes a sync that compares all rows, and a moderator, to believe in their departure.
+    Raises `RunStoppedError` if Discord does not say who of them has left. If they are too many,
+    Discord is not asked: that many departures take a full sync, and a moderator.
     """
     present = await guild.members(ids)
     queue.mark(present)
@@ -151,6 +150,6 @@ async def look_after(
 
 
 def group_of(kind: Kind, ids: tuple[UserId, ...]) -> Group:
-    """Return ids as a delivery takes them: whatever changed, all that is known goes with it."""
+    """Return ids as one group that sends every field, whichever changed."""
     fields = (Field.IN_GUILD,) if kind is Kind.DEPARTURE else ALL_FIELDS
     return Group(kind=kind, fields=fields, ids=ids)

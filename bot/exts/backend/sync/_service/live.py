@@ -183,8 +183,8 @@ class LiveUpdates:
                 runner.requests.latest_s,
             )
             self._sent.append((began, len(ids)))
-        refused = {row.id for row in delivery.parked}
-        written = [id_ for id_ in ids if id_ not in refused and id_ not in {*delivery.left_out}]
+        unwritten = {row.id for row in delivery.parked}.union(delivery.left_out)
+        written = [id_ for id_ in ids if id_ not in unwritten]
         await self._parking.settle(delivery.parked, taken=written, run_id=run_id)
         self._learn(delivery.pace, rows=len(ids))
         if taken.kind is Kind.CREATE:

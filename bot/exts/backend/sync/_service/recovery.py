@@ -1,4 +1,4 @@
-"""What a process that died has left behind: a lost store, and messages that still say "Syncing"."""
+"""Clean up after a process that died: a lost store, and messages that still say "Syncing"."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOMEBODY: Final = "somebody (as this channel shows)"
 
 
 class Recovery:
-    """What a process makes good that begins to lead."""
+    """What a process puts right when it begins to lead."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Recovery:
         self._seen: Sequence[Seen] | None = None
 
     async def recover_state(self) -> None:
-        """Tell what the store says of itself; where it is new, let mod-log say what holds."""
+        """Report the store's warnings; if it is new, adopt what mod-log shows to be in force."""
         for warning in self._store.warnings:
             await self._repository.tell(alert.store_warning(warning))
         if self._store.kept_aside is not None:

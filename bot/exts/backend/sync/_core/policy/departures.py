@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-
 HOLDS_FOR: Final = timedelta(days=1)
 KEPT_NAMES: Final = 1000
 
