@@ -98,6 +98,7 @@ class StateRepository:
         self.alerts: dict[str, Alert] = {}
         self.withheld: dict[Subject, WithheldList] = {}
         self.died: Attempt | None = None
+        self._own_run: str | None = None
         self.drift: Drift | None = None
         # When a full sync, or a check for drift, was last verified; for metrics alone.
         self.verified_at: datetime | None = None
@@ -169,6 +170,7 @@ class StateRepository:
                 now=now,
                 jitter=self._chance.random(),
                 limits=self._limits,
+                own_run=self._own_run,
             ),
             aside,
         )
@@ -228,6 +230,7 @@ class StateRepository:
 
     async def begin(self, attempt_: Attempt, *, start: Start) -> None:
         """Write an attempt down."""
+        self._own_run = attempt_.run_id
         await self._move(lambda now: (state.begun(self.state, attempt_, start=start, now=now), ()))
 
     async def end(

@@ -119,8 +119,8 @@ def in_words(what: Happening, *, failure: Notice | None = None) -> Notice:
             return run_failed(failure or _SOME_RUN_FAILED, breaker)
         case WorksAgain(lasted=lasted):
             return works_again(lasted=lasted)
-        case Interrupted(attempt=attempt, retry_at=retry_at):
-            return interrupted(attempt, retry_at=retry_at)
+        case Interrupted(attempt=attempt, retry_at=retry_at, unkept=unkept):
+            return interrupted(attempt, retry_at=retry_at, unkept=unkept)
         case PauseBegan(by=by, since=since):
             return paused(by, since=since)
         case PauseEnded(by=by, lasted=lasted):
@@ -285,19 +285,27 @@ def reset(event: Reset) -> Notice:
     )
 
 
-def interrupted(attempt: Attempt, *, retry_at: datetime | None) -> Notice:
-    """Say that a run was cut off, and when the next one comes."""
-    at = reached(attempt)
+def interrupted(attempt: Attempt, *, retry_at: datetime | None, unkept: bool) -> Notice:
+    """Say that a run was cut off, or might as well have been, and when the next one comes."""
+    what = f"run `{attempt.run_id}` ({attempt.what})"
+    if unkept:
+        happened = f"How {what} ended could not be saved, because the state store took nothing."
+        advice = "check the state store and its disk."
+    else:
+        happened = (
+            f"The bot stopped in the middle of {what}, {reached(attempt)}: it was killed, or its "
+            "machine failed."
+        )
+        advice = "find out what stopped the bot: check its log, its memory and its machine."
     following = "**Next:** it is tried again"
     following += f" {when(retry_at)}." if retry_at is not None else " now."
     return _notice(
         "Sync was interrupted",
-        f"The bot stopped in the middle of run `{attempt.run_id}` ({attempt.what}), {at}: it was "
-        "killed, or its machine failed.",
+        happened,
         "What was written stays. This counts as a failure, because the sync itself may have "
         "caused it; the next one sends smaller requests.",
         following,
-        f"{YOU_CAN} find out what stopped the bot: check its log, its memory and its machine.",
+        f"{YOU_CAN} {advice}",
         tone=Tone.WARNING,
         run_id=attempt.run_id,
     )

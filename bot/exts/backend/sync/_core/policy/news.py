@@ -97,10 +97,11 @@ class WorksAgain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
-    """A process died in the middle of an attempt."""
+    """A process died in the middle of an attempt, or, if `unkept`, could not save how it ended."""
 
     attempt: Attempt
     retry_at: datetime | None
+    unkept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,11 +113,18 @@ def tell(
 
 
 def loaded(
-    state: State, *, credentials: str, now: datetime, jitter: float, limits: StateLimits
+    state: State,
+    *,
+    credentials: str,
+    now: datetime,
+    jitter: float,
+    limits: StateLimits,
+    own_run: str | None = None,
 ) -> Moved:
     """Take a state out of the store, at the start of a process that holds the lease.
 
-    `credentials` is the salted hash of those of now, `jitter` uniform in [0, 1).
+    `credentials` is the salted hash of those of now, `jitter` uniform in [0, 1). If
+    the open attempt is this process's `own_run`, it did end, but that could not be saved.
     """
     current = breaker.loaded(state.breaker, now=now, credentials=credentials, limits=limits.breaker)
     state = replace(state, breaker=current)
@@ -140,7 +147,8 @@ def loaded(
     )
     news = _news(events, run_id=died)
     if attempt is not None:
-        what = Interrupted(attempt=attempt, retry_at=moved.retry_at)
+        unkept = attempt.run_id == own_run
+        what = Interrupted(attempt=attempt, retry_at=moved.retry_at, unkept=unkept)
         told = News(topic=Topic.START, reason=f"{_INTERRUPTED}{attempt.run_id}", what=what)
         news = (told, *news)
     return tell(replace(state, breaker=moved, memory=memory, attempt=None), news, now=now)

@@ -106,6 +106,9 @@ async def test_an_end_that_could_not_be_kept_counts_as_interrupted(stage: Stage)
     assert last is not None
     assert "could not be saved" in last.next_step
     assert failures == 1
+    told = [message.notice.description for message in stage.channel.messages]
+    assert any("the state store took nothing" in text for text in told)
+    assert not any("killed" in text for text in told)
     assert stage.endings()[-1] is Ending.VERIFIED
     assert process.service.repository.state.breaker.failures == 0
 

@@ -85,6 +85,7 @@ def all_happenings(text: str) -> list[Happening]:
         WorksAgain(lasted=timedelta(1)),
         Interrupted(attempt=ATTEMPT, retry_at=NOW),
         Interrupted(attempt=ATTEMPT, retry_at=None),
+        Interrupted(attempt=ATTEMPT, retry_at=NOW, unkept=True),
         Interrupted(attempt=replace(ATTEMPT, planned=0), retry_at=None),
         StartWithheld(held_by=HeldBy.PAUSE, why="<@1>", until=None),
         StartWithheld(held_by=HeldBy.BREAKER, why=text, until=NOW),

@@ -65,9 +65,10 @@ def ended(state: State, ending: AttemptEnding, **further: object) -> Shown:
     return told(s.ended(state, ending, now=NOW, jitter=0.5, limits=LIMITS, **further))  # type: ignore[arg-type]
 
 
-def loaded(state: State) -> Shown:
+def loaded(state: State, *, own_run: str | None = None) -> Shown:
     """Load a state with the credentials of before."""
-    return told(s.loaded(state, credentials="same", now=NOW, jitter=0.5, limits=LIMITS))
+    moved = s.loaded(state, credentials="same", now=NOW, jitter=0.5, limits=LIMITS, own_run=own_run)
+    return told(moved)
 
 
 def fails(state: State, *, kind: str, now: datetime) -> Shown:
@@ -186,8 +187,18 @@ def test_an_open_attempt_at_the_start_was_interrupted() -> None:
         CrashMemory(ceiling=400),
     ]
     assert notice.title == "Sync was interrupted"
+    assert "was killed" in notice.description
     assert "after at least **10** of **80** changes" in notice.description
     assert notice.footer == "run r1"
+
+
+def test_an_end_that_could_not_be_saved_is_not_called_a_death() -> None:
+    """It counts all the same; people are sent to the store, not to what killed the bot."""
+    state, (notice,) = loaded(begun(), own_run="r1")
+
+    assert state.breaker.failures == 1
+    assert "because the state store took nothing" in notice.description
+    assert "killed" not in notice.description
 
 
 def test_a_third_interruption_opens_the_breaker_before_anything_is_tried() -> None:
