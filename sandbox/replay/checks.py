@@ -205,6 +205,19 @@ def foreign_writes(requests: Iterable[SiteRequest], run_id: str) -> list[str]:
     ]
 
 
+def live_writes(
+    requests: Iterable[SiteRequest], messages: Iterable[ModLogMessage]
+) -> list[SiteRequest]:
+    """Return the writes of live changes that go by themselves, not in a run that mod-log shows."""
+    footers = [footer for message in messages for _, footer in _heads(message)]
+    return [
+        request
+        for request in requests
+        if request.writes
+        and not any(request.request_id.rpartition("-")[0] in footer for footer in footers)
+    ]
+
+
 def ended_message(messages: Iterable[ModLogMessage], run_id: str) -> ModLogMessage | None:
     """Return the message whose last state says that this run has ended, if there is one yet."""
     for message in messages:

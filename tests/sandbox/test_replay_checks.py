@@ -163,6 +163,18 @@ def test_a_write_that_does_not_name_the_run_is_told() -> None:
     ]
 
 
+def test_the_writes_of_a_run_that_mod_log_shows_are_not_live_ones() -> None:
+    """They pace themselves; a drain of live changes has an id that nobody is shown."""
+    requests = [
+        request(),
+        request(request_id="def-1"),
+        request(method="GET", request_id="def-2"),
+    ]
+
+    live = checks.live_writes(requests, [message("Sync of live changes finished", "")])
+    assert [one.request_id for one in live] == ["def-1"]
+
+
 def test_a_message_tells_all_its_words() -> None:
     """The text of a message is its last state: content, title, description, fields, footer."""
     last = message("Sync of users finished", "**Verified**")
