@@ -259,8 +259,10 @@ def _classify_success(
     if not purpose.reads and not answer.body.strip():
         return Applied()
     try:
-        value = wire.decode(answer.body)
-        return Applied(value=None if read is None else read(value))
+        if read is None:
+            wire.decode(answer.body)
+            return Applied()
+        return Applied(value=wire.read(answer.body, read))
     except wire.WireError as exc:
         if purpose is Purpose.DISCOVER:
             return NotFound()  # a site that answers everything with its front page offers nothing

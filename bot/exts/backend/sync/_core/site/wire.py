@@ -1,20 +1,25 @@
 """The site's JSON: the one module that knows its field names.
 
-What enters is `object` and leaves as values, or as a `WireError` that names what was wrong.
+What enters is `object` and leaves as values, or as a `WireError` that names what was wrong. Rows of
+users, of which there are many, are first tried with a typed decoder, which takes a fifth of the
+time; whatever it does not take is read field by field.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import lt
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from ..model.members import ALL_FIELDS, Field, Member, Role, RoleId, UserId
 from ..model.redaction import without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 EXCERPT_CHARACTERS: Final = 200
 # Of a page of 10,000 members with 150 roles each; an empty list takes twenty times its two bytes.
@@ -66,10 +71,55 @@ class RowFault:
     unknown_roles: frozenset[RoleId] = frozenset()
 
 
-def decode(body: bytes) -> object:
-    """Return the JSON value of a body."""
+class _Row(msgspec.Struct):
+    """A user's row, every field of it required."""
+
+    id: int
+    name: str
+    display_name: str
+    discriminator: int
+    roles: tuple[int, ...]
+    in_guild: bool
+
+
+class _PageByNumber(msgspec.Struct):
+    results: list[_Row]
+    next_page_no: int | None
+    count: object = None
+
+
+class _PageById(msgspec.Struct):
+    results: list[_Row]
+    next_after: int | None
+    count: object = None
+
+
+_BY_NUMBER = msgspec.json.Decoder(_PageByNumber)
+_BY_ID = msgspec.json.Decoder(_PageById)
+_WRITTEN = msgspec.json.Decoder(list[_Row])
+_NOT_TYPED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def read(body: bytes, by: Callable[[object], object]) -> object:
+    """Read a body by one of the functions below, whose argument is its JSON value."""
+    _check_size(body)
+    typed = _TYPED.get(by)
+    if typed is not None:
+        try:
+            return typed(body)
+        except _NOT_TYPED:
+            pass  # the fields say what is wrong, or that nothing is
+    return by(decode(body))
+
+
+def _check_size(body: bytes) -> None:
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_VALUES:
         raise WireError(f"more than {_MAX_VALUES:,} values")
+
+
+def decode(body: bytes) -> object:
+    """Return the JSON value of a body."""
+    _check_size(body)
     try:
         value: object = json.loads(body)
     except (ValueError, RecursionError) as exc:
@@ -253,12 +303,15 @@ def reason_of(value: object) -> str:
     return shown(json.dumps(value, ensure_ascii=False))
 
 
+_NAMES: Final = {field: field.value for field in Field}
+
+
 def member_row(member: Member, fields: Sequence[Field] = ALL_FIELDS) -> dict[str, object]:
     """Return the row that sets these fields of a member."""
     row: dict[str, object] = {"id": member.id}
     for field in fields:
-        value = getattr(member, field.value)
-        row[field.value] = list(value) if field is Field.ROLES else value
+        name = _NAMES[field]
+        row[name] = [*member.roles] if field is Field.ROLES else getattr(member, name)
     return row
 
 
@@ -280,7 +333,7 @@ def role_row(role: Role) -> dict[str, object]:
 
 def encode(value: object) -> bytes:
     """Return a value as JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return msgspec.json.encode(value)
 
 
 def encode_rows(rows: Sequence[dict[str, object]], *, max_bytes: int) -> tuple[bytes, int]:
@@ -288,6 +341,9 @@ def encode_rows(rows: Sequence[dict[str, object]], *, max_bytes: int) -> tuple[b
 
     Return the body and how many rows it holds.
     """
+    whole = encode(rows)
+    if len(whole) <= max_bytes or len(rows) == 1:
+        return whole, len(rows)
     parts: list[bytes] = []
     size = 2
     for row in rows:
@@ -302,10 +358,44 @@ def encode_rows(rows: Sequence[dict[str, object]], *, max_bytes: int) -> tuple[b
 def _page(value: object, next_name: str) -> Page:
     body = _object(value, "a page")
     following = _optional_int(body, next_name)
-    rows = _rows(body)
+    return _page_of(_rows(body), following, body.get("count"))
+
+
+def _page_of(rows: tuple[Member, ...], following: int | None, count: object) -> Page:
     if following is not None and not rows:
         raise WireError(f"a page without rows says that {following} comes next")
-    return Page(rows=rows, next=following, count=_natural(body.get("count")))
+    return Page(rows=rows, next=following, count=_natural(count))
+
+
+def _typed_page(body: bytes) -> Page:
+    page = _BY_NUMBER.decode(body)
+    return _page_of(_typed_rows(page.results), page.next_page_no, page.count)
+
+
+def _typed_page_by_id(body: bytes) -> Page:
+    page = _BY_ID.decode(body)
+    return _page_of(_typed_rows(page.results), page.next_after, page.count)
+
+
+def _typed_written(body: bytes) -> tuple[Member, ...]:
+    return _typed_rows(_WRITTEN.decode(body))
+
+
+def _typed_rows(rows: list[_Row]) -> tuple[Member, ...]:
+    members = msgspec.convert(rows, tuple[Member, ...], from_attributes=True)
+    return tuple(
+        member
+        if all(map(lt, member.roles, member.roles[1:]))
+        else replace(member, roles=tuple(sorted(set(member.roles))))
+        for member in members
+    )
+
+
+_TYPED: Final[dict[Callable[[object], object], Callable[[bytes], object]]] = {
+    read_page: _typed_page,
+    read_page_by_id: _typed_page_by_id,
+    read_written_users: _typed_written,
+}
 
 
 def _rows(body: dict[str, object]) -> tuple[Member, ...]:

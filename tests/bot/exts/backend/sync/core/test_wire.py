@@ -46,6 +46,44 @@ JSON = st.recursive(
     max_leaves=8,
 )
 
+READERS = st.sampled_from(
+    [
+        ("next_page_no", wire.read_page),
+        ("next_after", wire.read_page_by_id),
+        (None, wire.read_written_users),
+    ]
+)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> tuple[bytes, Callable[[object], object]]:
+    """Draw a body of users and its reader; often a value of it is odd, or a few bytes are."""
+    following, read = draw(READERS)
+    rows = [wire.member_row(row) for row in draw(st.lists(members(), max_size=4))]
+    for row in rows:
+        if draw(st.integers(0, 7)) == 0:
+            del row[draw(st.sampled_from([*ROW]))]
+        elif draw(st.integers(0, 3)) == 0:
+            row[draw(st.sampled_from([*ROW, "else"]))] = draw(JSON | st.lists(st.integers()))
+    value: object = rows
+    if following is not None:
+        value = {"count": draw(JSON), following: draw(st.none() | st.integers() | JSON)}
+        value |= {} if draw(st.integers(0, 9)) == 0 else {"results": rows}
+    text = json.dumps(value, ensure_ascii=draw(st.booleans()))
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        place = draw(st.integers(0, len(text)))
+        text = text[:place] + draw(st.text(max_size=1)) + text[place + draw(st.integers(0, 1)) :]
+    return text.encode("utf-8", "surrogatepass"), read
+
+
+def outcome(of: Callable[[], object]) -> object:
+    """Return what a reader returns or raises."""
+    try:
+        return of()
+    except WireError as exc:
+        return type(exc), str(exc)
+
+
 # -- bodies ----------------------------------------------------------------------------------------
 
 
@@ -246,6 +284,37 @@ def test_a_recorded_user_is_read() -> None:
 def test_a_row_that_was_written_reads_as_it_was(row: Member) -> None:
     """What goes out as a whole row comes back as the same member."""
     assert wire.read_user(wire.decode(wire.encode(wire.member_row(row)))) == row
+
+
+@given(bodies())
+def test_the_typed_decoder_reads_what_the_fields_say(
+    drawn: tuple[bytes, Callable[[object], object]],
+) -> None:
+    """It makes users of a body sooner, never others, and never of one that the fields refuse."""
+    body, read = drawn
+    slowly = outcome(lambda: read(wire.decode(body)))
+
+    assert outcome(lambda: wire.read(body, read)) == slowly
+
+
+@pytest.mark.parametrize("odd", [..., None, True, 1.0, "1", [True], ["1"], [1.0], {}])
+@pytest.mark.parametrize("name", [*ROW])
+def test_the_typed_decoder_takes_no_row_that_the_fields_refuse(name: str, odd: object) -> None:
+    """A field that is missing (`...`), or of another kind, is told as the fields tell it."""
+    row = ROW | {name: odd}
+    if odd is ...:
+        del row[name]
+    body = json.dumps({"results": [row], "next_page_no": None}).encode()
+
+    slowly = outcome(lambda: wire.read_page(wire.decode(body)))
+    assert outcome(lambda: wire.read(body, wire.read_page)) == slowly
+
+
+def test_the_typed_decoder_sorts_roles() -> None:
+    """As if read field by field: a site may keep them in any order, and twice."""
+    body = json.dumps([ROW | {"roles": [3, 1, 3]}]).encode()
+
+    assert wire.read(body, wire.read_written_users) == (member(5, roles=role_ids(1, 3)),)
 
 
 @given(members(), members(), st.sets(st.sampled_from(ALL_FIELDS), min_size=1))
