@@ -10,14 +10,17 @@ from website.api import items
 
 
 class ListBody:
-    """A request body that is a JSON list, not decoded yet. It can be read once."""
+    """A request body that is a JSON list, not decoded yet. It can be read once.
+
+    `text` is the whole of it, until then.
+    """
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
 
     def __iter__(self) -> Iterator[Any]:
         """Yield item by item; raise ParseError where the text stops being JSON."""
-        text, self._text = self._text, ""
+        text, self.text = self.text, ""
         try:
             yield from items.items(text)
         except ValueError as exc:

@@ -1,17 +1,19 @@
 """Users as JSON, a slice at a time: no answer is held as objects, and only once as bytes."""
 
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
+import msgspec
 from django.http import StreamingHttpResponse
 
 FIELDS: Final = ("id", "name", "display_name", "discriminator", "roles", "in_guild")
 # What a new row has where the request says nothing.
 DEFAULTS: Final[dict[str, Any]] = {"display_name": "", "roles": [], "in_guild": True}
 SLICE_ROWS: Final = 1_000  # bounds a statement's memory on both sides; larger ones gain nothing
+# The longest body, in characters, that is decoded as a whole, which takes three times its memory.
+LARGEST_AT_ONCE: Final = 512 * 1_024
 
 _T = TypeVar("_T")
 
@@ -23,10 +25,28 @@ def slices(values: Iterable[_T]) -> Iterator[list[_T]]:
         yield part
 
 
+class _Row(msgspec.Struct, gc=False):
+    """A user's row, in the order of FIELDS."""
+
+    id: int
+    name: str
+    display_name: str
+    discriminator: int
+    roles: msgspec.Raw
+    in_guild: bool
+
+
 def encode(records: Iterable[Sequence[Any]]) -> bytes:
-    """Return the records, whose values are those of FIELDS, as the items of a JSON list."""
-    rows = [dict(zip(FIELDS, record, strict=True)) for record in records]
-    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))[1:-1].encode()
+    """Return the records as the items of a JSON list.
+
+    Their values are those of FIELDS, as the database has them: roles are JSON text, which is
+    handed on, but for the blanks that PostgreSQL puts between ids.
+    """
+    rows = [
+        _Row(id_, name, shown, number, msgspec.Raw(roles.replace(" ", "")), bool(in_guild))
+        for id_, name, shown, number, roles, in_guild in records
+    ]
+    return msgspec.json.encode(rows)[1:-1]
 
 
 def answer(
