@@ -344,12 +344,9 @@ def encode_rows(rows: Sequence[dict[str, object]], *, max_bytes: int) -> tuple[b
     whole = encode(rows)
     if len(whole) <= max_bytes or len(rows) == 1:
         return whole, len(rows)
-    parts: list[bytes] = []
-    size = 2
-    for row in rows:
-        part = encode(row)
-        if parts and size + len(part) > max_bytes:
-            break
+    parts = [encode(rows[0])]
+    size = len(parts[0]) + 3
+    while size + len(part := encode(rows[len(parts)])) <= max_bytes:  # not all fit: this ends
         parts.append(part)
         size += len(part) + 1
     return b"[" + b",".join(parts) + b"]", len(parts)
