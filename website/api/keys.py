@@ -5,10 +5,10 @@ A key is 160 random bits, so a plain hash of it is as good as a slow one: nobody
 
 import hashlib
 import secrets
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.models import Permission, User
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from rest_framework.authentication import TokenAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
@@ -16,6 +16,14 @@ from rest_framework.request import Request
 
 from website.api.models import Key
 
+# Whether a key's account has the permission, by itself or by a group.
+_MAY_USE_API: Final = Exists(
+    Permission.objects.filter(
+        Q(user=OuterRef("account")) | Q(group__user=OuterRef("account")),
+        codename="use_api",
+        content_type__app_label="api",
+    )
+)
 # The digests that were last found good. They decide whose share of the site a request comes out of,
 # before the database is asked; what it may do is asked of the database each time.
 _good: set[str] = set()
@@ -61,7 +69,12 @@ class KeyAuthentication(TokenAuthentication):
 
     def authenticate_credentials(self, key: str) -> tuple[User, Key]:
         """Return the key's account and the key, or raise AuthenticationFailed."""
-        known = Key.objects.select_related("account").filter(digest=digest(key)).first()
+        known = (
+            Key.objects.select_related("account")
+            .annotate(may_use_api=_MAY_USE_API)
+            .filter(digest=digest(key))
+            .first()
+        )
         if known is None:
             _good.discard(digest(key))
             raise AuthenticationFailed("Invalid token.")
@@ -79,11 +92,8 @@ class MayUseApi(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:  # noqa: ARG002  DRF's interface
         """Tell whether the request may go on."""
-        if not isinstance(request.auth, Key):
-            return False
-        holders = Q(user=request.auth.account_id) | Q(group__user=request.auth.account_id)
-        needed = Q(codename="use_api", content_type__app_label="api")
-        if not Permission.objects.filter(needed & holders).exists():
+        # Asked together with the key, at each request: whoever loses the right loses it at once.
+        if not isinstance(request.auth, Key) or not getattr(request.auth, "may_use_api", False):
             return False
         _good.add(request.auth.digest)
         return True
