@@ -16,7 +16,7 @@ _TENS: Final = 100
 _A_MINUTE: Final = 60.0
 # Events a second: (p99 of an event's way to the site in s, writes a second).
 _WARM_UP: Final = timedelta(seconds=5)  # by then whoever paces itself knows the load
-_BOUNDS: Final = {50: (1.0, 4), 500: (3.0, 2)}
+_BOUNDS: Final = {50: (0.5, 8), 500: (3.0, 2)}
 
 
 async def role_deleted_live(world: World, *, members: int, screen: Screen) -> Outcome:

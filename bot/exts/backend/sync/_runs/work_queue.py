@@ -67,6 +67,11 @@ class WorkQueue:
         self._heard_of((id_,))
         self._note(all_wait=self.waiting.joined(id_, now=self._clock.monotonic()))
 
+    def mark_created(self, taken: Claim, ids: Collection[UserId]) -> None:
+        """Mark those of a claim's ids who were created, unless they had a row already."""
+        self._heard_of(ids)
+        self._note(all_wait=self.waiting.created(taken, ids))
+
     def mark_left(self, id_: UserId) -> None:
         """Mark a member who was seen leaving."""
         self._heard_of((id_,))

@@ -1,8 +1,9 @@
 """Live changes: events only mark who changed; one worker brings their state of now to the site.
 
-The worker sends one request at a time, of one kind, with a pause behind each: so a steady stream
-costs the site a few writes a second however dense it is, and no id waits for more than a turn of
-each kind. What is too much for that goes as a run.
+The worker sends one request at a time, of one kind, with a pause behind each that follows from how
+quickly the site answers (`policy.turns`): so a steady stream costs the site a few writes a second
+however dense it is, and no id waits for more than a turn of each kind. What is too much for that
+goes as a run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .._core.delivery import chunks
 from .._core.model.changes import Kind
 from .._core.policy.pace import Pace
 from .._core.policy.request_backoff import Failure, FailureKind
+from .._core.policy.turns import pause_s
 from .._errors import RunStoppedError
 from .._runs.runner import Runner
 from .._runs.work_queue import WorkQueue, group_of, look_after
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RUN_ABOVE: Final = 1000  # ids in one drain: more are a run, with an attempt and a live message
-_PAUSE_S: Final = 0.27  # from one write to the next: fewer than four a second
-_BUSY_PAUSE_S: Final = 0.6
 _BUSY_IDS: Final = 250  # sent within `_BUSY_S`: more of them make it busy
 _BUSY_S: Final = 2.0
 _BACKOFFS: Final = 5  # of a run's first one, behind each failure in a row
@@ -119,11 +119,9 @@ class LiveUpdates:
         while self._sent and self._sent[0][0] < now - _BUSY_S:
             self._sent.popleft()
         # While it is behind, larger requests have yet to be learnt; till then more of them go.
-        busy = sum(ids for _, ids in self._sent) > _BUSY_IDS and not self._behind
-        pause_s = _BUSY_PAUSE_S if busy else _PAUSE_S
+        is_busy = sum(ids for _, ids in self._sent) > _BUSY_IDS and not self._behind
         began, took = self._wrote
-        # From one beginning to the next; a slow site has as long to itself as a write took.
-        return max(0.0, began + max(pause_s, 2 * took) - now)
+        return max(0.0, began + pause_s(took, is_busy=is_busy) - now)
 
     async def _drain(self) -> None:
         """Bring some of what waits to the site: roles first, then what has waited longest."""
@@ -154,8 +152,11 @@ class LiveUpdates:
         """Write each marked role that there still is."""
         run_id = self._new_run_id()
         runner = Runner(self._services, run_id, attempt=False)
-        with self._queue.taking_roles() as ids:
-            refused = await runner.roles.write(ids, known=True)
+        try:
+            with self._queue.taking_roles() as ids:
+                refused = await runner.roles.write(ids, known=True)
+        finally:
+            self._note_write(runner)
         log.info("sync.drain.finished", run_id=run_id, kind="roles", ids=len(ids), refused=refused)
 
     async def _bring(self, taken: Claim) -> None:
@@ -177,18 +178,15 @@ class LiveUpdates:
                 )
             )
         finally:
-            # What it took the site, and not how long it waited for a breaker or for its turn.
-            self._wrote = (
-                self._clock.monotonic() - runner.requests.latest_s,
-                runner.requests.latest_s,
-            )
+            self._note_write(runner)
             self._sent.append((began, len(ids)))
         unwritten = {row.id for row in delivery.parked}.union(delivery.left_out)
         written = [id_ for id_ in ids if id_ not in unwritten]
         await self._parking.settle(delivery.parked, taken=written, run_id=run_id)
         self._learn(delivery.pace, rows=len(ids))
         if taken.kind is Kind.CREATE:
-            self._queue.mark(written)  # those that were rows already have not been written by it
+            # Those that were rows already have not been written by it.
+            self._queue.mark_created(taken, written)
         if delivery.left_out:
             await runner.requests.prove()
             await look_after(
@@ -207,6 +205,11 @@ class LiveUpdates:
             left_out=len(delivery.left_out),
             parked=[{"id": row.id, "reason": row.reason} for row in delivery.parked],
         )
+
+    def _note_write(self, runner: Runner) -> None:
+        """Note when the latest write began: without what it waited for, a breaker or its turn."""
+        took = runner.requests.latest_s
+        self._wrote = (self._clock.monotonic() - took, took)
 
     def _learn(self, pace: Pace, *, rows: int) -> None:
         """Keep what the request taught: a small one that went well says nothing of large ones."""

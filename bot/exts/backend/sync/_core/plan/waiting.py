@@ -90,6 +90,15 @@ class Waiting:
                 self._since[Kind.UPDATE][id_] = now
         return self._bounded()
 
+    def created(self, taken: Claim, ids: Collection[UserId]) -> bool:
+        """Let those of a claim's ids wait again whom a create has passed over if they had a row.
+
+        They have waited since they joined. Return whether all still do.
+        """
+        again = {id_: taken.since[id_] for id_ in ids if self.kind_of(id_) is None}
+        self._since[Kind.UPDATE] = again | self._since[Kind.UPDATE]
+        return self._bounded()
+
     def joined(self, id_: UserId, *, now: float) -> bool:
         """Let somebody wait who joined; return whether all still wait."""
         before = self._forget(id_)

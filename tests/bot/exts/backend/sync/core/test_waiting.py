@@ -3,6 +3,7 @@
 import pytest
 
 from bot.exts.backend.sync._core.model.changes import Kind
+from bot.exts.backend.sync._core.model.members import UserId
 from bot.exts.backend.sync._core.plan.waiting import Claim, Waiting
 
 from .examples import user_ids
@@ -258,3 +259,18 @@ def test_whose_join_may_be_heard_late_may_be_a_row(*, in_order: bool, waits: Kin
     waiting.left(ADA, now=2.0)
 
     assert waiting.kind_of(ADA) is waits
+
+
+def test_who_was_created_waits_as_long_as_since_they_joined() -> None:
+    """A row that was there before has not been written; who left meanwhile is not updated."""
+    waiting = Waiting(limit=100)
+    for id_ in (ADA, EVE, JOE):
+        waiting.joined(id_, now=id_)
+    taken = waiting.take(Kind.CREATE, 10)
+    waiting.left(EVE, now=5)
+    waiting.changed((UserId(9),), now=6)
+    assert waiting.created(taken, (ADA, EVE))
+    again = waiting.take(Kind.UPDATE, 10)
+
+    assert again.since == {ADA: 1, UserId(9): 6}
+    assert waiting.next() is Kind.DEPARTURE
