@@ -38,16 +38,19 @@ class PlanFile:
         members: Mapping[UserId, Member],
         *,
         lacking: AbstractSet[RoleId] = frozenset(),
+        as_stored: bool = False,
     ) -> None:
         """Note in what these rows differ from the members of the same ids.
 
-        Roles that the site is `lacking`, and does not take, make no difference.
+        Roles that the site is `lacking`, and does not take, make no difference, and their order one
+        only `as_stored`.
         """
         for row in rows:
             member = members.get(row.id)
             if member is not None:
                 due, kept = without_roles(member, lacking), without_roles(row, lacking)
-                self._add(differing(due, kept, differing_fields(due, kept)))
+                fields = differing_fields(due, kept, as_stored=as_stored)
+                self._add(differing(due, kept, fields))
 
     def created(self, members: Iterable[Member]) -> None:
         """Note members that the site has no row of."""

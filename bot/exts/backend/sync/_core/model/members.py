@@ -46,8 +46,9 @@ class Role:
 class Member:
     """A member of the guild, or the site's row of one.
 
-    `roles` are the ids of all roles held, @everyone included, ascending and without repeats, so
-    that two members can be compared with `==`. Names carry no white space at their ends.
+    `roles` are the ids of all roles held, @everyone included, ascending and without repeats; those
+    of a row are in the order and number in which the site keeps them. Names carry no white space at
+    their ends.
     """
 
     id: UserId

@@ -24,11 +24,17 @@ def as_kept(name: str) -> str:
 
 
 def differing_fields(
-    member: Member, row: Member, *, lacking: AbstractSet[RoleId] = frozenset()
+    member: Member,
+    row: Member,
+    *,
+    lacking: AbstractSet[RoleId] = frozenset(),
+    as_stored: bool = False,
 ) -> tuple[Field, ...]:
     """Name the fields in which the site's `row` differs from `member`, in the order of `Field`.
 
-    Roles that the site is `lacking`, and does not take, make no difference, on whichever side.
+    Roles that the site is `lacking`, and does not take, make no difference, on whichever side. The
+    order in which a row has its roles makes one only `as_stored`, which is for a site that hashes
+    them so.
     """
     if lacking:
         member, row = without_roles(member, lacking), without_roles(row, lacking)
@@ -41,7 +47,7 @@ def differing_fields(
         fields.append(Field.DISPLAY_NAME)
     if member.discriminator != row.discriminator:
         fields.append(Field.DISCRIMINATOR)
-    if member.roles != row.roles:
+    if member.roles != (row.roles if as_stored else tuple(sorted({*row.roles}))):
         fields.append(Field.ROLES)
     if member.in_guild != row.in_guild:
         fields.append(Field.IN_GUILD)

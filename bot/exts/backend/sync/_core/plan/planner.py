@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NAME = "renamed"
     DISPLAY_NAME = "display name changed"
     DISCRIMINATOR = "discriminator changed"
+    ROLE_ORDER = "roles put in order"
     JOINED = "joined"
     RETURNED = "returned"
     LEFT = "left"
@@ -105,7 +106,8 @@ class Planner:
     `seen` holds every row id that was read, `absent` those that the site has in the guild but the
     guild's cache does not know: unknown, not gone, until the guild is asked about them. `witness`
     is a member whose row is right, and so can be written again without harm. `lacking` are roles
-    that the site does not have and does not take: they make no difference.
+    that the site does not have and does not take: they make no difference. The order of a row's
+    roles makes one only `as_stored`.
     """
 
     seen: set[UserId] = field(default_factory=set)
@@ -113,6 +115,7 @@ class Planner:
     in_guild_rows: int = 0
     witness: UserId | None = None
     lacking: AbstractSet[RoleId] = frozenset()
+    as_stored: bool = False
     _updates: dict[tuple[Field, ...], list[UserId]] = field(default_factory=dict)
     _creates: list[UserId] = field(default_factory=list)
     _departures: list[UserId] = field(default_factory=list)
@@ -140,7 +143,7 @@ class Planner:
         return new
 
     def _add_member(self, member: Member, row: Member) -> None:
-        fields = differing_fields(member, row, lacking=self.lacking)
+        fields = differing_fields(member, row, lacking=self.lacking, as_stored=self.as_stored)
         if not fields:
             self.witness = row.id if self.witness is None else self.witness
             return
@@ -155,9 +158,16 @@ class Planner:
                 self._note(Reason.ROLE_REMOVED, role_id, row.id)
             for role_id in held - kept:
                 self._note(Reason.ROLE_ADDED, role_id, row.id)
+            if held == kept:
+                self._note(Reason.ROLE_ORDER, None, row.id)
 
     def _note(self, reason: Reason, role_id: RoleId | None, id_: UserId) -> None:
         self._caused.setdefault((reason, role_id), array("Q")).append(id_)
+
+    @property
+    def differs(self) -> bool:
+        """Whether any row, or the lack of one, differs from the guild."""
+        return bool(self._updates or self._creates or self.absent)
 
     def add_missing(self, ids: Iterable[UserId]) -> None:
         """Plan the creation of those guild members whose row was not read."""

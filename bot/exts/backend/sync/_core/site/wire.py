@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
-from operator import lt
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -164,7 +163,7 @@ def read_digests(value: object) -> tuple[tuple[int, int], ...]:
 
 
 def read_user(value: object) -> Member:
-    """Read one user."""
+    """Read one user, with their roles as the site keeps them."""
     row = _object(value, "a user")
     roles = row.get("roles")
     if not isinstance(roles, list):
@@ -177,7 +176,7 @@ def read_user(value: object) -> Member:
         name=_text(row, "name"),
         display_name=_text(row, "display_name"),
         discriminator=_int(row, "discriminator"),
-        roles=tuple(sorted(set(roles))),
+        roles=tuple(roles),
         in_guild=_bool(row, "in_guild"),
     )
 
@@ -379,13 +378,7 @@ def _typed_written(body: bytes) -> tuple[Member, ...]:
 
 
 def _typed_rows(rows: list[_Row]) -> tuple[Member, ...]:
-    members = msgspec.convert(rows, tuple[Member, ...], from_attributes=True)
-    return tuple(
-        member
-        if all(map(lt, member.roles, member.roles[1:]))
-        else replace(member, roles=tuple(sorted(set(member.roles))))
-        for member in members
-    )
+    return msgspec.convert(rows, tuple[Member, ...], from_attributes=True)
 
 
 _TYPED: Final[dict[Callable[[object], object], Callable[[bytes], object]]] = {

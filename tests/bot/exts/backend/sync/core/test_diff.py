@@ -52,6 +52,17 @@ def test_differing_fields_are_named(changes: dict[str, object], fields: tuple[Fi
     assert differing_fields(member(5), member(5, **changes)) == fields
 
 
+@pytest.mark.parametrize("kept", [(2, 1), (1, 1, 2), (2, 1, 2)])
+def test_the_order_of_roles_makes_a_difference_only_where_it_is_hashed(
+    kept: tuple[int, ...],
+) -> None:
+    """Sites keep roles in whatever order and number they were given."""
+    due, row = member(5, roles=role_ids(1, 2)), member(5, roles=role_ids(*kept))
+
+    assert differing_fields(due, row) == ()
+    assert differing_fields(due, row, as_stored=True) == (Field.ROLES,)
+
+
 LACKING = frozenset(role_ids(3, 5))
 
 

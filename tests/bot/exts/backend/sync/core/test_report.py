@@ -617,6 +617,7 @@ ROLE = RoleId(7)
                 (Reason.NAME, "renamed"),
                 (Reason.DISPLAY_NAME, "display name changed"),
                 (Reason.DISCRIMINATOR, "discriminator changed"),
+                (Reason.ROLE_ORDER, "roles put in order"),
                 (Reason.JOINED, "joined"),
                 (Reason.RETURNED, "returned"),
                 (Reason.LEFT, "left"),
