@@ -47,8 +47,9 @@ class Rows:
     ids; only then does it write. A request with one of the `breaking` ids answers 500, one of the
     `named` ids is rejected by name. `role_names_are_unique` is a rule that some sites have. The
     next update of one of the `forgotten` ids is answered and not stored; that of one of the
-    `mistaken` is stored and answered wrongly. Sums of digests are `miscounted` by so much;
-    where there are `digests_kept`, what was said once of some bounds is said for ever.
+    `mistaken` is stored and answered wrongly. Sums of digests are `miscounted` by so much, and rows
+    `counted_twice`; where there are `digests_kept`, what was said once of some bounds is said for
+    ever.
     """
 
     users: MutableMapping[int, Row] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Rows:
     mistaken: set[int] = field(default_factory=set)
     role_names_are_unique: bool = False
     miscounted: int = 0
+    counted_twice: set[int] = field(default_factory=set)
     digests_kept: dict[str, object] | None = None
 
     def fill(self, members: Mapping[UserId, Member], roles: Mapping[RoleId, Role]) -> None:
@@ -106,6 +108,7 @@ class Rows:
         digests = []
         for low, high in itertools.pairwise(map(int, bounds.split(","))):
             rows = [row for id_, row in self.users.items() if low <= id_ < high]
+            rows += [row for row in rows if row["id"] in self.counted_twice]
             hashes = [_hash(row) for row in rows if row["in_guild"]]
             digests.append((len(hashes), (sum(hashes) + self.miscounted) % 2**64))
         said = {

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 from .._clock import give_way
 from .._core.model.changes import Kind
+from .._core.model.members import UserId
 from .._core.plan.planner import Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from .._core.model.members import Member, RoleId
     from .._core.plan.diff import RoleDiff
     from .._core.plan.merging import Window
     from .._core.plan.planner import Plan
+    from .digests import Digests
     from .plan_file import PlanFile
     from .requester import Requester, Services
     from .withholding import Withholding
@@ -23,7 +26,10 @@ _SLICE: Final = 250  # rows compared before other tasks get their turn
 
 
 class Comparing:
-    """The comparisons of one run; what a dry one finds goes to its `file`."""
+    """The comparisons of one run; what a dry one finds goes to its `file`.
+
+    Where the site's `digests` are believed, rows differ by the order of their roles, too.
+    """
 
     def __init__(
         self,
@@ -31,16 +37,18 @@ class Comparing:
         requests: Requester,
         withholding: Withholding,
         *,
+        digests: Digests,
         file: PlanFile | None,
     ) -> None:
         self._services = services
         self._requests = requests
         self._withholding = withholding
+        self._digests = digests
         self.file = file
 
     def planner(self) -> Planner:
         """Return a new plan's planner, for which roles that the site is lacking don't differ."""
-        return Planner(lacking=self._services.writes.lacking)
+        return Planner(lacking=self._services.writes.lacking, as_stored=self._digests.offered)
 
     async def compare(self, planner: Planner, rows: Iterable[Member]) -> int:
         """Add rows to a plan; return how many of them it had not seen."""
@@ -52,10 +60,39 @@ class Comparing:
             members = await self._services.guild.members(row.id for row in part)
             self._withholding.note(part, members)
             if self.file is not None:
-                self.file.compared(part, members, lacking=planner.lacking)
+                self.file.compared(
+                    part, members, lacking=planner.lacking, as_stored=planner.as_stored
+                )
+            if self._services.hashes is not None:
+                self._services.hashes.read(part, members)
             new += planner.add_rows(part, members)
             await give_way()
         return new
+
+    async def add_missing(
+        self,
+        planner: Planner,
+        ids: Sequence[int],
+        *,
+        among: AbstractSet[UserId] | None = None,
+    ) -> None:
+        """Plan the creation of those of these ids who are members, and of whom no row was read.
+
+        Of all of them, or only `among` these.
+        """
+        for start in range(0, len(ids), _SLICE):
+            rest = [
+                UserId(id_)
+                for id_ in ids[start : start + _SLICE]
+                if id_ not in planner.seen and (among is None or id_ in among)
+            ]
+            if rest:
+                await self._requests.prove()
+                members = await self._services.guild.members(rest)
+                planner.add_missing(members)
+                if self._services.hashes is not None:
+                    self._services.hashes.missed(members)
+            await give_way()
 
     def note(self, window: Window) -> None:
         """Keep what people may want to see of a window that was compared elsewhere."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import sentry_sdk
 import structlog
 
-from .._core.model.members import UserId
+from .._clock import give_way
 from .._core.plan.digest import (
     WHOLE,
     Digest,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from .._core.model.members import Member
+    from .._core.plan.digest import Hashes
     from .member_hashes import MemberHashes
     from .requester import Requester, Services
     from .site_reader import SiteReader
@@ -61,6 +63,7 @@ class Digests:
         self._requests = requests_
         self._reader = reader
         self._hashes = hashes
+        self._differing: tuple[Range, ...] = ()  # by the latest comparison
 
     @property
     def offered(self) -> bool:
@@ -69,16 +72,20 @@ class Digests:
         is_trusted = self._hashes is not None and self._hashes.are_trusted
         return is_trusted and offers.digests > 1 and offers.pages_by_id
 
-    def members(self, ranges: Sequence[Range]) -> frozenset[UserId]:
-        """Return whom the guild had in these ranges when it was compared."""
+    def unused(self) -> None:
+        """Note that this site is compared without them."""
+        if self._hashes is not None:
+            self._hashes.are_compared = False
+
+    def ids(self, range_: Range) -> Sequence[int]:
+        """Return whom the guild had in a range when it was compared, and maybe others."""
         assert self._hashes is not None  # noqa: S101 - or nothing was compared
-        hashes = self._hashes.hashes
-        return frozenset(UserId(id_) for range_ in ranges for id_ in hashes.within(range_))
+        return self._hashes.hashes.within(range_)
 
     async def rows(self, ranges: Sequence[Range]) -> AsyncIterator[tuple[Member, ...]]:
         """Read the rows of these ranges."""
         for range_ in ranges:
-            expected = len(self.members((range_,)))
+            expected = len(self.ids(range_))
             async for rows in self._reader.between(range_.low, range_.high, expected=expected):
                 yield rows
 
@@ -87,6 +94,7 @@ class Digests:
 
         None if the site does not say, or if so much differs that all may as well be read.
         """
+        self._differing = ()
         if self._hashes is None:
             return None
         lacking = self._services.writes.lacking
@@ -95,7 +103,7 @@ class Digests:
         ranges: tuple[Range, ...] = hashes.split(WHOLE, most)
         right = 0
         while True:
-            ours = {range_: hashes.digest(range_) for range_ in ranges}
+            ours = await _digests(hashes, ranges)
             theirs = await self._ask(ranges)
             if theirs is None:
                 return None
@@ -106,34 +114,82 @@ class Digests:
             if cut is None:
                 break
             ranges = cut
-        if not await self._is_honest(theirs, set(wrong)):
-            return None
+        self._differing = tuple(joined(wrong))
+        self._hashes.are_compared = True
         log.info("sync.digests.compared", right=right, ranges=len(wrong), members=members)
+        if not await self._is_honest(ranges, {r for r in ranges if ours[r] == theirs[r]}):
+            self._distrust()
+            return None
         if members > right:
             return None
-        return Found(ranges=tuple(joined(wrong)), right=right)
+        return Found(ranges=self._differing, right=right)
+
+    async def found_nothing(self) -> None:
+        """Find out who errs, where ranges were said to differ, and no row of them does.
+
+        Once all hashes are made anew, it is the site if they differ still.
+        """
+        if self._hashes is None or not self._differing or self._is_changing(self._differing):
+            return
+        log.info("sync.digests.doubted", ranges=len(self._differing))
+        self._hashes.forget()
+        if await self.compare() is None and not self._differing:
+            return  # it did not say
+        if not self._differing:
+            self._hashes.tell_of_wrong()
+        elif not self._is_changing(self._differing):
+            self._distrust()
 
     async def _ask(self, ranges: Sequence[Range]) -> dict[Range, Digest] | None:
         bounds = bounds_of(ranges)
         said = await self._reader.digests(bounds)
         if said is None:
             log.warning("sync.digests.unread")
+            self.unused()
             return None
         by_low = {low: Digest(*one) for low, one in zip(bounds, said, strict=False)}
         return {range_: by_low[range_.low] for range_ in ranges}
 
-    async def _is_honest(self, theirs: dict[Range, Digest], wrong: AbstractSet[Range]) -> bool:
-        """Read the rows of a range now and then that is right, and see whether it is."""
-        chance = self._services.chance
-        right = [r for r, one in theirs.items() if r not in wrong and 0 < one.count <= _MOST_ROWS]
-        if not right or chance.random() >= _LOOKED_AT:
+    async def _is_honest(self, asked: Sequence[Range], right: AbstractSet[Range]) -> bool:
+        """Read some rows of a range now and then that is said to be right, and see whether it is.
+
+        A large range is not read whole.
+        """
+        assert self._hashes is not None  # noqa: S101 - or nothing was compared
+        hashes, chance = self._hashes.hashes, self._services.chance
+        held = [range_ for range_ in asked if range_ in right and hashes.count(range_)]
+        if not held or chance.random() >= _LOOKED_AT:
             return True
-        range_ = chance.choice(right)
-        read = [row async for rows in self.rows((range_,)) for row in rows if row.in_guild]
-        if digest_of(read) == theirs[range_] or any(row.id in self._queue.noted for row in read):
+        range_ = chance.choice(held)
+        part = chance.choice(hashes.split(range_, -(-hashes.count(range_) // _MOST_ROWS)))
+        read = [row async for rows in self.rows((part,)) for row in rows if row.in_guild]
+        if digest_of(read) == hashes.digest(part) or self._is_changing((part,)):
             return True
-        log.error("sync.digests.wrong", low=range_.low, high=range_.high)
+        # Somebody else may have written since the site was asked: then it says so now.
+        again = await self._ask(asked)
+        return again is None or again[range_] != hashes.digest(range_)
+
+    def _is_changing(self, ranges: Sequence[Range]) -> bool:
+        """Say whether somebody in these ranges, which ascend, was marked since the run began."""
+        lows = [range_.low for range_ in ranges]
+        for id_ in self._queue.noted:
+            place = bisect_right(lows, id_) - 1
+            if place >= 0 and id_ < ranges[place].high:
+                return True
+        return False
+
+    def _distrust(self) -> None:
+        """Read rows from now on, and say so."""
+        log.error("sync.digests.wrong")
         sentry_sdk.capture_message("the site's digest is not that of its rows", level="error")
         if self._hashes is not None:
-            self._hashes.are_trusted = False
-        return False
+            self._hashes.are_trusted = self._hashes.are_compared = False
+
+
+async def _digests(hashes: Hashes, ranges: Sequence[Range]) -> dict[Range, Digest]:
+    """Return the digests of these ranges; those of a million members take a while."""
+    digests = {}
+    for range_ in ranges:
+        digests[range_] = hashes.digest(range_)
+        await give_way()
+    return digests

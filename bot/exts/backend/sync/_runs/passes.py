@@ -101,6 +101,8 @@ class WholePass:
         parts = self._parts
         parts.progress.show(phase=Phase.SITE)
         planner, ids = await self._read_what_differs() or await self._read()
+        if not planner.differs:
+            await parts.digests.found_nothing()
         await parts.withholding.add(planner, proof)
         held = await parts.parking.held()
         plan = planner.plan(without=held)
@@ -129,7 +131,10 @@ class WholePass:
         A dry run reads all rows: what it finds is kept for people.
         """
         parts = self._parts
-        if parts.dry or not parts.digests.offered:
+        if parts.dry:
+            return None
+        if not parts.digests.offered:
+            parts.digests.unused()
             return None
         found = await parts.digests.compare()
         if found is None:
@@ -140,9 +145,8 @@ class WholePass:
             await parts.comparing.compare(planner, rows)
             parts.progress.show(rows_read=found.right + len(planner.seen))
         parts.progress.show(rows_read=found.right + len(planner.seen))
-        await parts.requests.prove()
-        members = await parts.services.guild.members(parts.digests.members(found.ranges))
-        planner.add_missing(members)
+        for range_ in found.ranges:
+            await parts.comparing.add_missing(planner, parts.digests.ids(range_))
         return planner, array("Q")
 
     async def _read(self) -> tuple[Planner, array[int]]:
@@ -157,7 +161,7 @@ class WholePass:
                     raise protocol_failure(f"the page before {page.next} repeats rows already read")
                 parts.progress.show(rows_read=len(planner.seen))
         await parts.requests.prove()
-        planner.add_missing(parts.services.guild.member_ids())
+        await parts.comparing.add_missing(planner, parts.services.guild.member_ids())
         return planner, ids
 
 

@@ -197,10 +197,11 @@ class Requester:
             finally:
                 gate.writing.release()
 
-    async def ask(self, make: Callable[[int], Request]) -> Outcome:
+    async def ask(self, make: Callable[[int], Request], *, most: int | None = None) -> Outcome:
         """Ask until the site gives an answer that is no failure, or the run must stop.
 
-        `make` builds the request, told how often it failed so far.
+        `make` builds the request, told how often it failed so far. What need not be known is asked
+        at `most` so often: its last failure is returned.
         """
         tries = 0
         blocked: Blocked | None = None
@@ -213,6 +214,8 @@ class Requester:
             tries += 1
             blocked = outcome if isinstance(outcome, Blocked) else None
             await self.back_off(outcome)
+            if tries == most:
+                return outcome
 
     async def check_patience(self, blocked: Blocked | None) -> None:
         """Raise what stops the run; `blocked` is the latest answer if it was that to a read."""

@@ -138,9 +138,11 @@ class Run:
         self._reader = SiteReader(requests, progress, page_items=page_items, target_s=pace.target_s)
         self.withholding = Withholding(services, requests, queue, progress, dry=spec.dry)
         self._file = PlanFile() if spec.dry else None
-        self._comparing = Comparing(services, requests, self.withholding, file=self._file)
-        self._roles = RoleSync(services, runner, self._reader, progress)
         digests = Digests(services, requests, self._reader, services.hashes, queue=queue)
+        self._comparing = Comparing(
+            services, requests, self.withholding, digests=digests, file=self._file
+        )
+        self._roles = RoleSync(services, runner, self._reader, progress)
         verifier = Verifier(
             services,
             runner,

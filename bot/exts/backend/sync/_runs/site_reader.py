@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _REST: Final = 0.05  # of what a page took: so long the site is left alone at the least
 _MORE_ROWS: Final = 16  # than are expected: of those who have left
 _FEWEST_ROWS: Final = 50
+_DIGEST_TRIES: Final = 2
 _APART_S: Final = 0.04  # from one page to the next, however quick the site is
 
 
@@ -71,8 +72,12 @@ class SiteReader:
         raise _unexpected("GET bot/roles", outcome)
 
     async def digests(self, bounds: Sequence[int]) -> tuple[tuple[int, int], ...] | None:
-        """Read the digests between these bounds, where they are offered; None if it gives none."""
-        outcome = await self._requests.ask(partial(_same, requests.digests(bounds)))
+        """Read the digests between these bounds, where they are offered; None if it gives none.
+
+        They are no more than a way to read less: a site that can't sum may be able to answer pages.
+        """
+        request = requests.digests(bounds)
+        outcome = await self._requests.ask(partial(_same, request), most=_DIGEST_TRIES)
         said = outcome.value if isinstance(outcome, Applied) else None
         return said if isinstance(said, tuple) and len(said) == len(bounds) - 1 else None
 

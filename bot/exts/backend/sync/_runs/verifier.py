@@ -102,9 +102,8 @@ class Verifier:
         planner = self._comparing.planner()
         async for rows in self._digests.rows(found.ranges):
             await self._comparing.compare(planner, (row for row in rows if row.id in ids))
-        await self._runner.requests.prove()
-        inside = ids & self._digests.members(found.ranges)
-        planner.add_missing(await self._services.guild.members(inside - planner.seen))
+        for range_ in found.ranges:
+            await self._comparing.add_missing(planner, self._digests.ids(range_), among=ids)
         return planner
 
     def _look(self, ids: AbstractSet[UserId], *, again: bool) -> Look | None:

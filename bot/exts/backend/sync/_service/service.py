@@ -93,6 +93,7 @@ class SyncService:
         self._outbox = Outbox(self.repository, mod_log, clock)
         self._rivals = Rivals(clock, lease_s=settings.sync_lease_s)
         self._predecessor = Predecessor(clock, deadline_s=settings.sync_deadline_s)
+        self.hashes: MemberHashes | None = None
         self.scheduler = Scheduler(
             clock=clock,
             chance=chance,
@@ -115,11 +116,9 @@ class SyncService:
             roles_due=self._roles_due,
         )
         self._gate = Gate(self.repository, store, deadline_s=settings.sync_deadline_s)
-        self.hashes = (
-            None
-            if isinstance(guild, PagedGuild)
-            else MemberHashes(guild, self.queue, clock=clock, chance=chance)
-        )
+        parking = Parking(self.repository, guild, clock)
+        if not isinstance(guild, PagedGuild):
+            self.hashes = MemberHashes(guild, self.queue, parking, clock=clock, chance=chance)
         services = Services(
             clock=clock,
             chance=chance,
@@ -133,7 +132,6 @@ class SyncService:
             patience=settings.patience,
             departures=settings.departures,
         )
-        parking = Parking(self.repository, guild, clock)
         self.supervisor = Supervisor(
             services,
             queue=self.queue,

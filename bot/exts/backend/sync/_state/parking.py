@@ -27,6 +27,11 @@ class Parking:
         self._guild = guild
 
     @property
+    def records(self) -> Mapping[UserId, ParkedRecord]:
+        """What is parked, due or not."""
+        return self._repository.parked
+
+    @property
     def known(self) -> frozenset[UserId]:
         """The ids that are parked, due or not."""
         return frozenset(self._repository.parked)

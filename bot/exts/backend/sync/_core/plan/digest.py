@@ -11,11 +11,11 @@ import hashlib
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import pairwise, starmap
+from itertools import chain, pairwise, starmap
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ..model.members import Member
 
@@ -25,6 +25,8 @@ _SMALL: Final = 64  # members: a smaller range is not worth a digest of its own
 _CHEAP: Final = 2500  # rows: a page of them is read at once
 _DEARER: Final = 12  # a row that is read, than one that is summed
 _FEWEST_PARTS: Final = 4
+_SORTED: Final = 8_192  # ids: to sort so many takes a few milliseconds
+_SAMPLED: Final = 512  # of so many sorted ids one is looked at, to cut all of them into parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,10 @@ def digest_of(rows: Iterable[Member]) -> Digest:
 
 
 class Hashes:
-    """The hash of each member, in 16 bytes each: two arrays, ascending by id."""
+    """The hash of each member, in 16 bytes each: two arrays, ascending by id.
+
+    A million members take 16 MB, and as much again for as long as all are made anew.
+    """
 
     def __init__(self) -> None:
         self.ids = array("Q")
@@ -85,10 +90,9 @@ class Hashes:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def fill(self, hashes: Mapping[int, int]) -> None:
-        """Take the hashes of these ids and of no others."""
-        self.ids = array("Q", sorted(hashes))
-        self._hashes = array("Q", map(hashes.__getitem__, self.ids))
+    def fill(self, ids: array[int], hashes: array[int]) -> None:
+        """Take the hashes of these ids, which ascend, and of no others."""
+        self.ids, self._hashes = ids, hashes
 
     def put(self, id_: int, hash_: int | None) -> None:
         """Take a member's hash; None takes the member out."""
@@ -111,6 +115,10 @@ class Hashes:
         """Return the ids of a range, ascending."""
         return self.ids[self._span(range_)]
 
+    def count(self, range_: Range) -> int:
+        """Return how many ids there are in a range."""
+        return bisect_left(self.ids, range_.high) - bisect_left(self.ids, range_.low)
+
     def digest(self, range_: Range) -> Digest:
         """Return the digest of a range."""
         hashes = self._hashes[self._span(range_)]
@@ -132,6 +140,24 @@ class Hashes:
         return slice(bisect_left(self.ids, range_.low), bisect_left(self.ids, range_.high))
 
 
+def in_order(ids: Sequence[int]) -> Iterator[array[int]]:
+    """Yield ids ascending, in parts that each take a moment; the first of these are empty.
+
+    To sort a million at once would take half a second, in which nothing else could be done.
+    """
+    runs = []
+    for start in range(0, len(ids), _SORTED):
+        runs.append(array("Q", sorted(ids[start : start + _SORTED])))
+        yield array("Q")
+    sample = sorted(chain.from_iterable(run[::_SAMPLED] for run in runs))
+    places = [0] * len(runs)
+    for bound in (*sample[:: _SORTED // _SAMPLED], 2**64):
+        ends = [bisect_left(run, bound, place) for run, place in zip(runs, places, strict=True)]
+        spans = zip(runs, places, ends, strict=True)
+        yield array("Q", sorted(chain.from_iterable(run[low:high] for run, low, high in spans)))
+        places = ends
+
+
 def bounds_of(ranges: Sequence[Range]) -> tuple[int, ...]:
     """Return the bounds by which these ranges, ascending, are asked for, and those between them."""
     bounds = [ranges[0].low]
@@ -149,7 +175,7 @@ def finer(ranges: Sequence[Range], hashes: Hashes, *, most: int) -> tuple[Range,
     """
     # Between two ranges that do not touch there is one more, which nobody asks about.
     parts = (most - len(ranges)) // len(ranges) if ranges else 0
-    rows = sum(hashes.digest(range_).count for range_ in ranges)
+    rows = sum(map(hashes.count, ranges))
     if parts < _FEWEST_PARTS or rows <= max(_CHEAP, len(hashes) // _DEARER):
         return None
     return tuple(part for range_ in ranges for part in hashes.split(range_, parts))

@@ -1,16 +1,24 @@
 """Syncs by digest: what is right is not read, and whatever is wrong is found."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import sentry_sdk
 
 from bot.exts.backend.sync._core.messages.progress import Ending
 from bot.exts.backend.sync._core.model.members import Member, UserId
+from bot.exts.backend.sync._core.plan.planner import Reason
+from bot.exts.backend.sync._core.policy.request_backoff import Failure, FailureKind
 from bot.exts.backend.sync._core.policy.verification import Verification
+from bot.exts.backend.sync._core.site.requests import Request
+from bot.exts.backend.sync._errors import RunStoppedError
 from tests.bot.exts.backend.sync.orchestration.conftest import Stage
+from tests.bot.exts.backend.sync.sentry import Kept
+from tests.fakes.guild import member_of
 from tests.fakes.process import Process
+from tests.fakes.site import Call, Fate
 
 MEMBERS = range(10, 2_010)
 OFFERS = {"pages_by_id": True, "digests": 16}
@@ -29,6 +37,16 @@ pytestmark = pytest.mark.parametrize("stage", [True], ids=["cached"], indirect=T
 def _offered(stage: Stage) -> None:
     stage.rows.offers = dict(OFFERS)
     stage.guild(*MEMBERS)
+
+
+@pytest.fixture
+def told() -> Iterator[Kept]:
+    """Give what Sentry is told."""
+    kept = Kept()
+    client = sentry_sdk.Client(dsn="http://key@sentry.invalid/1", transport=kept)
+    with sentry_sdk.isolation_scope() as scope:
+        scope.set_client(client)
+        yield kept
 
 
 def reads(process: Process, since: int = 0) -> list[str]:
@@ -158,14 +176,213 @@ async def test_a_deleted_role_renews_all_hashes(stage: Stage, is_known: bool) ->
     assert reads(process, before) == ["sync/capabilities", "sync/digests"]
 
 
-async def test_a_site_that_sums_wrongly_is_found_out(stage: Stage) -> None:
-    """Each range is said to differ: all is read, and found right; nothing is written."""
+async def test_a_site_that_sums_wrongly_is_found_out(stage: Stage, told: Kept) -> None:
+    """Each range is said to differ: all is read, and found right; its sums count no more."""
     stage.rows.miscounted = 1
+    process = await stage.start(**LARGE)
+    before = await again(stage, process)
+
+    assert stage.endings() == [Ending.VERIFIED] * 2
+    assert reads(process).count("users") >= 20
+    assert "sync/digests" not in reads(process, before)
+    assert not process.site.writes
+    assert told.messages == ["the site's digest is not that of its rows"]
+
+
+async def test_a_site_that_counts_a_row_twice_is_found_out(stage: Stage, told: Kept) -> None:
+    """One range is read, and nothing is wrong in it, also once all hashes were made anew."""
+    stage.rows.counted_twice = {700}
+    process = await stage.start(**LARGE)
+    asked = reads(process)
+    before = await again(stage, process)
+
+    assert asked == ["sync/capabilities", "sync/digests", "users", "sync/digests"]
+    assert "sync/digests" not in reads(process, before)
+    assert stage.endings() == [Ending.VERIFIED] * 2
+    assert told.messages == ["the site's digest is not that of its rows"]
+
+
+async def test_what_changes_while_it_is_compared_accuses_nobody(stage: Stage, told: Kept) -> None:
+    """A live change crosses the site's answer: the range is read, and the row is right."""
+    process = await stage.start(**LARGE)
+
+    def crossed(request: Request) -> Fate:
+        if "digests" not in request.path:
+            return Fate()
+        stage.discord.change(700, name="renamed")
+        return Fate(commits_s=2.0, answers_s=2.1)  # it is written meanwhile
+
+    process.site.fate = crossed
+    before = await again(stage, process)
+
+    assert stage.in_step()
+    assert reads(process, before)[-1] == "users"
+    assert told.messages == []
+    assert process.service.hashes is not None
+    assert process.service.hashes.are_trusted
+
+
+async def test_a_site_that_can_not_sum_is_read(stage: Stage) -> None:
+    """Its statement takes too long each time: asked twice, then its rows tell."""
+    process = await stage.start(0, **LARGE)
+    process.site.fate = lambda request: (
+        Fate(commits_s=None, status=503) if "digests" in request.path else Fate()
+    )
+    spoil(stage, 700, name="wrong")
+    await stage.clock.advance(60)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert reads(process).count("sync/digests") == 2
+    assert stage.in_step()
+
+
+@pytest.mark.parametrize("roles", [[5, 1], [1, 1, 5], [1, 5, 5]])
+async def test_roles_out_of_order_are_put_in_order_once(stage: Stage, roles: list[int]) -> None:
+    """They are hashed as they are stored; afterwards the row is right."""
+    stage.discord.change(700, roles=[5])
+    stage.rows.fill(stage.discord.members, stage.discord.roles)
+    spoil(stage, 700, roles=roles)
+    process = await stage.start(**LARGE)
+    written = [call.ids for call in process.site.writes]
+    before = await again(stage, process)
+
+    assert written == [(700,)]
+    assert stage.rows.users[700]["roles"] == [1, 5]
+    assert [cause.reason for cause in stage.runs()[0].causes] == [Reason.ROLE_ORDER]
+    assert reads(process, before) == ["sync/capabilities", "sync/digests"]
+
+
+async def test_the_order_of_roles_is_no_matter_without_digests(stage: Stage) -> None:
+    """There nobody hashes them, and sites keep them in whatever order they were given."""
+    stage.rows.offers = {"pages_by_id": True}
+    stage.discord.change(700, roles=[5])
+    stage.rows.fill(stage.discord.members, stage.discord.roles)
+    spoil(stage, 700, roles=[5, 1])
     process = await stage.start(**LARGE)
 
     assert stage.endings() == [Ending.VERIFIED]
-    assert reads(process).count("users") >= 10
     assert not process.site.writes
+
+
+def altering(stage: Stage, id_: int) -> Callable[[Call], None]:
+    """Return what lets the site keep another name for somebody."""
+
+    def alter(call: Call) -> None:
+        if id_ in call.ids:
+            spoil(stage, id_, name="as the site likes")
+
+    return alter
+
+
+async def test_a_row_that_the_site_alters_is_found_once(stage: Stage) -> None:
+    """Its hash is that of what the site has, until the member changes or it is tried again."""
+    spoil(stage, 700, name="wrong")
+    process = await stage.start(0, **LARGE)
+    process.site.on_commit = altering(stage, 700)
+    await stage.clock.advance(30)
+    assert [*process.service.repository.parked] == [700]
+    before = await again(stage, process)
+    once = reads(process, before)
+    before = await again(stage, process)
+    after = reads(process, before)
+    written = len(process.site.writes)
+    process.site.on_commit = lambda _: None
+    await stage.clock.advance(3600)
+    await again(stage, process)
+
+    assert once == ["sync/capabilities", "sync/digests", "users"]
+    assert after == ["sync/capabilities", "sync/digests"]
+    assert len(process.site.writes) == written + 1
+    assert process.service.repository.parked == {}
+    assert stage.in_step()
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+async def test_a_row_that_the_site_rejects_is_found_once(stage: Stage, lacks: bool) -> None:  # noqa: FBT001
+    """Whether it has no row of them, or an old one; once it takes it, it is brought there."""
+    if lacks:
+        del stage.rows.users[700]
+    else:
+        spoil(stage, 700, name="wrong")
+    stage.rows.named = {700}
+    process = await stage.start(**LARGE)
+    assert [*process.service.repository.parked] == [700]
+    await again(stage, process)
+    before = await again(stage, process)
+    after = reads(process, before)
+    stage.rows.named = set()
+    await stage.clock.advance(3600)
+    await again(stage, process)
+
+    assert after == ["sync/capabilities", "sync/digests"]
+    assert stage.in_step()
+
+
+async def test_a_departure_that_the_site_rejects_is_found_once(stage: Stage) -> None:
+    """The row of somebody who is no member is compared by what the site has of them, too."""
+    stage.rows.users[3_000] = {**stage.rows.users[10], "id": 3_000}
+    stage.rows.named = {3_000}
+    process = await stage.start(**LARGE)
+    await again(stage, process)
+    stage.discord.create_role(9)
+    await again(stage, process)
+    stage.discord.delete_role(9)  # all are made anew
+    await stage.clock.advance(30)
+    before = await again(stage, process)
+    after = reads(process, before)
+    stage.rows.named = set()
+    await stage.clock.advance(3700)
+    await again(stage, process)
+
+    assert after == ["sync/capabilities", "sync/digests"]
+    assert stage.in_step()
+
+
+async def test_a_range_of_a_large_guild_is_looked_at_in_part(stage: Stage) -> None:
+    """No more than 2,500 rows of it are read, and what is wrong there is found all the same."""
+    stage.rows.offers = {"pages_by_id": True, "digests": 2}
+    stage.guild(*range(10_000, 16_000))
+    stage.rows.digests_kept = {}
+    process = await stage.start(**LARGE | {"sync_page_items": 2500})
+    spoil(stage, *MEMBERS, *range(10_000, 16_000), name="lost")
+    asked: list[str] = []
+    while not stage.in_step():
+        asked = reads(process, await again(stage, process))
+
+    assert asked[:4] == ["sync/capabilities", "sync/digests", "users", "sync/digests"]
+    assert stage.endings()[-1] is Ending.VERIFIED
+
+
+@pytest.mark.parametrize(("ended_at", "marked"), [(4, 0), (10, 100), (12, 600)])
+async def test_hashes_whose_making_was_cut_off_are_made_anew(
+    stage: Stage, told: Kept, ended_at: int, marked: int
+) -> None:
+    """A sync ended while members were hashed, all or some: no later one takes them for whole."""
+    changed = MEMBERS[:marked]
+    asked = 0
+    process = await stage.start(0, **LARGE)
+    members = process.guild.members
+
+    async def ending(ids: Iterable[UserId]) -> Mapping[UserId, Member]:
+        nonlocal asked
+        asked += 1
+        if asked == ended_at:
+            raise RunStoppedError(Failure(kind=FailureKind.SOURCE, reason="as planned"))
+        if asked == 9:  # after all, and before those who were marked meanwhile
+            process.service.queue.mark(map(UserId, changed))
+            for id_ in changed:
+                stage.discord.members[UserId(id_)] = member_of(id_, name="new")
+                stage.rows.users[id_] |= {"name": "new", "display_name": "new"}
+            process.guild.correct_in_silence()
+        return await members(ids)
+
+    process.guild.members = ending  # type: ignore[method-assign]
+    await stage.clock.advance(200)
+    before = await again(stage, process)
+
+    assert [stage.endings()[0], stage.endings()[-1]] == [Ending.FAILED, Ending.VERIFIED]
+    assert reads(process, before) == ["sync/capabilities", "sync/digests"]
+    assert not [text for text in told.messages if "hash" in text]
 
 
 async def test_a_site_without_digests_is_read(stage: Stage) -> None:
@@ -189,7 +406,7 @@ async def test_a_cache_that_was_corrected_in_silence_is_looked_at_anew(stage: St
     assert stage.in_step()
 
 
-async def test_a_kept_hash_that_is_wrong_is_found_by_chance(stage: Stage) -> None:
+async def test_a_kept_hash_that_is_wrong_is_found_by_chance(stage: Stage, told: Kept) -> None:
     """One in a hundred is made anew at each comparison; a wrong one has all made anew."""
     process = await stage.start(**LARGE)
     hashes = process.service.hashes
@@ -200,6 +417,22 @@ async def test_a_kept_hash_that_is_wrong_is_found_by_chance(stage: Stage) -> Non
 
     assert reads(process, before) == ["sync/capabilities", "sync/digests"]
     assert stage.endings() == [Ending.VERIFIED] * 2
+    assert told.messages == ["the kept hash of a member was wrong"]
+
+
+async def test_a_kept_hash_that_is_wrong_is_found_by_its_range(stage: Stage, told: Kept) -> None:
+    """The check by chance passed it over: its range is read in vain, and all are made anew."""
+    process = await stage.start(**LARGE)
+    hashes = process.service.hashes
+    assert hashes is not None
+    hashes.hashes.put(700, 1)
+    before = await again(stage, process)
+    once = reads(process, before)
+    before = await again(stage, process)
+
+    assert once == ["sync/capabilities", "sync/digests", "users", "sync/digests"]
+    assert reads(process, before) == ["sync/capabilities", "sync/digests"]
+    assert told.messages == ["the kept hash of a member was wrong"]
 
 
 async def test_a_site_that_repeats_old_digests_is_found_out(stage: Stage) -> None:
