@@ -83,6 +83,7 @@ class SyncSettings(SecretFileSettings):
 
     sync_max_waiting: Annotated[int, Field(gt=0, le=10_000_000)] = 100_000
     sync_drift_every_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 6 * 3600
+    sync_drift_by_digests_every_s: Annotated[float, Field(ge=0, le=30 * 86400)] = 300
 
     sync_state_url: SecretStr = SecretStr("sqlite:///var/sync.db")
     sync_lease_s: _Seconds = 90

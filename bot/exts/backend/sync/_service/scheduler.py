@@ -17,6 +17,7 @@ from .._core.policy.schedule import next_start
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
     from datetime import datetime
 
     from .._ports import Clock
@@ -49,8 +50,8 @@ class Runs(Protocol):
 class Scheduler:
     """The full syncs that are to start by themselves.
 
-    `drift_every_s` is from one full sync to the check for drift that follows it, 0 for none, and
-    `recheck_s` how soon it comes where a predecessor may have a request on its way.
+    `check_every_s` says how long it is from one full sync to the check for drift that follows it, 0
+    for none, and `recheck_s` how soon it comes where a predecessor may have a request on its way.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class Scheduler:
         chance: random.Random,
         repository: StateRepository,
         predecessor: Predecessor,
-        drift_every_s: float,
+        check_every_s: Callable[[], float],
         recheck_s: float,
     ) -> None:
         self._clock = clock
         self._chance = chance
         self._repository = repository
         self._predecessor = predecessor
-        self._drift_every_s = drift_every_s
+        self.check_every_s = check_every_s
         self._recheck_s = recheck_s
         self._pending: PendingRun | None = None
         # What fails before its first request moves no breaker, which would have it tried at once.
@@ -119,7 +120,8 @@ class Scheduler:
         after the first sync has looked, and nobody else remembers that it is in doubt.
         """
         spread = self._chance.uniform(0.9, 1.1)
-        waits = [self._drift_every_s * spread] if self._drift_every_s else []
+        every_s = self.check_every_s()
+        waits = [every_s * spread] if every_s else []
         if self._predecessor.may_write:
             waits.append(self._recheck_s)
         self.check_at = self._clock.now() + timedelta(seconds=min(waits)) if waits else None

@@ -99,7 +99,7 @@ class SyncService:
             chance=chance,
             repository=self.repository,
             predecessor=self._predecessor,
-            drift_every_s=settings.sync_drift_every_s,
+            check_every_s=self._check_every_s,
             recheck_s=settings.sync_doubtful_recheck_s,
         )
         self.queue = WorkQueue(
@@ -284,6 +284,15 @@ class SyncService:
                 self.queue.mark_role(id_)
         else:
             self.scheduler.want("because the site's answers about roles were lost")
+
+    def _check_every_s(self) -> float:
+        """Return how often drift is looked for: often where the site's digests make that cheap."""
+        every_s, by_digests_s = (
+            self._settings.sync_drift_every_s,
+            self._settings.sync_drift_by_digests_every_s,
+        )
+        is_cheap = self.hashes is not None and self.hashes.are_compared
+        return min(every_s, by_digests_s) if is_cheap and by_digests_s else every_s
 
     def _new_run_id(self) -> str:
         """Return an id that stands in every trace of a run: short enough to be read out."""

@@ -315,15 +315,15 @@ class Supervisor:
         await repository.begin(attempt, start=how)
 
     async def _run(self, sync: Run, how: Start, *, full: bool) -> None:
-        run_id, every_s = sync.view.run_id, self._settings.sync_drift_every_s
-        watched = full and how is Start.AUTOMATIC and every_s > 0
+        run_id, every_s = sync.view.run_id, self._scheduler.check_every_s
+        watched = full and how is Start.AUTOMATIC and every_s() > 0
         if watched:
-            self._services.telemetry.check_in(run_id, ok=None, every_s=every_s)
+            self._services.telemetry.check_in(run_id, ok=None, every_s=every_s())
         try:
             view = await sync.run()
             if watched and view.ending is not Ending.CANCELLED:
                 ok = view.ending is Ending.VERIFIED
-                self._services.telemetry.check_in(run_id, ok=ok, every_s=every_s)
+                self._services.telemetry.check_in(run_id, ok=ok, every_s=every_s())
             await self._closing.close(sync, full=full)
         except StoreError as exc:
             log.warning("sync.attempt.unkept", run_id=run_id, error=str(exc))

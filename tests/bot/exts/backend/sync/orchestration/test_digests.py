@@ -385,6 +385,64 @@ async def test_hashes_whose_making_was_cut_off_are_made_anew(
     assert not [text for text in told.messages if "hash" in text]
 
 
+async def test_drift_is_looked_for_often_where_it_costs_little(stage: Stage) -> None:
+    """Every five minutes by digests; Sentry hears how often to expect it, and mod-log nothing."""
+    process = await stage.start(sync_drift_every_s=6 * 3600, **LARGE)
+    shown = len(stage.channel.messages)
+    before = len(process.site.calls)
+    await stage.clock.advance(3600)
+    checks = reads(process, before).count("sync/capabilities")
+    told = [values for word, values in process.telemetry.told if word == "check-in"]
+    stage.rows.users[700]["name"] = "wrong"
+    await stage.clock.advance(360)
+
+    assert 10 <= checks <= 13
+    assert (told[0][2], told[1][2], told[-1][2]) == (6 * 3600, 300, 300)
+    assert all(ok is not False for _, ok, _ in told)
+    assert len(stage.channel.messages) == shown + 1
+    assert stage.in_step()
+
+
+@pytest.mark.parametrize(
+    ("settings", "checks"),
+    [
+        ({"sync_drift_every_s": 0}, 0),
+        ({"sync_drift_every_s": 2400, "sync_drift_by_digests_every_s": 0}, 1),
+        ({"sync_drift_every_s": 2400, "sync_drift_by_digests_every_s": 1200}, 2),
+        ({"sync_drift_every_s": 1200, "sync_drift_by_digests_every_s": 2400}, 2),
+    ],
+)
+async def test_how_often_drift_is_looked_for_can_be_set(
+    stage: Stage, settings: dict[str, Any], checks: int
+) -> None:
+    """Never, as often as without digests, or more often."""
+    process = await stage.start(**settings, **LARGE)
+    before = len(process.site.calls)
+    await stage.clock.advance(3590)
+
+    assert abs(reads(process, before).count("sync/capabilities") - checks) <= (checks > 0)
+    assert bool(reads(process, before)) is (checks > 0)
+
+
+@pytest.mark.parametrize("lost", ["offered", "trusted", "answered"])
+async def test_drift_is_looked_for_seldom_where_rows_are_read(stage: Stage, lost: str) -> None:
+    """Where the site offers no digests any more, sums wrongly, or can't sum."""
+    process = await stage.start(sync_drift_every_s=6 * 3600, **LARGE)
+    if lost == "offered":
+        stage.rows.offers = {"pages_by_id": True}
+    elif lost == "trusted":
+        stage.rows.miscounted = 1
+    else:
+        process.site.fate = lambda request: (
+            Fate(commits_s=None, status=503) if "digests" in request.path else Fate()
+        )
+    await stage.clock.advance(400)  # the check that finds it
+    before = len(process.site.calls)
+    await stage.clock.advance(3600)
+
+    assert reads(process, before) == []
+
+
 async def test_a_site_without_digests_is_read(stage: Stage) -> None:
     """The contract alone."""
     stage.rows.offers = {"pages_by_id": True}
