@@ -30,7 +30,7 @@ def chaos(arguments: Sequence[str]) -> int:
             planned = planned[-1:]
         done: list[RoundOutcome] = []
         async with (
-            World(directory, seed=options.seed, durable=False) as world,
+            World(directory, seed=options.seed, durable=False, digests=options.digests) as world,
             Valkey(directory / "valkey") as valkey,
         ):
             servers = Chaos(world=world, valkey=valkey, members=options.members)
@@ -38,7 +38,7 @@ def chaos(arguments: Sequence[str]) -> int:
                 async with asyncio.timeout(_ROUND_TIMEOUT_S):
                     done.append(await servers.play(plan, directory / f"round-{plan.number}"))
                 _tell_round(tell, plan, done[-1])
-        again = "python -m sandbox chaos"
+        again = "python -m sandbox chaos" + ("" if options.digests else " --no-digests")
         faults = [
             f"round {each.number} of seed {options.seed}: {len(each.faults)} faults; again with"
             f" {again} --seed {options.seed} --members {options.members} --only {each.number}"
@@ -111,6 +111,12 @@ def _chaos_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=at_least_one, metavar="N", help="play round N alone")
     parser.add_argument(
         "--members", type=at_least_one, default=300, metavar="N", help="of each guild; %(default)s"
+    )
+    parser.add_argument(
+        "--no-digests",
+        dest="digests",
+        action="store_false",
+        help="on a site that does not offer them, so that rows are read",
     )
     _add_json(parser)
     return parser

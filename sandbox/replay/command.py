@@ -98,7 +98,7 @@ async def _replay(options: argparse.Namespace, directory: Path, console: Console
     async with asyncio.timeout(_timeout_s(options)):
         with Screen(console) as screen:
             screen.say("starting PostgreSQL, the local Discord and the website")
-            async with World(directory, seed=options.seed) as world:
+            async with World(directory, seed=options.seed, digests=options.digests) as world:
                 outcome = await _scenario(options)(world, members=options.members, screen=screen)
     return outcome
 
@@ -152,6 +152,12 @@ def _parser() -> argparse.ArgumentParser:
         "--events", type=_at_least_one, default=1_000, metavar="N", help="of streaming; %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the members' names and roles")
+    parser.add_argument(
+        "--no-digests",
+        dest="digests",
+        action="store_false",
+        help="on a site that does not offer them, so that rows are read",
+    )
     parser.add_argument("--json", type=Path, metavar="PATH", help="where the figures are written")
     parser.add_argument(
         "--keep-logs", type=Path, metavar="DIR", help="keep each server's log below this directory"

@@ -248,10 +248,8 @@ async def _prepare(world: World, *, members: int, switch: Path) -> None:
     """Fill both sides, load the hog into the site, and delete the role that all hold."""
     ids = await world.make_guild(members=members)
     await world.fill_site()
-    world.website.settings |= {
-        "EXTRA_MIDDLEWARE": memory_hog.MIDDLEWARE,
-        memory_hog.SWITCH: str(switch),
-    }
+    world.website.load(memory_hog.MIDDLEWARE)
+    world.website.settings[memory_hog.SWITCH] = str(switch)
     await world.website.restart()
     await world.warm_site()
     # Real Discord's limits, of 30 s and five messages in 5 s, would only make the loop longer.

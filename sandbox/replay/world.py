@@ -16,7 +16,7 @@ from sandbox.discord.client import DiscordControl
 from sandbox.replay import checks
 from sandbox.replay.checks import Difference, ModLogMessage, RoleRow, SiteRequest, UserRow
 from sandbox.replay.site_tables import PlainSiteTables, SiteTables
-from sandbox.servers import BOT_TOKEN, Bot, Discord, PlainSite, Postgres, Website
+from sandbox.servers import BOT_TOKEN, Bot, Discord, PlainSite, Postgres, Website, no_digests
 
 SHARED_ROLE: Final = "Developers"
 _OWN_REQUESTS: Final = "sandbox-"  # how the requests begin that this side makes itself
@@ -37,8 +37,9 @@ class World:
     """PostgreSQL, the website and the local Discord, each its own process, and the bots of a test.
 
     Used as an async context manager: entered, all three run; left, they and all bots are gone.
-    `directory` receives a directory of logs for each. Before anything else, `make_guild`. With
-    `plain` the website is the stand-in for a plain one, on which `site_settings` have no effect.
+    `directory` receives a directory of logs for each. Before anything else, `make_guild`. Without
+    `digests` the website hides that it has them. With `plain` it is the stand-in for a plain one,
+    which offers nothing, and on which `site_settings` have no effect.
 
     >>> async with World(directory) as world:
     ...     await world.make_guild(members=200)
@@ -57,11 +58,13 @@ class World:
         durable: bool = True,
         site_settings: Mapping[str, str] | None = None,
         plain: bool = False,
+        digests: bool = True,
     ) -> None:
         self.directory = directory
         self.seed = seed
         self._site_settings = dict(site_settings or {})
         self._plain = plain
+        self._digests = digests
         self._ids: GuildIds | None = None
         self._requests_before = 0
         self._open = contextlib.AsyncExitStack()
@@ -115,6 +118,8 @@ class World:
         else:
             self.tables = SiteTables(database_url=database_url)
             self.website = Website(directory, database_url=database_url, **self._site_settings)
+            if not self._digests:
+                self.website.load(no_digests.MIDDLEWARE)
         self._open.push_async_callback(self.website.close)
         await self.website.start()
 

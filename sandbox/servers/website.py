@@ -41,6 +41,11 @@ class Website(PythonProgram):
         if not self.token:
             self.token = await asyncio.to_thread(self._make_token)
 
+    def load(self, middleware: str) -> None:
+        """Let this middleware, by its dotted name, be loaded beside others at the next start."""
+        before = self.settings.get("EXTRA_MIDDLEWARE", "")
+        self.settings["EXTRA_MIDDLEWARE"] = ",".join(filter(None, (before, middleware)))
+
     def is_ready(self) -> bool:
         """Tell whether it has said that it listens."""
         return bool(self.events("website.started", latest_start=True))

@@ -164,6 +164,17 @@ async def test_the_program_replays_and_writes_its_figures(tmp_path: Path) -> Non
     assert any("finished" in text for text in figures["mod_log"])
 
 
+async def test_a_site_can_hide_its_digests(tmp_path: Path) -> None:
+    """`--no-digests`: the same end, by rows that are read."""
+    logs = tmp_path / "logs"
+    figures = figures_of(tmp_path, "--members", "300", "--no-digests", "--keep-logs", str(logs))
+    log = next(logs.glob("*/website/*.log")).read_text()
+
+    assert figures["converged"]
+    assert "bot/sync/capabilities" in log
+    assert "bot/sync/digests" not in log
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_an_interrupted_replay_leaves_nothing_running(
     tmp_path: Path, number: signal.Signals
