@@ -173,8 +173,8 @@ class SiteReader:
         def make(tries: int) -> Request:
             nonlocal cursor
             if tries:
-                self._pace = self._pace.too_large(rows=cursor.size)
-                cursor = cursor.smaller()
+                self._pace = self._pace.distrusted(rows=cursor.size)
+                cursor = cursor.towards(self._pace.size)
             return cursor.request()
 
         outcome = await self._requests.ask(make)

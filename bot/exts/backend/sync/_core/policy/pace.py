@@ -19,8 +19,9 @@ request costs is learnt (`cost`) as `a` seconds and `b` more a row, so the size 
   time that leaves us about 1 - p of it, and each of them waits for one request of ours at most;
 - overload falls to the floor, a failure or a lost answer halves;
 - an answer "too large" halves and lowers the ceiling for good;
-- interrupted attempts lower what is trusted (`memory`). More is tried by and by: what is trusted
-  doubles after so many requests of that size, and each doubling needs twice as many.
+- interrupted attempts lower what is trusted (`memory`), and so does a page that failed. More is
+  tried by and by: what is trusted doubles after so many requests of that size, and each doubling
+  needs twice as many.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """How many rows a request may have after attempts that were cut off; None for any number.
+    """How many rows a request may have after some that failed; None for any number.
 
     It doubles after `needed` requests of that size in a row, of which there were `applied`.
     """
@@ -198,6 +199,11 @@ class Pace:
     def failed(self) -> Pace:
         """Halve: the site failed, or its answer was lost."""
         return self.sized(self.items // 2)
+
+    def distrusted(self, *, rows: int) -> Pace:
+        """Try half of what failed, and so many rows again only after enough that went well."""
+        trust = Trust(items=max(1, rows // 2), needed=self.trust.needed)
+        return replace(self, trust=trust).sized(self.size)
 
     def too_large(self, *, rows: int) -> Pace:
         """Never again send as many rows as this request had."""

@@ -290,6 +290,31 @@ def test_what_somebody_sets_holds_from_then_on(
             assert pace.limits.target_s == target_s
 
 
+def test_a_size_that_failed_is_tried_again_by_and_by() -> None:
+    """After four that went well, then after eight, and so on: never at once, and never given up."""
+    quick = applied(400, 0.02)
+    pace = after(Pace.start(PaceLimits(first_items=400, max_items=400)), *[quick] * 3)
+    waited = []
+    for _ in range(3):
+        pace = pace.distrusted(rows=400)
+        assert pace.size == 200
+        count = 0
+        while pace.size < 400:
+            count += 1
+            pace = after(pace, applied(200, 0.01))
+        waited.append(count)
+
+    assert waited == [4, 8, 16]
+
+
+@given(st.integers(1, 3000))
+def test_half_of_what_failed_is_a_row_at_the_least(rows: int) -> None:
+    """Whatever is tried less of in the end is one row, or what the floor says."""
+    pace = Pace.start(PaceLimits(first_items=rows, floor_items=1, max_items=rows))
+
+    assert pace.distrusted(rows=rows).items == max(1, rows // 2)
+
+
 def test_nothing_set_is_nothing_changed() -> None:
     """The pace is what it was."""
     pace = Pace.start(LIMITS).applied(rows=100, seconds=0.1)

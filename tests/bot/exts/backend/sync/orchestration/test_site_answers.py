@@ -11,7 +11,7 @@ from bot.exts.backend.sync._core.policy.breaker import BreakerState
 from bot.exts.backend.sync._core.policy.request_backoff import FailureKind
 from bot.exts.backend.sync._core.site.requests import Request
 from bot.exts.backend.sync._runs.run import Scope
-from tests.bot.exts.backend.sync.orchestration.conftest import BY, NEVER, Stage, text
+from tests.bot.exts.backend.sync.orchestration.conftest import BY, ILL, NEVER, Stage, text
 from tests.fakes.process import Process
 from tests.fakes.site import WELL, Call, Fate
 
@@ -381,3 +381,34 @@ async def test_a_site_that_takes_its_time_is_given_more(stage: Stage) -> None:
     assert len(process.site.writes[-1].ids) == 1
     assert stage.endings() == [Ending.VERIFIED]
     assert stage.in_step()
+
+
+@pytest.mark.parametrize("offers", [None, {"pages_by_id": True}], ids=["by number", "by id"])
+async def test_pages_grow_again_after_one_has_failed(
+    stage: Stage, offers: dict[str, object] | None
+) -> None:
+    """One page of 400 is answered with an error: smaller ones follow, and then as large ones."""
+    stage.rows.offers = offers
+    stage.guild(*range(1_000, 4_600))
+    process = await stage.start(0, sync_page_items=400)
+    sizes: list[int] = []
+    failed = False
+
+    def fail_once(request: Request) -> Fate:
+        nonlocal failed
+        if request.path != "bot/users" or request.writes:
+            return Fate()
+        sizes.append(dict(request.params or {})["page_size"])
+        if len(sizes) == 4:
+            failed = True
+            return ILL
+        return Fate()
+
+    process.site.fate = fail_once
+    await stage.clock.advance(60)
+
+    assert failed
+    assert stage.endings() == [Ending.VERIFIED]
+    assert sizes[:4] == [200, 200, 400, 400]
+    assert sizes[4:8] == [200] * 4
+    assert set(sizes[8:]) == {400}
