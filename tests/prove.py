@@ -43,6 +43,9 @@ class Proof:
         return ["nice", "-n", "19", *line] if self.beside else line
 
 
+CHAOS: Final = Proof("chaos", ("sandbox", "chaos", "--rounds", "20", "--seed", "1"))
+
+
 def replay(name: str, *more: str) -> Proof:
     """Return the proof of a scenario."""
     return Proof(name, ("sandbox", "replay", *more))
@@ -66,9 +69,16 @@ def proofs() -> list[Proof]:
         replay("steady-50", "--scenario", "steady", "--events-per-s", "50"),
         replay("steady-500", "--scenario", "steady", "--events-per-s", "500"),
         replay("restart-loop", "--scenario", "restart-loop"),
-        Proof("chaos", ("sandbox", "chaos", "--rounds", "20", "--seed", "1")),
+        CHAOS,
         Proof("rivals", ("sandbox", "rivals", "--starts", "20")),
         replay("streaming-1000000", "--scenario", "streaming", "--members", "1000000"),
+        # On a site that offers no digests, so that rows are read: the plain contract's way.
+        replay("replay-80000-by-rows", "--no-digests"),
+        *(
+            replay(f"{scenario}-by-rows", "--scenario", scenario, "--no-digests")
+            for scenario in SCENARIOS
+        ),
+        Proof("chaos-by-rows", (*CHAOS.arguments, "--no-digests")),
     ]
 
 
