@@ -17,6 +17,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from pydantic import ValidationError
 
+from bot import metrics
 from bot.heap import HeapKeeper
 from bot.loop_watch import LoopWatch
 from bot.session_limit import SessionLimit
@@ -32,6 +33,7 @@ _RETRY_AT_MOST_S = 60.0
 _AUTHENTICATION_FAILED = 4004
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+_connected_gauge = metrics.made["bot_gateway_connected"]
 
 
 class Bot(commands.Bot):
@@ -85,6 +87,7 @@ class Bot(commands.Bot):
             ConfigurationError: for what only the operator can put right.
 
         """
+        self.loop_watch.start()
         for name in extensions:
             await self._load(name)
         self._heap.freeze()
@@ -124,11 +127,23 @@ class Bot(commands.Bot):
         await asyncio.shield(self._close_task)
 
     async def on_socket_event_type(self, event_type: str) -> None:
-        """Watch the loop from the first READY on, and keep the heap frozen."""
+        """Measure the loop from the first READY on, and keep the heap frozen."""
         if event_type == "READY":
-            self.loop_watch.start()
+            self.loop_watch.measure()
         if self._caches_members or event_type != "GUILD_MEMBERS_CHUNK":
             self._heap.on_gateway_event(event_type, asyncio.get_running_loop().time())
+
+    async def on_connect(self) -> None:
+        """Note that a session has begun."""
+        _connected_gauge.set(1)
+
+    async def on_resumed(self) -> None:
+        """Note that a session goes on."""
+        _connected_gauge.set(1)
+
+    async def on_disconnect(self) -> None:
+        """Note that Discord's gateway is not there; discord.py tries again by itself."""
+        _connected_gauge.set(0)
 
     async def on_ready(self) -> None:
         """Register the slash commands, beside whatever else begins at READY."""

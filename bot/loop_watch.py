@@ -3,22 +3,17 @@
 import asyncio
 
 import structlog
-from prometheus_client import Gauge
+
+from bot import metrics
 
 _INTERVAL_S = 0.010
 _WARN_ABOVE_S = 0.25
 _WARN_EVERY_S = 10.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-_stall_gauge = Gauge(
-    "bot_loop_stall_max_seconds",
-    "Longest gap between two ticks of a 10 ms ticker on the event loop since READY.",
-)
-_age_gauge = Gauge(
-    "bot_loop_tick_age_seconds",
-    "Time since the event loop's last tick; NaN before READY. The health check reads this.",
-)
-_age_gauge.set(float("nan"))  # 0 would say that a bot which never got READY is well
+_stall_gauge = metrics.made["bot_loop_stall_max_seconds"]
+_age_gauge = metrics.made["bot_loop_tick_age_seconds"]
+_lag_histogram = metrics.made["bot_loop_lag_seconds"]
 
 
 class LoopWatch:
@@ -29,18 +24,26 @@ class LoopWatch:
 
     def __init__(self) -> None:
         self.longest_stall_s = 0.0
+        self._measures = False
         self._last_tick_s: float | None = None
         self._warned_at_s = float("-inf")
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to tick on the running loop; a second call changes nothing."""
+        """Begin to tick on the running loop; a second call changes nothing.
+
+        What stalls it before `measure` is the loading of the program, and nobody's concern.
+        """
         if self._handle is not None:
             return
         loop = asyncio.get_running_loop()
         _stall_gauge.set_function(lambda: self.longest_stall_s)
         _age_gauge.set_function(lambda: self.age_s(loop.time()))
         self._tick(loop)
+
+    def measure(self) -> None:
+        """Count stalls from now on; none was before."""
+        self._measures = True
 
     def stop(self) -> None:
         """Stop ticking; the longest stall remains readable."""
@@ -51,7 +54,10 @@ class LoopWatch:
         """Record a tick at a monotonic time and return the gap before it (0 at the first)."""
         gap_s = 0.0 if self._last_tick_s is None else now_s - self._last_tick_s
         self._last_tick_s = now_s
+        if not self._measures:
+            return gap_s
         self.longest_stall_s = max(self.longest_stall_s, gap_s)
+        _lag_histogram.observe(max(0.0, gap_s - _INTERVAL_S))
         if gap_s > _WARN_ABOVE_S and now_s - self._warned_at_s >= _WARN_EVERY_S:
             self._warned_at_s = now_s
             _log.warning("bot.loop.stalled", stall_ms=round(gap_s * 1000, 1))

@@ -11,21 +11,15 @@ import discord
 import sentry_sdk
 import structlog
 from discord.http import HTTPClient
-from prometheus_client import Gauge
+
+from bot import metrics
 
 _KEPT = 50
 _MARGIN_S = 1.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-_remaining_gauge = Gauge(
-    "bot_session_starts_remaining",
-    "How many sessions Discord still allowed when it was last asked; NaN before that.",
-)
-_remaining_gauge.set(float("nan"))
-_waiting_gauge = Gauge(
-    "bot_session_wait_seconds",
-    "How long the bot waits before its next session, since too few are left; 0 if it does not.",
-)
+_remaining_gauge = metrics.made["bot_session_starts_remaining"]
+_waiting_gauge = metrics.made["bot_session_wait_seconds"]
 
 
 class SessionLimit:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
     from datetime import datetime
 
+    from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
     from bot.exts.backend.sync._core.messages.progress import RunView
     from bot.exts.backend.sync._core.plan.drift import Drift
+    from bot.exts.backend.sync._core.policy.attempt import Attempt
+    from bot.exts.backend.sync._core.policy.breaker import Breaker
+    from bot.exts.backend.sync._core.policy.standing import Standing
     from bot.exts.backend.sync._core.policy.state import State
     from bot.exts.backend.sync._core.site.figures import RunFigures
     from bot.exts.backend.sync._core.site.outcome import Outcome
@@ -23,13 +27,16 @@ class FakeTelemetry:
         self.told: list[tuple[str, Any]] = []
         self.finished: list[tuple[RunView, RunFigures]] = []
         self.on_finished: Callable[[RunView], None] = lambda _: None
-        self.ids_waiting = 0
         self.verified_at: datetime | None = None
         self.is_leading = False
 
-    def run_started(self, view: RunView, *, probe: bool) -> None:
+    def run_started(self, view: RunView) -> None:
         """Note that a run began."""
-        self.told.append(("started", (view.run_id, probe)))
+        self.told.append(("started", (view.run_id, view.probe)))
+
+    def interrupted(self, attempt: Attempt) -> None:
+        """Note that the process of a run died."""
+        self.told.append(("interrupted", attempt.run_id))
 
     def run_finished(self, view: RunView, figures: RunFigures) -> None:
         """Note how a run ended."""
@@ -48,9 +55,21 @@ class FakeTelemetry:
         self.verified_at = verified_at
         self.told.append(("kept", (state.breaker.state, parked, untold)))
 
-    def waiting(self, ids: int) -> None:
-        """Note how many ids wait."""
-        self.ids_waiting = ids
+    def breaker_moved(self, before: Breaker, after: Breaker, *, run_id: str | None) -> None:
+        """Note a move of the breaker."""
+        self.told.append(("breaker", (before.state, after.state, run_id)))
+
+    def parked(self, rows: Collection[ParkedRow], *, run_id: str) -> None:
+        """Note rows that were set aside."""
+        self.told.append(("parked", (run_id, sorted(row.id for row in rows))))
+
+    def brought(self, tally: Tally, waited_s: Iterable[float]) -> None:
+        """Note live changes that were taken."""
+        self.told.append(("brought", (tally, [*waited_s])))
+
+    def stands(self, standing: Standing) -> None:
+        """Note how the extension stands."""
+        self.told.append(("stands", standing))
 
     def leads(self, *, leading: bool) -> None:
         """Note whether this process may act."""

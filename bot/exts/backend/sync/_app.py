@@ -21,9 +21,10 @@ from ._service.answers import Answers
 from ._service.commands import Commands
 from ._service.questions import Questions
 from ._service.service import SyncService
+from ._service.standings import Standings
 from ._store import open_store
 from ._supervision import keep_going
-from ._telemetry import SystemTelemetry
+from ._telemetry.system import SystemTelemetry
 
 if TYPE_CHECKING:
     from discord.ext import commands
@@ -86,6 +87,7 @@ class App:
         # Not a listener: discord.py tells of no update of somebody whom it has not cached.
         self.guild.changed = lambda id_: self.service.queue.mark((id_,))
         self.guild.passed_over = lambda _event: self.service.passed_over()
+        self.standings = Standings(self.service, guild=self.guild, telemetry=self._telemetry)
         self.questions = Questions(self.service, settings)
         self.commands = Commands(self.service, self.questions, settings)
         self.answers = Answers(
@@ -95,7 +97,7 @@ class App:
             chance=chance,
             whose=lambda: self.service.whose,
         )
-        self._reporting: asyncio.Task[None] | None = None
+        self._reporting: tuple[asyncio.Task[None], ...] = ()
 
     def start(self) -> None:
         """Start the work in tasks of their own: waiting for Discord in here would deadlock."""
@@ -103,17 +105,21 @@ class App:
             log.warning("sync.site.token_in_the_clear", url=self.settings.api_url)
         self._telemetry.register()
         self.guild.attach()
-        self._reporting = asyncio.create_task(
-            keep_going("mod-log", self.mod_log.run_forever, clock=self.service.clock, but=())
+        self._reporting = tuple(
+            asyncio.create_task(keep_going(task, work, clock=self.service.clock, but=()))
+            for task, work in (
+                ("mod-log", self.mod_log.run_forever),
+                ("standing", self.standings.run_forever),
+            )
         )
         self.service.begin()
 
     async def stop(self) -> None:
         """Stop within ten seconds, and leave a truthful last message."""
         await self.service.stop(within_s=_STOP_S)
-        if self._reporting is not None:
-            self._reporting.cancel()
-            await asyncio.gather(self._reporting, return_exceptions=True)
+        for task in self._reporting:
+            task.cancel()
+        await asyncio.gather(*self._reporting, return_exceptions=True)
         self.guild.detach()
         await self._site.close()
         self._telemetry.unregister()

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from ._core.delivery.chunks import ParkedRow, Tally
     from ._core.messages.alert import Alert
     from ._core.messages.notice import Notice
     from ._core.messages.progress import RunView
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
         UserId,
     )
     from ._core.plan.drift import Drift
+    from ._core.policy.attempt import Attempt
+    from ._core.policy.breaker import Breaker
+    from ._core.policy.standing import Standing
     from ._core.policy.state import State
     from ._core.site.figures import RunFigures
     from ._core.site.outcome import Answer, NoAnswer, Outcome
@@ -274,8 +278,12 @@ class Press(Call, Protocol):
 class Telemetry(Protocol):
     """What machines are told: logs, metrics, Sentry. Nothing that it meets reaches the caller."""
 
-    def run_started(self, view: RunView, *, probe: bool) -> None:
+    def run_started(self, view: RunView) -> None:
         """Note that a run began."""
+        ...
+
+    def interrupted(self, attempt: Attempt) -> None:
+        """Note that the process of a run died, as the next start finds."""
         ...
 
     def run_finished(self, view: RunView, figures: RunFigures) -> None:
@@ -292,8 +300,20 @@ class Telemetry(Protocol):
         """Note what the store holds; `verified_at` is when a full sync was last verified."""
         ...
 
-    def waiting(self, ids: int) -> None:
-        """Note how many ids wait to be written."""
+    def breaker_moved(self, before: Breaker, after: Breaker, *, run_id: str | None) -> None:
+        """Note a move of the breaker, which the store holds now."""
+        ...
+
+    def parked(self, rows: Collection[ParkedRow], *, run_id: str) -> None:
+        """Note rows that were set aside now, since the site did not take them."""
+        ...
+
+    def brought(self, tally: Tally, waited_s: Iterable[float]) -> None:
+        """Note live changes that the site took, and for how long each had waited."""
+        ...
+
+    def stands(self, standing: Standing) -> None:
+        """Note how the extension stands, as is looked at now and then."""
         ...
 
     def leads(self, *, leading: bool) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 import sentry_sdk
 import structlog
 
+from .._core.delivery.chunks import Tally
 from .._core.messages.progress import (
     Ending,
     Phase,
     RoleTally,
+    RunKind,
     RunView,
 )
 from .._core.messages.report import tuned
@@ -106,7 +108,9 @@ class Run:
         snapshot = PageSnapshot(guild) if isinstance(guild, PagedGuild) else None
         if snapshot is not None:
             services = replace(services, guild=snapshot)
-            parking = Parking(services.repository, snapshot, services.clock)
+            parking = Parking(
+                services.repository, snapshot, services.clock, telemetry=services.telemetry
+            )
         self.spec = spec
         self._services = services
         self._queue = queue
@@ -118,6 +122,8 @@ class Run:
             phase=Phase.GUILD,
             started_at=now,
             now=now,
+            kind=_kind(spec),
+            probe=spec.probe,
         )
         self._progress = progress = Progress(
             view,
@@ -249,7 +255,7 @@ class Run:
     async def run(self) -> RunView:
         """Run to the end, whatever it is, and return the last view."""
         with structlog.contextvars.bound_contextvars(run_id=self.run_id):
-            self._services.telemetry.run_started(self.view, probe=self.spec.probe)
+            self._services.telemetry.run_started(self.view)
             self._queue.noted.clear()
             if self._drift is not None:
                 self._drift.begin()
@@ -348,8 +354,28 @@ class Run:
 
     def _return_changes(self) -> None:
         """Let what was not brought to the site wait again."""
+        now = self._services.clock.monotonic()
         for claim in self.spec.changes:
             if self.view.ending is Ending.VERIFIED:
                 self._queue.waiting.done(claim)
+                # Its rows are counted with those of all runs.
+                waited_s = (now - since for since in claim.since.values())
+                self._services.telemetry.brought(Tally(), waited_s)
             else:
                 self._queue.put_back(claim)
+
+
+def _kind(spec: RunSpec) -> RunKind:
+    if spec.dry:
+        return RunKind.PLAN
+    match spec.scope:
+        case Scope.ALL:
+            return RunKind.CHECK if spec.drift else RunKind.FULL
+        case Scope.ROLES:
+            return RunKind.ROLES
+        case Scope.USERS:
+            return RunKind.USERS
+        case Scope.CHANGES:
+            return RunKind.CHANGES
+        case _:
+            assert_never(spec.scope)

@@ -101,7 +101,6 @@ class LiveUpdates:
             else:
                 failures = 0
             self._tell_of_roles(lacking, self._services.writes.lacking)
-            self._services.telemetry.waiting(len(self._queue))
 
     def _tell_of_roles(self, before: AbstractSet[RoleId], now: AbstractSet[RoleId]) -> None:
         """Ask for a full sync if the site takes a role now that it did not, or the other way.
@@ -182,6 +181,9 @@ class LiveUpdates:
             self._sent.append((began, len(ids)))
         unwritten = {row.id for row in delivery.parked}.union(delivery.left_out)
         written = [id_ for id_ in ids if id_ not in unwritten]
+        now = self._clock.monotonic()
+        waited_s = [now - taken.since[id_] for id_ in written]
+        self._services.telemetry.brought(delivery.tally, waited_s)
         await self._parking.settle(delivery.parked, taken=written, run_id=run_id)
         self._learn(delivery.pace, rows=len(ids))
         if taken.kind is Kind.CREATE:

@@ -90,6 +90,9 @@ class SyncService:
             limits=settings.state,
             secret=f"{settings.api_url} {settings.site_api_token.get_secret_value()}",
         )
+        self.repository.breaker_moved = lambda before, after, run_id: telemetry.breaker_moved(
+            before, after, run_id=run_id
+        )
         self._outbox = Outbox(self.repository, mod_log, clock)
         self._rivals = Rivals(clock, lease_s=settings.sync_lease_s)
         self._predecessor = Predecessor(clock, deadline_s=settings.sync_deadline_s)
@@ -116,7 +119,7 @@ class SyncService:
             roles_due=self._roles_due,
         )
         self._gate = Gate(self.repository, store, deadline_s=settings.sync_deadline_s)
-        parking = Parking(self.repository, guild, clock)
+        parking = Parking(self.repository, guild, clock, telemetry=telemetry)
         if not isinstance(guild, PagedGuild):
             self.hashes = MemberHashes(guild, self.queue, parking, clock=clock, chance=chance)
         services = Services(
@@ -224,6 +227,11 @@ class SyncService:
             self._outbox.say(alert.rival(run_id, where=self._store.where))
 
     @property
+    def untold(self) -> int:
+        """How many alerts mod-log does not show yet."""
+        return self._outbox.waiting
+
+    @property
     def whose(self) -> str:
         """Which bot answers, where another one may answer the same differently; else nothing."""
         return alert.whose(self._store.where) if self._rivals.are_there else ""
@@ -233,6 +241,8 @@ class SyncService:
     async def take_over(self) -> None:
         """Read what the store holds."""
         await self.repository.load()
+        if self.repository.died is not None:
+            self._telemetry.interrupted(self.repository.died)
         # Whoever led before may have died with a request on its way.
         self._predecessor.gone(may_write=not self.repository.was_handed_over)
 

@@ -45,7 +45,7 @@ class Upkeep:
             self._services.telemetry.kept(
                 repository.state,
                 parked=len(repository.parked),
-                untold=len(repository.alerts),
+                untold=self._outbox.waiting,
                 verified_at=repository.verified_at,
             )
             await repository.changed()

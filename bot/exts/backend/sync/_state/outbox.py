@@ -35,6 +35,11 @@ class Outbox:
         self._shown: set[str] = set()
         self._said = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """How many alerts mod-log does not show yet."""
+        return len(self._repository.alerts) + len(self._unkept)
+
     def say(self, notice: Notice) -> None:
         """Tell people something that needs no store, or is about the store itself."""
         one = self._repository.stamped(notice)

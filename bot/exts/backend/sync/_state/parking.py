@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from .._core.delivery.chunks import ParkedRow
     from .._core.model.members import Member, UserId
     from .._core.policy.memory import ParkedRecord
-    from .._ports import Clock, Guild
+    from .._ports import Clock, Guild, Telemetry
     from .repository import StateRepository
 
 
 class Parking:
     """The parked records of the repository, held against what would be sent now."""
 
-    def __init__(self, repository: StateRepository, guild: Guild, clock: Clock) -> None:
+    def __init__(
+        self, repository: StateRepository, guild: Guild, clock: Clock, *, telemetry: Telemetry
+    ) -> None:
         self._repository = repository
+        self._telemetry = telemetry
         self._clock = clock
         self._guild = guild
 
@@ -81,6 +84,8 @@ class Parking:
         if not records and not no_longer:
             return
         await self._repository.park(records, no_longer=no_longer)
+        if rows:
+            self._telemetry.parked(rows, run_id=run_id)
         if any(_is_news(record, before) for record in records):
             news = sorted(
                 self._repository.parked.values(), key=lambda row: row.parked_at, reverse=True

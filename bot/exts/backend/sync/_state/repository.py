@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .._core.plan.drift import Drift
     from .._core.plan.rounds import Bookmark
     from .._core.policy.attempt import Attempt
-    from .._core.policy.breaker import Start
+    from .._core.policy.breaker import Breaker, Start
     from .._core.policy.departures import Subject, WithheldList
     from .._core.policy.memory import ParkedRecord
     from .._core.policy.news import News
@@ -102,6 +102,8 @@ class StateRepository:
         self.drift: Drift | None = None
         # When a full sync, or a check for drift, was last verified; for metrics alone.
         self.verified_at: datetime | None = None
+        # Called with what the breaker was and is, and the run that moved it, once that is kept.
+        self.breaker_moved: Callable[[Breaker, Breaker, str | None], object] = lambda *_: None
 
     def changed(self) -> Coroutine[Any, Any, object]:
         """Wait until something is moved after this call, even if it is awaited only later.
@@ -174,8 +176,6 @@ class StateRepository:
             ),
             aside,
         )
-        if self.died is not None:
-            log.warning("sync.attempt.interrupted", run_id=self.died.run_id)
         if unreadable:
             # What a person ordered holds until a person takes it back.
             may_be_opened = "breaker" in unreadable and breaker.may_be_by_hand(kept.get("breaker"))
@@ -507,15 +507,17 @@ class StateRepository:
                     self._kept[key] = value
             if moved.breaker != self.state.breaker:
                 open_ = self.state.attempt or moved.attempt
+                run_id = None if open_ is None else open_.run_id
                 log.info(
                     "sync.breaker.moved",
-                    run_id=None if open_ is None else open_.run_id,
+                    run_id=run_id,
                     before=self.state.breaker.state.value,
                     after=moved.breaker.state.value,
                     failures=moved.breaker.failures,
                     retry_at=moved.breaker.retry_at and moved.breaker.retry_at.isoformat(),
                     reason=moved.breaker.reason,
                 )
+                self.breaker_moved(self.state.breaker, moved.breaker, run_id)
             self.state = moved
             self.alerts |= {one.id: one for one in alerts}
         self._notify()

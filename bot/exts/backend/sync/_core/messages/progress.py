@@ -40,6 +40,22 @@ class Ending(StrEnum):
     PLANNED = "planned"
 
 
+class RunKind(StrEnum):
+    """What a run is for, as machines are told; of the first two each is a full sync."""
+
+    FULL = "full"
+    CHECK = "check"
+    ROLES = "roles"
+    USERS = "users"
+    CHANGES = "changes"
+    PLAN = "plan"
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it brings all of the site in step."""
+        return self in {RunKind.FULL, RunKind.CHECK}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleTally:
     """Roles written so far, of how many."""
@@ -56,7 +72,7 @@ class RoleTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """A run at one moment, as people should see it.
+    """A run at one moment, as people should see it; `kind` and `probe` are for machines alone.
 
     `planned` counts changes of users, `done` those of them that need no more; `rate` is in rows a
     second of the writing alone; `chunk_items` and `request_s` are of the latest write, which should
@@ -78,6 +94,8 @@ class RunView:
     phase: Phase
     started_at: datetime
     now: datetime
+    kind: RunKind = RunKind.FULL
+    probe: bool = False
     members: int = 0
     rows_read: int = 0
     roles_read: int = 0

@@ -71,6 +71,12 @@ class Waiting:
         return frozenset(waiting).union(*(taken.since for taken in self._on_their_way))
 
     @property
+    def oldest_since(self) -> float | None:
+        """Since when the oldest of them has waited, those on their way included."""
+        each = (*self._since.values(), *(taken.since for taken in self._on_their_way))
+        return min((next(iter(since.values())) for since in each if since), default=None)
+
+    @property
     def most(self) -> int:
         """How many there are of the kind of which most wait."""
         return max(map(len, self._since.values()))

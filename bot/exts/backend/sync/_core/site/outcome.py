@@ -77,6 +77,21 @@ class Lost(StrEnum):
     ENCODED = "the answer is encoded in a way that was not asked for"
 
 
+class TroubleKind(StrEnum):
+    """How the site fails, for machines: few kinds, whatever it says."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    CONNECTION_LOST = "connection_lost"
+    UNREADABLE = "unreadable"
+    SERVER_ERROR = "server_error"
+    OVERLOADED = "overloaded"
+    REFUSED = "refused"
+    BLOCKED = "blocked"
+    PROTOCOL = "protocol"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoAnswer:
     """No whole answer came; `detail` is the library's word for it, without addresses."""
@@ -142,12 +157,14 @@ class Overloaded:
 class Failing:
     """The site failed; `lost` says that the request may still be running there.
 
-    That is so where no whole answer came, and where what answered a write was not the site.
+    That is so where no whole answer came, for that `cause`, and where what answered a write was not
+    the site.
     """
 
     status: int | None
     reason: str
     lost: bool
+    cause: Lost | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +219,36 @@ _MILLISECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?")
 _NOT_OFFERED: Final = frozenset(range(300, 500)) - {401}
 
 
+_KINDS: Final = {
+    Lost.UNREACHABLE: TroubleKind.UNREACHABLE,
+    Lost.DEADLINE: TroubleKind.TIMEOUT,
+    Lost.CONNECTION: TroubleKind.CONNECTION_LOST,
+    Lost.TOO_LONG: TroubleKind.UNREADABLE,
+    Lost.ENCODED: TroubleKind.UNREADABLE,
+}
+
+
+def trouble_kind(outcome: Outcome) -> TroubleKind | None:
+    """Say how an outcome shows that the site fails; None where it does not."""
+    match outcome:
+        case Failing(cause=Lost() as cause):
+            return _KINDS[cause]
+        case Failing(status=int(status)):
+            return TroubleKind.SERVER_ERROR if status >= 500 else TroubleKind.OTHER
+        case Failing():
+            return TroubleKind.OTHER
+        case Overloaded():
+            return TroubleKind.OVERLOADED
+        case Refused():
+            return TroubleKind.REFUSED
+        case Blocked():
+            return TroubleKind.BLOCKED
+        case ProtocolError():
+            return TroubleKind.PROTOCOL
+        case _:
+            return None
+
+
 def leaves_doubt(outcome: Outcome) -> bool:
     """Say whether a write so answered may still be at work on the site, and commit later.
 
@@ -234,7 +281,8 @@ def classify(
     """
     if isinstance(answer, NoAnswer):
         reason = f"{answer.cause.value} ({answer.detail})" if answer.detail else answer.cause.value
-        return Failing(status=None, reason=reason, lost=answer.cause in _LOST)
+        is_lost = answer.cause in _LOST
+        return Failing(status=None, reason=reason, lost=is_lost, cause=answer.cause)
     status = answer.status
     if status in {429, 503}:
         wait = read_retry_after(answer.retry_after, now=now, date=answer.date)

@@ -30,10 +30,12 @@ from bot.exts.backend.sync._core.site.outcome import (
     RejectedRows,
     RejectedWhole,
     TooLarge,
+    TroubleKind,
     UnknownUser,
     classify,
     leaves_doubt,
     read_retry_after,
+    trouble_kind,
 )
 from bot.exts.backend.sync._core.site.wire import RowFault
 
@@ -470,17 +472,32 @@ def test_another_roles_name_is_no_role_that_is_there() -> None:
         (
             Lost.DEADLINE,
             "",
-            Failing(status=None, reason="no whole answer within the deadline", lost=True),
+            Failing(
+                status=None,
+                reason="no whole answer within the deadline",
+                lost=True,
+                cause=Lost.DEADLINE,
+            ),
         ),
         (
             Lost.CONNECTION,
             "ReadError",
-            Failing(status=None, reason="the connection was lost (ReadError)", lost=True),
+            Failing(
+                status=None,
+                reason="the connection was lost (ReadError)",
+                lost=True,
+                cause=Lost.CONNECTION,
+            ),
         ),
         (
             Lost.TOO_LONG,
             "",
-            Failing(status=None, reason="the answer is longer than the limit", lost=True),
+            Failing(
+                status=None,
+                reason="the answer is longer than the limit",
+                lost=True,
+                cause=Lost.TOO_LONG,
+            ),
         ),
         (
             Lost.ENCODED,
@@ -489,12 +506,18 @@ def test_another_roles_name_is_no_role_that_is_there() -> None:
                 status=None,
                 reason="the answer is encoded in a way that was not asked for",
                 lost=True,
+                cause=Lost.ENCODED,
             ),
         ),
         (
             Lost.UNREACHABLE,
             "ConnectError",
-            Failing(status=None, reason="the site can't be reached (ConnectError)", lost=False),
+            Failing(
+                status=None,
+                reason="the site can't be reached (ConnectError)",
+                lost=False,
+                cause=Lost.UNREACHABLE,
+            ),
         ),
     ],
 )
@@ -677,3 +700,30 @@ def test_a_date_is_read_to_the_second(naive: datetime) -> None:
 def test_only_the_contracts_own_answer_leaves_no_doubt(outcome: Outcome, *, doubt: bool) -> None:
     """A proxy's 5xx says that nobody waits any more, and not that nothing was done."""
     assert leaves_doubt(outcome) is doubt
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind"),
+    [
+        (Applied(), None),
+        (RejectedRows(faults=()), None),
+        (RejectedWhole(status=400, reason=""), None),
+        (NotFound(), None),
+        (Failing(status=None, reason="", lost=False, cause=Lost.UNREACHABLE), "unreachable"),
+        (Failing(status=None, reason="", lost=True, cause=Lost.DEADLINE), "timeout"),
+        (Failing(status=None, reason="", lost=True, cause=Lost.CONNECTION), "connection_lost"),
+        (Failing(status=None, reason="", lost=True, cause=Lost.TOO_LONG), "unreadable"),
+        (Failing(status=None, reason="", lost=True, cause=Lost.ENCODED), "unreadable"),
+        (Failing(status=None, reason="slow", lost=False), "other"),
+        (Failing(status=500, reason="", lost=True), "server_error"),
+        (Failing(status=409, reason="", lost=True), "other"),
+        (Overloaded(status=429, retry_after=None), "overloaded"),
+        (Refused(status=401, reason=""), "refused"),
+        (Blocked(status=403, reason=""), "blocked"),
+        (ProtocolError(status=418, reason=""), "protocol"),
+    ],
+    ids=repr,
+)
+def test_trouble_is_of_one_of_a_few_kinds(outcome: Outcome, kind: str | None) -> None:
+    """Machines tell a stopped site from one that answers 500, whatever either says."""
+    assert trouble_kind(outcome) == (None if kind is None else TroubleKind(kind))

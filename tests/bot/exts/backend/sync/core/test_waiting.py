@@ -110,6 +110,21 @@ def test_the_kind_that_has_waited_longest_is_next() -> None:
     ]
 
 
+def test_the_oldest_is_known_wherever_it_is() -> None:
+    """Of whichever kind, also on its way, and again once it is put back; none waits at first."""
+    waiting = Waiting(limit=10)
+    before = waiting.oldest_since
+    waiting.left(EVE, now=1.0)
+    waiting.changed((ADA, JOE), now=2.0)
+    taken = waiting.take(Kind.DEPARTURE, 1)
+    on_its_way = waiting.oldest_since
+    waiting.put_back(taken)
+    put_back = waiting.oldest_since
+    waiting.done(waiting.take(Kind.DEPARTURE, 1))
+
+    assert (before, on_its_way, put_back, waiting.oldest_since) == (None, 1.0, 1.0, 2.0)
+
+
 def test_the_kind_of_which_most_wait_counts() -> None:
     """One request is of one kind: how many it would hold is what makes a run of it."""
     waiting = Waiting(limit=100)

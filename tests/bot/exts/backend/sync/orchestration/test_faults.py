@@ -228,7 +228,7 @@ class Broken:
             raise self.error
 
 
-@pytest.mark.parametrize(("task", "call"), [("metrics", "kept"), ("live changes", "waiting")])
+@pytest.mark.parametrize(("task", "call"), [("metrics", "kept"), ("live changes", "brought")])
 async def test_a_fault_in_a_task_leaves_lease_and_run_alone(
     stage: Stage, task: str, call: str
 ) -> None:

@@ -1,0 +1,1 @@
+"""What machines are told: log events, metrics, Sentry, events for other cogs."""
