@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from sentry_sdk.integrations.atexit import AtexitIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 
 from bot import __version__
+from bot.exts.backend.sync._core.model.redaction import without_quoted
 from bot.settings import ConfigurationError
 
 if TYPE_CHECKING:
@@ -105,14 +107,14 @@ def configure_logging(
     rendering: list[Processor]
     if chosen == "json":
         rendering = [
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(_traceback_of),
             structlog.processors.JSONRenderer(),
         ]
     else:
         # Not rich's tracebacks: they show local variables, members' names among them.
         rendering = [
             structlog.dev.ConsoleRenderer(
-                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+                colors=stream.isatty(), exception_formatter=_print_traceback
             )
         ]
     structlog.configure(
@@ -150,7 +152,9 @@ def configure_sentry(settings: "BotSettings", redactor: Redactor) -> None:
     if settings.sentry_dsn is None:
         return
 
-    def before_send(event: "Event", _hint: "Hint") -> "Event":
+    def scrub(event: "Event", _hint: "Hint") -> "Event":
+        for error in (event.get("exception") or {}).get("values", ()):
+            error["value"] = without_quoted(str(error.get("value") or ""))
         scrubbed: Event = redactor.value(event)
         return scrubbed
 
@@ -169,7 +173,8 @@ def configure_sentry(settings: "BotSettings", redactor: Redactor) -> None:
             dsn=settings.sentry_dsn.get_secret_value(),
             release=f"guild-sync@{__version__}",
             environment=settings.sentry_environment,
-            before_send=before_send,
+            before_send=scrub,
+            before_send_transaction=scrub,
             before_breadcrumb=before_breadcrumb,
             # No personal data is sent unless asked for; naming the option is deprecated in 2.75,
             # and naming its successor would switch off the SDK's own scrubber of well-known keys.
@@ -191,6 +196,33 @@ def configure_sentry(settings: "BotSettings", redactor: Redactor) -> None:
             "SENTRY_DSN can't be used with what HTTP_PROXY, HTTPS_PROXY, NO_PROXY and "
             f"SSL_CERT_FILE say: {exc}"
         ) from exc
+
+
+# A file's line in a traceback, also of a group, or one that is indented as its source is.
+_PLACE = re.compile(r"(?:\s*[|+])?  (?:(File) \"|  )")
+
+
+def without_values_of_errors(text: str) -> str:
+    """Return a traceback without what its errors quote, which may be a member's name.
+
+    The lines of files and of their source stay as they are: they hold what was written, and nothing
+    that came in.
+    """
+    lines, is_source = [], False
+    for line in text.splitlines(keepends=True):
+        place = _PLACE.match(line)
+        is_source = place is not None and (place[1] == "File" or is_source)
+        lines.append(line if is_source else without_quoted(line))
+    return "".join(lines)
+
+
+def _traceback_of(exc_info: Any) -> str:
+    text = "".join(traceback.format_exception(*exc_info)).removesuffix("\n")
+    return without_values_of_errors(text)
+
+
+def _print_traceback(stream: Any, exc_info: Any) -> None:
+    stream.write("\n" + _traceback_of(exc_info))
 
 
 _CRUMB_HAS_ALREADY = frozenset({"timestamp", "level", "logger", "exc_info", "_logger", "_name"})

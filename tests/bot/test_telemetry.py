@@ -91,6 +91,28 @@ def test_no_spelling_of_a_secret_is_logged(lines: io.StringIO) -> None:
     assert (token in text, "key" in text, text.count("[redacted]")) == (False, False, 6)
 
 
+def fail(name: str) -> None:
+    """Fail as Python does where a value is not what it was taken for, once inside of the other."""
+    try:
+        {"roles": 1}[name]
+    except KeyError as exc:
+        raise ExceptionGroup("two", [ValueError(f"no {name!r} here"), exc]) from exc
+
+
+def test_what_an_error_quotes_is_not_logged(lines: io.StringIO) -> None:
+    """It may be a member's name; where it was raised, and by which line, is told all the same."""
+    try:
+        fail("Zaph" + "od")
+    except ExceptionGroup:
+        structlog.get_logger("ours").exception("failed")
+
+    (line,) = records(lines)
+    assert "Zaphod" not in line["exception"]
+    assert "KeyError: '…'" in line["exception"]
+    assert "| ValueError: no '…' here" in line["exception"]
+    assert 'in fail\n    {"roles": 1}[name]' in line["exception"]
+
+
 def test_a_word_is_no_secret() -> None:
     """A token too short to be one garbles no line that happens to hold its letters."""
     redactor = telemetry.Redactor(["x", "", "secret"])
@@ -172,7 +194,7 @@ def test_an_error_is_reported_once_and_clean(
     structlog.get_logger("ours").error("sync.chunk.failed", status=500, body=key)
     with sentry_sdk.new_scope() as scope:
         scope.set_context("request", {"Authorization": "anything", "url": "/api"})
-        sentry_sdk.capture_exception(RuntimeError(f"with {token}"))
+        sentry_sdk.capture_exception(RuntimeError(f"with {token} of 'Zaphod'"))
     sentry_sdk.flush()
 
     assert [
@@ -188,7 +210,7 @@ def test_an_error_is_reported_once_and_clean(
         for event in sentry.events
     ] == [
         (
-            "with [redacted]",
+            "with [redacted] of '…'",
             {"Authorization": "[redacted]", "url": "/api"},
             [("ours", "sync.chunk.failed", {"status": 500, "body": "[redacted]"})],
             "guild-sync@0.1.0",

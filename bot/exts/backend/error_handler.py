@@ -234,7 +234,8 @@ def _report(answer: Ignored | Refusal | Unforeseen, *, command: str, user_id: in
         case Ignored():
             return None
         case Refusal(text=text):
-            _log.info("bot.command.refused", command=command, user_id=user_id, answer=text)
+            # Not what is answered: it repeats what was typed, which may be anybody's name.
+            _log.info("bot.command.refused", command=command, user_id=user_id)
             return text
         case Unforeseen(cause=cause):
             with sentry_sdk.new_scope() as scope:

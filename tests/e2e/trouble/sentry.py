@@ -1,4 +1,4 @@
-"""A Sentry on this machine: it takes envelopes and keeps the events in them."""
+"""A Sentry on this machine: it takes envelopes and keeps what is in them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from aiohttp import web
 
 
 class Sentry:
-    """Listens while entered; `dsn` is what SENTRY_DSN is set to."""
+    """Listens while entered; `dsn` is what SENTRY_DSN is set to.
+
+    `items` are all, as pairs of a type and its payload, `events` those of that type, and `bytes`
+    all that was ever received, unpacked.
+    """
 
     def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
+        self.items: list[tuple[str, dict[str, Any]]] = []
+        self.bytes = b""
         self.dsn = ""
         self._runner: web.AppRunner | None = None
 
@@ -35,8 +40,19 @@ class Sentry:
         body = await request.read()
         if body.startswith(b"\x1f\x8b"):  # aiohttp unpacks it only where the header says gzip
             body = gzip.decompress(body)
+        self.bytes += str(dict(request.headers)).encode() + body
         lines = body.splitlines()[1:]
-        for header, item in zip(lines[::2], lines[1::2], strict=False):
-            if json.loads(header)["type"] == "event":
-                self.events.append(json.loads(item))
+        self.items += [
+            (json.loads(header)["type"], json.loads(item))
+            for header, item in zip(lines[::2], lines[1::2], strict=True)
+        ]
         return web.json_response({})
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The events, oldest first."""
+        return self.of("event")
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the items of a type, oldest first."""
+        return [item for type_, item in self.items if type_ == kind]

@@ -55,7 +55,7 @@ async def test_a_page_in_the_sites_place_is_no_success(stage: Stage) -> None:
     async with stage.bot():
         end = await stage.run_end()
 
-    reason = r"not JSON\: Expecting value\: line 1 column 1 \(char 0\)\: \<title\>Thanks\<\/title\>"
+    reason = r"not JSON\: Expecting value\: line 1 column 1 \(char 0\)\: page\: …"
     assert [end["title"], end["description"].partition("\n")[0], stage.database.stored()] == [
         "Sync of roles and users failed",
         f"**The site kept failing** (HTTP 200): {reason}",
@@ -163,7 +163,7 @@ async def test_too_many_rejections_blame_the_site(stage: Stage) -> None:
 
     async def reject(call: Call, forward: Forward) -> Answer:
         if call.writes_users:
-            return web.json_response([{"title": ["Needed."]} for _ in call.rows], status=400)
+            return web.json_response([{"title": ["Required."]} for _ in call.rows], status=400)
         return await forward(call)
 
     stage.site.fault = reject
@@ -176,7 +176,7 @@ async def test_too_many_rejections_blame_the_site(stage: Stage) -> None:
 
     assert [end["title"], end["description"].partition("\n")[0]] == [
         "Sync of roles and users failed",
-        r"**The site rejects too many rows**: 61 of 61 rows; the last\: title\: Needed.",
+        r"**The site rejects too many rows**: 61 of 61 rows; the last\: title\: Required.",
     ]
     assert [name for name in fields(end) if name.startswith("Parked")] == []
     assert stage.alert_titles() == [

@@ -85,7 +85,7 @@ STOPPED = {
     "html": Stopped(
         fault=answer_html,
         says=r"**The site kept failing** (HTTP 200): not JSON\: Expecting value\:"
-        r" line 1 column 1 \(char 0\)\: \<!doctype html\>\<title\>Log \*in\*\<\/title\>",
+        r" line 1 column 1 \(char 0\)\: page\: Log \*in\*",
         requests=6,
     ),
     "half a JSON": Stopped(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import sentry_sdk
 import structlog
 
+from ._core.model.redaction import without_quoted
 from ._errors import StoreError
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ class Faults:
         """Report an exception that `task` met."""
         kind = (task, type(exc))
         if kind in self._told:
-            log.warning(event, task=task, error=repr(exc), **values)
+            log.warning(event, task=task, error=without_quoted(repr(exc)), **values)
             return
         self._told.add(kind)
-        log.error(event, task=task, error=repr(exc), exc_info=exc, **values)
+        log.error(event, task=task, error=without_quoted(repr(exc)), exc_info=exc, **values)
         with sentry_sdk.new_scope() as scope:
             scope.set_tag("task", task)
             sentry_sdk.capture_exception(exc)

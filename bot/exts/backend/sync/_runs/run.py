@@ -19,6 +19,7 @@ from .._core.messages.progress import (
     RunView,
 )
 from .._core.messages.report import tuned
+from .._core.model.redaction import without_quoted
 from .._core.plan.diff import RoleDiff
 from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site.wire import shown
@@ -281,7 +282,7 @@ class Run:
             except Exception as exc:  # told here, and only here
                 log.exception("sync.run.broke")
                 sentry_sdk.capture_exception(exc)
-                reason = shown(f"{type(exc).__name__}: {exc}")
+                reason = shown(without_quoted(f"{type(exc).__name__}: {exc}"))
                 failure = Failure(kind=FailureKind.INTERNAL, reason=reason)
                 self._progress.end(Ending.FAILED, failure=failure)
             finally:

@@ -14,6 +14,7 @@ import sentry_sdk
 import structlog
 
 from .._core.messages import alert
+from .._core.model.redaction import without_quoted
 from .._errors import StoreError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class LeaderElector:
             except* Exception as group:
                 log.exception("sync.lead.broke")
                 sentry_sdk.capture_exception(group)
-                self._say_trouble(f"an error of ours: {_first(group)!r}")
+                self._say_trouble(f"an error of ours: {without_quoted(repr(_first(group)))}")
             finally:
                 if self._leadership.is_leading:
                     wait_s = _POLL_S

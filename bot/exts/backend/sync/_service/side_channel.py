@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from .._core.model.redaction import without_quoted
 from .._supervision import Faults
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class SideChannel:
             return self._mod_log.trouble
         except Exception as exc:  # noqa: BLE001 - told; no caller is disturbed
             self._tell("trouble", exc)
-            return repr(exc)
+            return without_quoted(repr(exc))
 
     def url(self, message_id: int) -> str:
         """Return where people find a message of the channel."""

@@ -15,6 +15,7 @@ from .._core.messages import alert, history
 from .._core.messages.alert import Alert, Draft
 from .._core.messages.marks import alert_footer
 from .._core.messages.notice import quote
+from .._core.model.redaction import without_values
 from .._core.plan import drift, rounds
 from .._core.policy import (
     attempt,
@@ -515,7 +516,8 @@ class StateRepository:
                     after=moved.breaker.state.value,
                     failures=moved.breaker.failures,
                     retry_at=moved.breaker.retry_at and moved.breaker.retry_at.isoformat(),
-                    reason=moved.breaker.reason,
+                    # Somebody may have typed it.
+                    reason=without_values(moved.breaker.reason),
                 )
                 self.breaker_moved(self.state.breaker, moved.breaker, run_id)
             self.state = moved

@@ -10,6 +10,7 @@ import structlog
 from sentry_sdk.crons import capture_checkin
 
 from .._core.messages.progress import Ending, RunKind
+from .._core.model.redaction import without_values
 from .._core.policy.breaker import BreakerState
 from .._core.site.outcome import Applied, Purpose, trouble_kind
 from .metrics import UNKNOWN, Metrics
@@ -82,9 +83,10 @@ class SystemTelemetry:
         if before.state is after.state:
             return
         self._metrics["sync_breaker_moves"].labels(after.state.value).inc()
+        reason = without_values(after.reason)  # somebody may have typed it
         self._tell(
             "sync_breaker",
-            {"state": after.state.value, "failures": after.failures, "reason": after.reason},
+            {"state": after.state.value, "failures": after.failures, "reason": reason},
         )
 
     def parked(self, rows: Collection[ParkedRow], *, run_id: str) -> None:

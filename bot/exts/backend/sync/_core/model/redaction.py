@@ -1,10 +1,11 @@
 """What is taken out of every text that comes from outside, before anybody keeps or shows it.
 
-A debug page or a gateway may answer with the headers of the request, the token among them. Two
-things are taken out: the secrets that are known, in every spelling that pages and encoders give
-them; and whatever looks like somebody's credentials, for a secret may be one of others. The first
-out of whole answers, which stay readable by that. The second only out of what is shown, where a
-member's name that happens to look so does no harm.
+A debug page or a gateway may answer with the headers of the request, the token among them; a
+rejection with the row that was sent, a member's name in it; a database with its own password. What
+is known is taken out of whole answers: our secrets, in every spelling that pages and encoders give
+them. What is repeated of an answer, to people or to machines, is less: `without_values` leaves of
+it the words that errors are told in, field names, and numbers that can hardly be anything else. A
+name or a secret that nobody thought of is no such word, and so does not pass.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus
+
+from .vocabulary import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,6 +38,29 @@ _SCHEME: Final = re.compile(
 )
 _USER_OF_URL: Final = re.compile(r"(://)[^/\s@\"'<>]{1,500}@")
 _DISCORD_TOKEN: Final = re.compile(r"\b[\w-]{23,30}\.[\w-]{6,7}\.[\w-]{27,50}\b")
+
+MASK: Final = "…"
+# A word with what may stand inside of it, or anything that is neither a word nor plain punctuation.
+_WORD: Final = re.compile(
+    r"[^\W_](?:[\w'\u2019]*\w)?|_+\w*|[^\x00-\x7f\u2013\u2014\u2018\u2019\u201c\u201d]"
+)
+_MASKS: Final = re.compile(rf"{MASK}(?:[^\w{MASK}|]*{MASK})+")
+# What stands behind these words is a secret, though it be a number or a word that is known.
+_KEYED: Final = re.compile(
+    r"(\b\w*(?:passw|passwd|pwd|secret|token|api_?key|dsn|credential|session|cookie|otp)\w*"
+    r"[\"']?\s*[=:]\s*[\"'(\[]*)([^\s\"'()\[\],;|&<>]+)",
+    re.IGNORECASE,
+)
+_FEW_DIGITS: Final = 5  # a status, a length, a limit, a line
+_ID_DIGITS: Final = range(17, 21)  # of Discord's ids
+_TAG: Final = re.compile(
+    r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|<[^<>]*>?", re.DOTALL | re.IGNORECASE
+)
+_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.DOTALL | re.IGNORECASE)
+_MARKUP: Final = re.compile(
+    r"<(?:!doctype|html|head|body|title|h1|center|p|pre|div)\b", re.IGNORECASE
+)
+_QUOTED: Final = re.compile(r"(?<!\w)('(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")")
 
 
 class Redaction:
@@ -81,3 +107,29 @@ def without_credentials(text: str) -> str:
     text = _SCHEME.sub(rf"\1\2{REDACTED}", text)
     text = _USER_OF_URL.sub(rf"\1{REDACTED}@", text)
     return _DISCORD_TOKEN.sub(REDACTED, text)
+
+
+def without_values(text: str) -> str:
+    """Return of what a site says the words for errors; whatever else is in it becomes `…`.
+
+    Of a page its title, or its text where it has none, behind `page:`. What was returned is
+    returned unchanged.
+    """
+    if _MARKUP.search(text):
+        title = _TITLE.search(text)
+        text = html.unescape(_TAG.sub(" ", text if title is None else title[1]))
+        text = f"page: {text.replace('<', '').replace('>', '').strip()}"
+    text = _KEYED.sub(rf"\1{MASK}", text)
+    return _MASKS.sub(MASK, _WORD.sub(_known_or_masked, text))
+
+
+def without_quoted(text: str) -> str:
+    """Return an error's text without the values that it quotes, as Python quotes them."""
+    return _QUOTED.sub(lambda quoted: without_values(quoted[0]), text)
+
+
+def _known_or_masked(word: re.Match[str]) -> str:
+    text = word[0]
+    if text.isascii() and text.isdigit():
+        return text if len(text) <= _FEW_DIGITS or len(text) in _ID_DIGITS else MASK
+    return text if text.lower().replace("\u2019", "'") in KNOWN else MASK

@@ -315,7 +315,7 @@ def _classify_success(
         if purpose is Purpose.DISCOVER:
             return NotFound()  # a site that answers everything with its front page offers nothing
         said = wire.excerpt(answer.body) or "(no body)"
-        reason = wire.shown(f"{exc}: {said}")
+        reason = wire.told(f"{exc}: {said}")
         if isinstance(exc, wire.NotJsonError):  # a log-in, a challenge, half an answer: may pass
             return Failing(status=answer.status, reason=reason, lost=not purpose.reads)
         return ProtocolError(status=answer.status, reason=reason)
@@ -325,7 +325,7 @@ def _classify_page(answer: Answer, purpose: Purpose) -> Failing | Blocked | TooL
     """Say what a 4xx means in words that are not the site's own."""
     if not purpose.reads and answer.status == 413:
         return TooLarge()
-    reason = wire.shown(f"not in the site's own words: {_said(answer)}")
+    reason = wire.told(f"not in the site's own words: {_said(answer)}")
     if purpose.reads and answer.status not in {401, 403}:
         return Failing(status=answer.status, reason=reason, lost=False)
     return Blocked(status=answer.status, reason=reason)

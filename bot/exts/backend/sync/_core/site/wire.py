@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ..model.members import ALL_FIELDS, Field, Member, Role, RoleId, UserId
-from ..model.redaction import without_credentials
+from ..model.redaction import without_credentials, without_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,16 +127,28 @@ def decode(body: bytes) -> object:
 
 
 def excerpt(body: bytes) -> str:
-    """Return at most 200 printable characters of a body, for a person to read."""
-    return shown(body[: EXCERPT_CHARACTERS * 8].decode("utf-8", "replace"))
+    """Return what a body says, without values, in at most 200 printable characters."""
+    return told(body[: EXCERPT_CHARACTERS * 8].decode("utf-8", "replace"))
+
+
+def told(text: str) -> str:
+    """Return what a site says, without values, on one line of at most 200 printable characters.
+
+    The one way by which a site's words come to anybody: to people, logs, Sentry, or the store.
+    """
+    return shown(without_values(without_credentials(_whole(text))))
 
 
 def shown(text: str) -> str:
     """Return at most 200 printable characters of a text, on one line and without credentials."""
-    text = text[: EXCERPT_CHARACTERS * 8].encode("utf-8", "replace").decode()  # no half surrogate
-    text = without_credentials(text)
+    text = without_credentials(_whole(text))
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= EXCERPT_CHARACTERS else flat[: EXCERPT_CHARACTERS - 1] + "…"
+
+
+def _whole(text: str) -> str:
+    """Return as much of a text as is looked at, without halves of surrogates."""
+    return text[: EXCERPT_CHARACTERS * 8].encode("utf-8", "replace").decode()
 
 
 def read_page(value: object) -> Page:
@@ -299,7 +311,7 @@ def reason_of(value: object) -> str:
     """Return what an error body says, on one line of at most 200 characters."""
     if isinstance(value, dict):
         return _reason(value)
-    return shown(json.dumps(value, ensure_ascii=False))
+    return told(json.dumps(value, ensure_ascii=False))
 
 
 _NAMES: Final = {field: field.value for field in Field}
@@ -450,7 +462,7 @@ def _reason(entry: dict[str, object]) -> str:
     for name, messages in entry.items():
         text = "; ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
         parts.append(f"{name}: {text}")
-    return shown(" | ".join(parts))
+    return told(" | ".join(parts))
 
 
 def _unknown_roles(entry: dict[str, object]) -> frozenset[RoleId]:

@@ -1,5 +1,7 @@
 """No secret and nobody's credentials in what is kept or shown, and all else as it was."""
 
+import ast
+import inspect
 import itertools
 import json
 from urllib.parse import quote
@@ -8,10 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.exts.backend.sync._core.model.redaction import Redaction, without_credentials
+from bot.exts.backend.sync._core.model.redaction import (
+    Redaction,
+    without_credentials,
+    without_quoted,
+    without_values,
+)
+from bot.exts.backend.sync._core.policy.request_backoff import FailureKind
+from bot.exts.backend.sync._core.site import wire
 from bot.exts.backend.sync._core.site.outcome import (
     Answer,
     Applied,
+    Lost,
     Purpose,
     classify,
 )
@@ -138,3 +148,158 @@ def test_no_outcome_tells_credentials(purpose: Purpose, value: object) -> None:
             outcome = classify(answer, purpose=purpose, now=NOW, rows=2, read=reading)
 
             assert isinstance(outcome, Applied) or MARK not in str(outcome)
+
+
+NAMES = (
+    "Zaphod",
+    "zaphod_beeblebrox",
+    "Zaphod Beeblebrox",
+    "zaph0d",
+    "Зафод",
+    "ザフォド",
+    "★ Zaphod ★",
+    "Zaphod's",
+    "O'Zaphod",
+    "zaphod.b",
+    "🐙zaphod🐙",
+)
+DEBUG_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta name="robots" content="NONE,NOARCHIVE">
+<title>IntegrityError
+          at /api/bot/users/bulk_patch</title><style>html * { padding:0; }</style>
+<script>function show(zaphod) {}</script></head>
+<body><h1>IntegrityError</h1><pre class="exception_value">new row for relation
+&quot;api_user&quot; violates check constraint DETAIL: Failing row contains (5, Zaphod).</pre>
+<td>DATABASES</td><td><pre>{'PASSWORD': 'hunter2', 'password=hunter2'}</pre></td></body></html>"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": ["“NAME” is not allowed."]}',
+        "name: NAME is a reserved name.",
+        "display_name: Value 'NAME' is too long (max 32).",
+        "NAME",
+        'DETAIL:  Failing row contains (5, NAME, "NAME", {}, t).',
+        'duplicate key value violates unique constraint "x"\nDETAIL:  Key (name)=(NAME) exists.',
+        "User NAME/NAME: not found|NAME|NAME;NAME",
+        "<p>No NAME here</p>",
+        "\x1b[31mNAME\x1b[0m",
+    ],
+)
+def test_no_name_is_repeated(text: str, name: str) -> None:
+    """Wherever it stands, however it is written, in whatever script."""
+    told = without_values(text.replace("NAME", name)).lower()
+
+    for part in ("zaph", "beeb", "зафод", "ザ", "★", "🐙"):
+        assert part not in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password=hunter2",
+        "PASSWORD: 'hunter2'",
+        '{"DB_PASSWORD": "hunter2"}',
+        "password = admin",
+        "the pwd=12345 was",
+        "postgres://site:hunter2@db/site",
+        "SECRET_KEY='django-insecure-hunter2'",
+        "sessionid=hunter2; csrftoken=hunter2",
+        'token: ["hunter2"]',
+        "api_key=hunter2&user=5",
+        "Api-Key hunter2",
+    ],
+)
+def test_no_secret_is_repeated(text: str) -> None:
+    """Whosever it is: a known word or a number is one, too, behind a word that says so."""
+    told = without_values(text)
+
+    for secret in ("hunter", "admin", "12345", "insecure"):
+        assert secret not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "name: Ensure this field has no more than 32 characters.",
+            "name: Ensure this field has no more than 32 characters.",
+        ),
+        (
+            "roles: Role with ID 267628507062992896 does not exist",
+            "roles: Role with ID 267628507062992896 does not exist",
+        ),
+        (
+            "display_name: “Zaphod” is not a valid choice.",
+            "display_name: “…” is not a valid choice.",
+        ),
+        ("name: Zaphod Beeblebrox is banned.", "name: … is banned."),
+        ("id: 5 | 1234567 | 20210112", "id: 5 | … | …"),
+        (DEBUG_PAGE, "page: IntegrityError\n          at /api/bot/users/bulk_patch"),
+        (
+            "<html><head><title>502 Bad Gateway</title></head><body><center>nginx/1.18.0</center>",
+            "page: 502 Bad Gateway",
+        ),
+        ("<h1>Not &lt;Found&gt;</h1><p>/api/zaphod", "page: Not Found  /api/…"),
+        ("upstream connect error or disconnect/reset before headers", None),
+        ("name: Zaphod | roles: Zaphod", "name: … | roles: …"),
+        ("", ""),
+    ],
+)
+def test_what_an_error_is_told_in_is_repeated(text: str, told: str | None) -> None:
+    """Fields, the words for what is wrong, limits, ids and statuses: enough to act upon."""
+    assert without_values(text) == (told or text.replace("disconnect", "…"))
+
+
+@pytest.mark.parametrize("text", [*FailureKind, *Lost])
+def test_our_own_words_are_repeated(text: str) -> None:
+    """What we add to the site's words passes where they pass."""
+    assert without_values(text) == text
+
+
+def test_what_we_say_of_an_answer_is_repeated() -> None:
+    """It goes along with the site's words, on their way."""
+    said = [
+        part.value
+        for node in ast.walk(ast.parse(inspect.getsource(wire)))
+        if isinstance(node, ast.Raise)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and " " in part.value
+    ]
+
+    assert len(said) > 10
+    assert [text for text in said if without_values(text) != text] == []
+
+
+@given(st.text())
+def test_what_was_repeated_once_is_repeated_unchanged(text: str) -> None:
+    """So it can be asked for once more wherever something leaves the process."""
+    told = without_values(text)
+
+    assert without_values(told) == told
+
+
+@given(st.text(), st.sampled_from(NAMES))
+def test_nothing_around_it_lets_a_name_through(text: str, name: str) -> None:
+    """Not even what would begin a tag, a quotation or a word with it."""
+    told = without_values(f"{text}{name}{text}").lower()
+
+    assert "zaphod" not in told
+    assert "зафод" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("KeyError: 'Zaphod'", "KeyError: '…'"),
+        ('ValueError("bad \\"Zaphod\\"")', 'ValueError("bad \\"…\\"")'),
+        ("AttributeError: 'NoneType' object has no attribute 'roles'", None),
+        ("RuntimeError: boom", None),
+        ("it can't be Zaphod's fault", None),
+    ],
+)
+def test_an_error_is_told_without_what_it_quotes(text: str, told: str | None) -> None:
+    """Python quotes values; what is said of them is the programmer's."""
+    assert without_quoted(text) == (told or text)
