@@ -38,6 +38,7 @@ class BotSettings(SecretFileSettings):
     )
     sentry_dsn: SecretStr | None = None
     sentry_environment: str = "production"
+    sentry_traces_sample_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
     log_format: Literal["json", "console"] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     metrics_host: str = "127.0.0.1"

@@ -173,6 +173,9 @@ def configure_sentry(settings: "BotSettings", redactor: Redactor) -> None:
             dsn=settings.sentry_dsn.get_secret_value(),
             release=f"guild-sync@{__version__}",
             environment=settings.sentry_environment,
+            # Of syncs alone: nothing else begins a trace here.
+            traces_sample_rate=settings.sentry_traces_sample_rate,
+            trace_propagation_targets=[],
             before_send=scrub,
             before_send_transaction=scrub,
             before_breadcrumb=before_breadcrumb,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
-    from bot.exts.backend.sync._core.messages.progress import RunView
+    from bot.exts.backend.sync._core.messages.progress import Phase, RunView
     from bot.exts.backend.sync._core.plan.drift import Drift
     from bot.exts.backend.sync._core.policy.attempt import Attempt
     from bot.exts.backend.sync._core.policy.breaker import Breaker
@@ -29,6 +31,8 @@ class FakeTelemetry:
         self.on_finished: Callable[[RunView], None] = lambda _: None
         self.verified_at: datetime | None = None
         self.is_leading = False
+        self.neutral: list[bool] = []
+        self.faults: list[Exception] = []
 
     def run_started(self, view: RunView) -> None:
         """Note that a run began."""
@@ -38,9 +42,27 @@ class FakeTelemetry:
         """Note that the process of a run died."""
         self.told.append(("interrupted", attempt.run_id))
 
-    def run_finished(self, view: RunView, figures: RunFigures) -> None:
+    def traced(self, view: RunView) -> AbstractContextManager[None]:
+        """Note of which run all is that is told inside."""
+        self.told.append(("traced", view.run_id))
+        return nullcontext()
+
+    def phase(self, phase: Phase) -> None:
+        """Note that a run has come to another phase."""
+        self.told.append(("phase", phase))
+
+    def run_finished(
+        self,
+        view: RunView,
+        figures: RunFigures,
+        *,
+        neutral: bool = False,
+        fault: Exception | None = None,
+    ) -> None:
         """Note how a run ended."""
         self.finished.append((view, figures))
+        self.neutral.append(neutral)
+        self.faults += [] if fault is None else [fault]
         self.told.append(("finished", (view.run_id, view.ending)))
         self.on_finished(view)
 
@@ -79,7 +101,3 @@ class FakeTelemetry:
     def drifted(self, drift: Drift) -> None:
         """Note what a check found."""
         self.told.append(("drifted", drift))
-
-    def check_in(self, run_id: str, *, ok: bool | None, every_s: float) -> None:
-        """Note that an automatic run began or ended."""
-        self.told.append(("check-in", (run_id, ok, every_s)))

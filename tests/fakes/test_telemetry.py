@@ -12,6 +12,7 @@ import pytest
 import sentry_sdk
 from prometheus_client import REGISTRY
 
+from bot.exts.backend.sync._clock import SystemClock
 from bot.exts.backend.sync._core.delivery.chunks import ParkedRow, Tally
 from bot.exts.backend.sync._core.messages.progress import Ending, Phase, RunKind
 from bot.exts.backend.sync._core.model.changes import Kind
@@ -27,6 +28,7 @@ from bot.exts.backend.sync._core.site import requests
 from bot.exts.backend.sync._core.site.figures import RunFigures
 from bot.exts.backend.sync._core.site.outcome import Applied, Failing, Lost
 from bot.exts.backend.sync._ports import Telemetry
+from bot.exts.backend.sync._telemetry.sentry import SentryReports
 from bot.exts.backend.sync._telemetry.system import SystemTelemetry
 from tests.bot.exts.backend.sync.sentry import Kept
 from tests.fakes.mod_log_contract import NOW, VIEW
@@ -69,6 +71,13 @@ STANDING = Standing(
 )
 
 
+def made(told: list[tuple[str, dict[str, object]]] | None = None) -> SystemTelemetry:
+    """Return what tells machines; listeners' events are noted in `told`."""
+    listeners = [] if told is None else told
+    reports = SentryReports(clock=SystemClock(), guild_id=7, site="site.invalid", every_s=3600)
+    return SystemTelemetry(reports, lambda name, values: listeners.append((name, values)))
+
+
 def tell(telemetry: Telemetry) -> None:
     """Tell everything that there is to tell, once or twice."""
     telemetry.leads(leading=True)
@@ -87,12 +96,12 @@ def tell(telemetry: Telemetry) -> None:
     telemetry.stands(STANDING)
     telemetry.drifted(Drift(at=NOW, rows=2, causes=(CAUSE,)))
     telemetry.drifted(Drift(at=NOW, rows=0))
-    for ok in (None, True, False):
-        telemetry.check_in("r1", ok=ok, every_s=60.0)
+    with telemetry.traced(ENDED):
+        telemetry.phase(Phase.USERS)
     telemetry.leads(leading=False)
 
 
-@pytest.mark.parametrize("make", [FakeTelemetry, SystemTelemetry])
+@pytest.mark.parametrize("make", [FakeTelemetry, made])
 def test_everything_can_be_told_whether_somebody_listens_or_not(make: Any) -> None:
     """Nothing is raised to whoever tells it, without Sentry as with it."""
     tell(make())
@@ -104,7 +113,7 @@ def test_everything_can_be_told_whether_somebody_listens_or_not(make: Any) -> No
 @pytest.fixture
 def telemetry() -> Iterator[SystemTelemetry]:
     """Have metrics where machines look for one test."""
-    telemetry = SystemTelemetry()
+    telemetry = made()
     telemetry.register()
     yield telemetry
     telemetry.unregister()
@@ -190,7 +199,7 @@ def test_what_was_told_can_be_read_where_machines_look(telemetry: SystemTelemetr
 
 def test_nothing_is_left_when_the_extension_goes() -> None:
     """A reload registers the same names anew."""
-    telemetry = SystemTelemetry()
+    telemetry = made()
     telemetry.register()
     telemetry.unregister()
 
@@ -249,7 +258,7 @@ def test_only_a_full_run_is_a_last_verified_one(telemetry: SystemTelemetry) -> N
 def test_a_bots_listeners_are_told_what_happens() -> None:
     """Starts, ends, drift, and a breaker that changes: as plain values, each once."""
     told: list[tuple[str, dict[str, object]]] = []
-    telemetry = SystemTelemetry(lambda name, values: told.append((name, values)))
+    telemetry = made(told)
     closed = State()
     more = replace(OPEN.breaker, failures=4)
     for before, after in pairwise((closed.breaker, OPEN.breaker, more, closed.breaker)):

@@ -101,9 +101,9 @@ def double_entry(process: Process) -> None:
     """Tell of twice as many rows as were written."""
     told = process.telemetry.run_finished
 
-    def twice(view: Any, figures: Any) -> None:
+    def twice(view: Any, figures: Any, **how: Any) -> None:
         tally = replace(view.tally, created=view.tally.created * 2)
-        told(replace(view, tally=tally), figures)
+        told(replace(view, tally=tally), figures, **how)
 
     process.telemetry.run_finished = twice  # type: ignore[method-assign] # as above
 

@@ -108,10 +108,10 @@ async def test_stopped_in_the_middle_of_a_run(
     ]
 
 
-async def test_a_failed_run_is_one_event_in_sentry(
+async def test_a_failed_run_and_the_breaker_it_opens_are_an_event_each(
     stage: Stage, tmp_path: Path, sentry: Sentry
 ) -> None:
-    """One event carries the run id that log and mod-log name, and no token leaves the process."""
+    """Both carry the run id that log and mod-log name, and no token leaves the process."""
     await stage.guild()
     wrong = "0123456789abcdef0123456789abcdef01234567"
     program = bot(stage, tmp_path, SITE_API_TOKEN=wrong, SENTRY_DSN=sentry.dsn)
@@ -124,10 +124,11 @@ async def test_a_failed_run_is_one_event_in_sentry(
     assert [without_times(event) for event in sentry.events] == [
         [
             "error",
-            "Sync of roles and users failed: the site refuses our credentials",
+            "Sync of roles and users failed: the site refuses our credentials (HTTP 401)",
             "refused",
             run_id,
-        ]
+        ],
+        ["error", "Sync breaker opened: nothing is written", None, run_id],
     ]
     assert [finished["ending"], finished["failure_status"], end["footer"]["text"], exit_code] == [
         "failed",

@@ -24,6 +24,7 @@ from ._service.service import SyncService
 from ._service.standings import Standings
 from ._store import open_store
 from ._supervision import keep_going
+from ._telemetry.sentry import SentryReports
 from ._telemetry.system import SystemTelemetry
 
 if TYPE_CHECKING:
@@ -42,7 +43,13 @@ class App:
     def __init__(self, bot: commands.Bot, settings: SyncSettings) -> None:
         self.settings = settings
         clock, chance = SystemClock(), random.SystemRandom()
-        self._telemetry = SystemTelemetry(bot.dispatch)
+        reports = SentryReports(
+            clock=clock,
+            guild_id=settings.guild_id,
+            site=settings.site_api_url.host or "",
+            every_s=settings.sync_drift_every_s,
+        )
+        self._telemetry = SystemTelemetry(reports, bot.dispatch)
         self.guild = open_guild(
             bot,
             settings.guild_id,

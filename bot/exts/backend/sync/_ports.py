@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from ._core.delivery.chunks import ParkedRow, Tally
     from ._core.messages.alert import Alert
     from ._core.messages.notice import Notice
-    from ._core.messages.progress import RunView
+    from ._core.messages.progress import Phase, RunView
     from ._core.messages.reply import Reply
     from ._core.model.members import (
         Member,
@@ -286,8 +287,27 @@ class Telemetry(Protocol):
         """Note that the process of a run died, as the next start finds."""
         ...
 
-    def run_finished(self, view: RunView, figures: RunFigures) -> None:
-        """Note how a run ended, with all its figures; once a run."""
+    def run_finished(
+        self,
+        view: RunView,
+        figures: RunFigures,
+        *,
+        neutral: bool = False,
+        fault: Exception | None = None,
+    ) -> None:
+        """Note how a run ended, with all its figures; once a run.
+
+        `neutral` says that it was stopped while nothing was wrong, `fault` is an error of ours that
+        ended it.
+        """
+        ...
+
+    def traced(self, view: RunView) -> AbstractContextManager[None]:
+        """Let all that is told inside be told as of this run."""
+        ...
+
+    def phase(self, phase: Phase) -> None:
+        """Note that the run inside of which this is has come to another phase."""
         ...
 
     def asked(self, request: Request, request_id: str, outcome: Outcome, seconds: float) -> None:
@@ -322,10 +342,6 @@ class Telemetry(Protocol):
 
     def drifted(self, drift: Drift) -> None:
         """Note what a check for drift found."""
-        ...
-
-    def check_in(self, run_id: str, *, ok: bool | None, every_s: float) -> None:
-        """Note that an automatic run began (`ok` is None), or how it ended."""
         ...
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .._core.plan.planner import Cause
     from .._core.policy.request_backoff import Failure
     from .._core.policy.verification import Verification
-    from .._ports import Clock, ModLog
+    from .._ports import Clock, ModLog, Telemetry
     from .._state.repository import StateRepository
 
 
@@ -74,6 +74,7 @@ class Progress:
         clock: Clock,
         repository: StateRepository,
         mod_log: ModLog,
+        telemetry: Telemetry,
         dry: bool,
         drift: bool,
     ) -> None:
@@ -82,6 +83,7 @@ class Progress:
         self._clock = clock
         self._repository = repository
         self._mod_log = mod_log
+        self._telemetry = telemetry
         self._dry = dry
         self._drift = drift
         self._writing_since: float | None = None
@@ -89,13 +91,15 @@ class Progress:
 
     def show(self, **changes: Unpack[ViewChanges]) -> None:
         """Move the view, and let mod-log show it."""
-        pause = self._repository.state.pause
+        pause, before = self._repository.state.pause, self.view.phase
         self.view = replace(
             self.view,
             now=self._clock.now(),
             paused_by=None if pause is None else pause.by,
             **changes,
         )
+        if self.view.phase is not before:
+            self._telemetry.phase(self.view.phase)
         if self.is_shown:
             self._mod_log.show(self.view)
 

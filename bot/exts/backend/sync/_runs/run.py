@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final, assert_never
 
-import sentry_sdk
 import structlog
 
 from .._core.delivery.chunks import Tally
@@ -21,6 +20,8 @@ from .._core.messages.progress import (
 from .._core.messages.report import tuned
 from .._core.model.redaction import without_quoted
 from .._core.plan.diff import RoleDiff
+from .._core.policy.attempt import ending_of_stop
+from .._core.policy.breaker import AttemptEnding
 from .._core.policy.request_backoff import Failure, FailureKind
 from .._core.site.wire import shown
 from .._errors import CancelledByPersonError, RunStoppedError, StoreError
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
     from .passes import Pass
     from .requester import Services
     from .work_queue import WorkQueue
-
-log = structlog.get_logger(__name__)
 
 
 class Scope(Enum):
@@ -131,6 +130,7 @@ class Run:
             clock=services.clock,
             repository=services.repository,
             mod_log=mod_log,
+            telemetry=services.telemetry,
             dry=spec.dry,
             drift=spec.drift,
         )
@@ -255,7 +255,11 @@ class Run:
 
     async def run(self) -> RunView:
         """Run to the end, whatever it is, and return the last view."""
-        with structlog.contextvars.bound_contextvars(run_id=self.run_id):
+        fault: Exception | None = None
+        with (
+            structlog.contextvars.bound_contextvars(run_id=self.run_id),
+            self._services.telemetry.traced(self.view),
+        ):
             self._services.telemetry.run_started(self.view)
             self._queue.noted.clear()
             if self._drift is not None:
@@ -277,11 +281,10 @@ class Run:
             except asyncio.CancelledError:
                 self._progress.end(Ending.CANCELLED, next_step="The bot was stopped.")
                 raise
-            # The outermost boundary of a run: whatever is wrong in our own code is told once, in
-            # Sentry and in mod-log, and ends this run only.
-            except Exception as exc:  # told here, and only here
-                log.exception("sync.run.broke")
-                sentry_sdk.capture_exception(exc)
+            # The outermost boundary of a run: whatever is wrong in our own code is told once, with
+            # the run's end, and ends this run only.
+            except Exception as exc:  # noqa: BLE001 - told below
+                fault = exc
                 reason = shown(without_quoted(f"{type(exc).__name__}: {exc}"))
                 failure = Failure(kind=FailureKind.INTERNAL, reason=reason)
                 self._progress.end(Ending.FAILED, failure=failure)
@@ -289,7 +292,12 @@ class Run:
                 if plans:
                     self._queue.waiting.run_ended()
                 self._return_changes()
-                self._services.telemetry.run_finished(self.view, self._runner.requests.figures)
+                self._services.telemetry.run_finished(
+                    self.view,
+                    self._runner.requests.figures,
+                    neutral=ending_of_stop(self.evidence) is AttemptEnding.NEUTRAL,
+                    fault=fault,
+                )
             return self.view
 
     async def _phases(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from .._clock import wait_first
 from .._core.policy.breaker import BreakerState
-from .._core.policy.schedule import next_start
+from .._core.policy.schedule import CHECK_SPREAD, next_start
 
 if TYPE_CHECKING:
     import random
@@ -119,7 +119,7 @@ class Scheduler:
         The first time soon: what the process before this one had in flight when it died may commit
         after the first sync has looked, and nobody else remembers that it is in doubt.
         """
-        spread = self._chance.uniform(0.9, 1.1)
+        spread = self._chance.uniform(1 - CHECK_SPREAD, 1 + CHECK_SPREAD)
         every_s = self.check_every_s()
         waits = [every_s * spread] if every_s else []
         if self._predecessor.may_write:

@@ -293,7 +293,7 @@ class Supervisor:
         if full:
             self._scheduler.plan_check()
         self._task = asyncio.create_task(
-            self._run(sync, how, full=full), name=f"sync {sync.view.run_id}"
+            self._run(sync, full=full), name=f"sync {sync.view.run_id}"
         )
         return sync
 
@@ -314,16 +314,10 @@ class Supervisor:
         )
         await repository.begin(attempt, start=how)
 
-    async def _run(self, sync: Run, how: Start, *, full: bool) -> None:
-        run_id, every_s = sync.view.run_id, self._scheduler.check_every_s
-        watched = full and how is Start.AUTOMATIC and every_s() > 0
-        if watched:
-            self._services.telemetry.check_in(run_id, ok=None, every_s=every_s())
+    async def _run(self, sync: Run, *, full: bool) -> None:
+        run_id = sync.view.run_id
         try:
-            view = await sync.run()
-            if watched and view.ending is not Ending.CANCELLED:
-                ok = view.ending is Ending.VERIFIED
-                self._services.telemetry.check_in(run_id, ok=ok, every_s=every_s())
+            await sync.run()
             await self._closing.close(sync, full=full)
         except StoreError as exc:
             log.warning("sync.attempt.unkept", run_id=run_id, error=str(exc))

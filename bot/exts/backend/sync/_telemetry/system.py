@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import statistics
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-import sentry_sdk
 import structlog
-from sentry_sdk.crons import capture_checkin
+from sentry_sdk.integrations.logging import ignore_logger
 
 from .._core.messages.progress import Ending, RunKind
 from .._core.model.redaction import without_values
@@ -17,10 +18,11 @@ from .metrics import UNKNOWN, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from .._core.delivery.chunks import ParkedRow, Tally
-    from .._core.messages.progress import RunView
+    from .._core.messages.progress import Phase, RunView
     from .._core.plan.drift import Drift
     from .._core.policy.attempt import Attempt
     from .._core.policy.breaker import Breaker
@@ -29,23 +31,29 @@ if TYPE_CHECKING:
     from .._core.site.figures import RunFigures
     from .._core.site.outcome import Outcome
     from .._core.site.requests import Request
+    from .sentry import SentryReports
 
 log = structlog.get_logger(__name__)
+# What is logged here is told to Sentry in other ways, once.
+ignore_logger(__name__)
 
-_MONITOR: Final = "guild-sync"
+_NUMBER: Final = re.compile(r"\d+")
 _CHUNKS: Final = frozenset({Purpose.CREATE, Purpose.UPDATE})
 # Of an attempt only its words are kept.
 _KINDS: Final = {"roles": RunKind.ROLES, "users": RunKind.USERS}
 
 
 class SystemTelemetry:
-    """The metrics of one loaded extension; a reload registers them anew.
+    """The telemetry of one loaded extension; a reload registers its metrics anew.
 
     `tell` is called with an event's name and its values: a bot's `dispatch`, for its listeners.
     """
 
-    def __init__(self, tell: Callable[[str, dict[str, object]], object] | None = None) -> None:
-        self._tell = tell or (lambda _name, _values: None)
+    def __init__(
+        self, sentry: SentryReports, tell: Callable[[str, dict[str, object]], object]
+    ) -> None:
+        self._sentry = sentry
+        self._tell = tell
         self._verified_at = 0.0
         self._metrics = Metrics()
 
@@ -73,6 +81,8 @@ class SystemTelemetry:
         metrics["sync_parked_rows"].set(parked)
         metrics["sync_paused"].set(state.pause is not None)
         metrics["sync_alerts_waiting"].set(untold)
+        if not parked:
+            self._sentry.none_parked()
 
     def _note_verified(self, at_s: float) -> None:
         self._verified_at = max(self._verified_at, at_s)
@@ -88,11 +98,19 @@ class SystemTelemetry:
             "sync_breaker",
             {"state": after.state.value, "failures": after.failures, "reason": reason},
         )
+        self._sentry.breaker_moved(before, after, reason, run_id)
 
     def parked(self, rows: Collection[ParkedRow], *, run_id: str) -> None:
         """Note rows that the site did not take."""
         self._metrics["sync_rows_parked"].inc(len(rows))
-        log.warning("sync.rows.parked", run_id=run_id, ids=[row.id for row in rows])
+        reasons = Counter(_NUMBER.sub("N", row.reason) for row in rows)
+        log.warning(
+            "sync.rows.parked",
+            run_id=run_id,
+            ids=[row.id for row in rows],
+            reasons=dict(reasons),
+        )
+        self._sentry.parked(reasons, run_id)
 
     def brought(self, tally: Tally, waited_s: Iterable[float]) -> None:
         """Note live changes that the site took, and for how long each had waited."""
@@ -139,28 +157,6 @@ class SystemTelemetry:
         log.info(name, rows=drift.rows, causes=causes)
         self._tell("sync_drift", {"rows": drift.rows, "causes": causes})
 
-    def check_in(self, run_id: str, *, ok: bool | None, every_s: float) -> None:
-        """Tell Sentry's monitor that an automatic run began (`ok` is None) or how it ended.
-
-        Sentry misses a run that never comes, and one whose process dies in its middle.
-        """
-        capture_checkin(
-            monitor_slug=_MONITOR,
-            check_in_id=run_id.ljust(32, "0"),
-            status="in_progress" if ok is None else "ok" if ok else "error",
-            monitor_config={
-                "schedule": {
-                    "type": "interval",
-                    "value": max(1, round(every_s / 60)),
-                    "unit": "minute",
-                },
-                "checkin_margin": 30,
-                "max_runtime": 60,
-                "failure_issue_threshold": 1,
-                "recovery_threshold": 1,
-            },
-        )
-
     def asked(self, request: Request, request_id: str, outcome: Outcome, seconds: float) -> None:
         """Note a request and what came of it."""
         name = type(outcome).__name__
@@ -169,7 +165,8 @@ class SystemTelemetry:
         trouble = trouble_kind(outcome)
         if trouble is not None:
             self._metrics["sync_request_failures"].labels(trouble.value).inc()
-        if request.purpose in _CHUNKS:
+        is_chunk = request.purpose in _CHUNKS
+        if is_chunk:
             self._metrics["sync_chunk_seconds"].observe(seconds)
             self._metrics["sync_chunk_rows"].observe(request.rows)
         values = {
@@ -180,18 +177,21 @@ class SystemTelemetry:
             "seconds": round(seconds, 4),
             "request_id": request_id,
         }
-        well = isinstance(outcome, Applied)
-        if not well:
+        write = log.info if is_chunk and self._sentry.is_in_run else log.debug
+        if not isinstance(outcome, Applied):
             values["said"] = str(outcome)[:300]
-            log.warning("sync.request.answered", **values)
-        else:
-            log.debug("sync.request.answered", **values)
-        sentry_sdk.add_breadcrumb(
-            category="sync",
-            message=f"{request.method} {request.path}: {name}",
-            level="info" if well else "warning",
-            data=values,
-        )
+            write = log.warning
+        # Drains and single members bind no run to their lines; each request names its own.
+        write("sync.request.answered", run_id=request_id.rpartition("-")[0], **values)
+        self._sentry.asked(request, outcome, values, is_chunk=is_chunk)
+
+    def traced(self, view: RunView) -> AbstractContextManager[None]:
+        """Let all that is told inside be told as of this run."""
+        return self._sentry.traced(view)
+
+    def phase(self, phase: Phase) -> None:
+        """Note that the run in whose trace this is has come to another phase."""
+        self._sentry.phase(phase)
 
     def run_started(self, view: RunView) -> None:
         """Note that a run began."""
@@ -199,17 +199,26 @@ class SystemTelemetry:
         log.info("sync.run.started", what=view.what, trigger=view.trigger, probe=view.probe)
         values = {"kind": view.what, "trigger": view.trigger, "probe": view.probe}
         self._tell("sync_started", {"run_id": view.run_id, **values})
+        self._sentry.began(view)
 
     def interrupted(self, attempt: Attempt) -> None:
         """Note that the process of a run died."""
         kind = RunKind.FULL if attempt.full else _KINDS.get(attempt.what, RunKind.CHANGES)
         self._metrics["sync_runs"].labels(kind.value, Ending.INTERRUPTED.value).inc()
         log.warning("sync.attempt.interrupted", run_id=attempt.run_id)
+        self._sentry.interrupted(attempt.run_id, full=attempt.full)
 
-    def run_finished(self, view: RunView, figures: RunFigures) -> None:
+    def run_finished(
+        self,
+        view: RunView,
+        figures: RunFigures,
+        *,
+        neutral: bool = False,
+        fault: Exception | None = None,
+    ) -> None:
         """Write the canonical line of a run, and tell Sentry of a failed one, once."""
         seconds = (view.now - view.started_at).total_seconds()
-        ending = view.ending.value if view.ending is not None else "unknown"
+        ending = (view.ending or Ending.INTERRUPTED).value
         self._metrics["sync_run_in_progress"].set(0)
         self._metrics["sync_runs"].labels(view.kind.value, ending).inc()
         self._metrics["sync_run_seconds"].labels(view.kind.value).observe(seconds)
@@ -247,16 +256,8 @@ class SystemTelemetry:
             "failure_reason": view.failure.reason if view.failure else None,
         }
         self._tell("sync_finished", {"run_id": view.run_id, **values})
-        if view.failure is None:
-            log.info("sync.run.finished", **values)
-            return
-        log.error("sync.run.finished", **values)
-        with sentry_sdk.new_scope() as scope:
-            scope.set_tag("run_id", view.run_id)
-            scope.set_tag("sync.failure", view.failure.kind.name.lower())
-            scope.set_tag("sync.trigger", view.trigger)
-            scope.set_context("sync run", values)
-            scope.fingerprint = ["sync-run-failed", view.failure.kind.name]
-            scope.capture_message(
-                f"Sync of {view.what} failed: {view.failure.kind.value}", level="error"
-            )
+        if fault is not None:
+            log.error("sync.run.broke", exc_info=fault)
+        write = log.info if view.failure is None else log.error
+        write("sync.run.finished", **values)
+        self._sentry.ended(view, values, fault=fault, neutral=neutral)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .breaker import (
     BreakerState,
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .breaker import Breaker
+
+
+CHECK_SPREAD: Final = 0.1  # by so much a check comes sooner or later, or all sites had it at once
 
 
 def next_start(breaker: Breaker, *, wanted: bool, paused: bool, now: datetime) -> datetime | None:

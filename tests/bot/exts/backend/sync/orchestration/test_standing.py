@@ -2,10 +2,15 @@
 
 import json
 
+import pytest
+
+from bot.exts.backend.sync._core.messages.progress import Ending, Phase
 from bot.exts.backend.sync._core.policy.breaker import BreakerState
+from bot.exts.backend.sync._core.policy.request_backoff import FailureKind
 from bot.exts.backend.sync._core.policy.standing import Standing
+from bot.exts.backend.sync._runs.run import Scope
 from bot.exts.backend.sync._service.standings import Standings
-from tests.bot.exts.backend.sync.orchestration.conftest import DOWN, Stage
+from tests.bot.exts.backend.sync.orchestration.conftest import BY, DOWN, NEVER, Stage
 from tests.fakes.process import Process
 from tests.fakes.site import Fate
 
@@ -123,3 +128,57 @@ async def test_rows_that_the_site_refuses_are_told_with_their_run(stage: Stage) 
     runs = [view.run_id for view, _ in process.telemetry.finished]
     told = [value for word, value in process.telemetry.told if word == "parked"]
     assert told == [(runs[0], [10])]
+
+
+async def test_a_run_is_told_from_its_beginning_to_its_end(stage: Stage) -> None:
+    """Within its own trace: its beginning, each phase as it comes, each request, and its end."""
+    stage.guild(10, stored=False)
+    process = await stage.start(30)
+
+    words = [word for word, _ in process.telemetry.told if word not in {"kept", "leads"}]
+    phases = [value for word, value in process.telemetry.told if word == "phase"]
+    assert [words[0], words[1], words[-1]] == ["traced", "started", "finished"]
+    assert phases[0] is Phase.SITE
+    assert [phase for phase in phases if phase in {Phase.USERS, Phase.VERIFYING, Phase.ENDED}] == [
+        Phase.USERS,
+        Phase.VERIFYING,
+    ]
+
+
+@pytest.mark.parametrize("in_trouble", [False, True])
+async def test_a_stop_is_told_as_neutral_only_if_nothing_was_wrong(
+    stage: Stage, *, in_trouble: bool
+) -> None:
+    """Also where it had to be cut off: machines must not wait for an end that never comes."""
+    stage.guild(*range(10, 60), stored=False)
+    answers_s = NEVER if in_trouble else 0.4
+
+    def slow(process: Process) -> None:
+        process.site.fate = lambda asked: Fate(answers_s=answers_s) if asked.writes else Fate()
+
+    process = await stage.start(3, prepare=slow)
+    stopping = stage.clock_loop().create_task(process.stop(within_s=1.0))
+    await stage.clock.advance(20)
+    await stopping
+
+    assert [view.ending for view, _ in process.telemetry.finished][-1] is Ending.CANCELLED
+    assert process.telemetry.neutral[-1] is not in_trouble
+
+
+async def test_an_error_of_ours_is_told_with_the_end_of_its_run(stage: Stage) -> None:
+    """Not beside it: one error is one report."""
+    stage.guild(10)
+    process = await stage.start(30)
+    error = KeyError("Zaphod")
+
+    def broken(_request: object) -> Fate:
+        raise error
+
+    process.site.fate = broken
+    process.commands.start(Scope.ALL, BY, forced=False)
+    await stage.clock.advance(5)
+
+    last, _ = process.telemetry.finished[-1]
+    assert process.telemetry.faults == [error]
+    assert last.failure is not None
+    assert (last.failure.kind, last.failure.reason) == (FailureKind.INTERNAL, "KeyError: '…'")
