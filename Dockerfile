@@ -48,8 +48,8 @@ USER app
 ENV METRICS_HOST=0.0.0.0 METRICS_PORT=9100
 EXPOSE 9100
 VOLUME /app/var
-# Not ready is not healthy: the first start may wait for Discord.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
+# Healthy is a bot whose loop turns, also one that waits for Discord: see bot/health.py.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "deploy/bot_healthcheck.py"]
 # Holds where the bot ends with 78: what only an operator can change is no better after a restart.
 CMD ["python", "deploy/bot.py"]

@@ -11,12 +11,12 @@ import signal
 import sys
 from typing import Any
 
-import prometheus_client
 import sentry_sdk
 import structlog
 
 from bot import __version__, telemetry
 from bot.bot import Bot
+from bot.health import Health, HealthServer
 from bot.settings import BotSettings, ConfigurationError, load_settings
 
 _EX_CONFIG = os.EX_CONFIG  # 78, as sysexits.h has it
@@ -57,23 +57,33 @@ async def _serve(settings: BotSettings) -> None:
     loop.set_exception_handler(_report_task)
     told_to_stop = _listen_for_signals(loop)
     _log.info("bot.starting", version=__version__, extensions=settings.bot_extensions)
-    _serve_metrics(settings)
     async with Bot(settings) as bot:
-        life = asyncio.create_task(bot.live(settings.bot_extensions), name="bot: life")
-        stop = asyncio.create_task(told_to_stop.wait(), name="bot: stop")
-        await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if life.done():
-            stop.cancel()
-            life.result()
-            return
-        # Closed before cancelled: extensions end their work while Discord still listens.
-        await bot.close()
-        if bot.hangs:
-            # A task that does not end by being cancelled would keep the loop from its end, too.
-            sentry_sdk.flush(timeout=_FLUSH_LIMIT_S)
-            os._exit(1)
-        life.cancel()
-        await asyncio.gather(life, return_exceptions=True)
+        bot.loop_watch.start()
+        server = _serve_health(settings, Health(bot, loop))
+        try:
+            await _live(settings, bot, told_to_stop)
+        finally:
+            if server is not None:
+                await asyncio.to_thread(server.close)
+
+
+async def _live(settings: BotSettings, bot: Bot, told_to_stop: asyncio.Event) -> None:
+    """Run the bot until its own end, or until told to stop."""
+    life = asyncio.create_task(bot.live(settings.bot_extensions), name="bot: life")
+    stop = asyncio.create_task(told_to_stop.wait(), name="bot: stop")
+    await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if life.done():
+        stop.cancel()
+        life.result()
+        return
+    # Closed before cancelled: extensions end their work while Discord still listens.
+    await bot.close()
+    if bot.hangs:
+        # A task that does not end by being cancelled would keep the loop from its end, too.
+        sentry_sdk.flush(timeout=_FLUSH_LIMIT_S)
+        os._exit(1)
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
 
 
 def _listen_for_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
@@ -90,19 +100,18 @@ def _listen_for_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     return told_to_stop
 
 
-def _serve_metrics(settings: BotSettings) -> None:
+def _serve_health(settings: BotSettings, health: Health) -> HealthServer | None:
     if settings.metrics_port is None:
-        return
+        return None
     try:
-        server, _ = prometheus_client.start_http_server(
-            settings.metrics_port, addr=settings.metrics_host
-        )
+        server = HealthServer(health, host=settings.metrics_host, port=settings.metrics_port)
     except OSError as exc:
         raise ConfigurationError(
             f"METRICS_PORT {settings.metrics_port} cannot be opened on METRICS_HOST "
             f"{settings.metrics_host}: {exc.strerror}"
         ) from exc
-    _log.info("bot.metrics.listening", host=settings.metrics_host, port=server.server_port)
+    _log.info("bot.metrics.listening", host=settings.metrics_host, port=server.port)
+    return server
 
 
 def _report_task(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ class Bot(commands.Bot):
         self._synced_commands: str | None = None
         self._sync_task: asyncio.Task[None] | None = None
         self._close_task: asyncio.Task[None] | None = None
+        self.gateway_connected = False
         self.hangs = False  # its close did not come to an end
         if settings.discord_api_url is not None:
             Route.BASE = settings.discord_api_url
@@ -87,7 +88,6 @@ class Bot(commands.Bot):
             ConfigurationError: for what only the operator can put right.
 
         """
-        self.loop_watch.start()
         for name in extensions:
             await self._load(name)
         self._heap.freeze()
@@ -135,15 +135,19 @@ class Bot(commands.Bot):
 
     async def on_connect(self) -> None:
         """Note that a session has begun."""
-        _connected_gauge.set(1)
+        self._note_gateway(connected=True)
 
     async def on_resumed(self) -> None:
         """Note that a session goes on."""
-        _connected_gauge.set(1)
+        self._note_gateway(connected=True)
 
     async def on_disconnect(self) -> None:
         """Note that Discord's gateway is not there; discord.py tries again by itself."""
-        _connected_gauge.set(0)
+        self._note_gateway(connected=False)
+
+    def _note_gateway(self, *, connected: bool) -> None:
+        self.gateway_connected = connected
+        _connected_gauge.set(connected)
 
     async def on_ready(self) -> None:
         """Register the slash commands, beside whatever else begins at READY."""

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -408,21 +409,49 @@ async def test_a_fault_is_answered_with_its_reference(tmp_path: Path, discord: D
     )
 
 
-async def test_health_is_what_the_loop_says(tmp_path: Path, discord: Discord) -> None:
-    """The image's health check passes on a bot that is ready, and fails on one that is not."""
+async def test_a_bot_that_is_connected_is_live_and_ready(tmp_path: Path, discord: Discord) -> None:
+    """The image's health check passes, and a person with curl sees how it stands."""
     async with bot(tmp_path, discord, METRICS_PORT="0") as program:
         port = (await program.until("bot.metrics.listening"))["port"]
-        await program.until("has connected to Gateway")
+        await program.until("bot.commands.synced")
         healthy = await check_health(port)
+        live, ready, status = [await asyncio.to_thread(ask, port, path) for path in PATHS]
         page = await asyncio.to_thread(read_metrics, port)
+        nothing = await asyncio.to_thread(ask, port, "/nothing")
 
+    seen = status[1]
+    assert (healthy, live[0], nothing[0]) == (0, 200, 404)
+    assert ready == (200, {"ok": True, "waits_for": []})
+    assert (seen["version"], seen["gateway_connected"], seen["cogs"]) == ("0.1.0", True, {})
+    assert "\nbot_loop_stall_max_seconds " in page
+    assert "\nbot_gateway_connected 1.0\n" in page
+
+
+async def test_a_bot_that_discord_keeps_waiting_is_live_and_not_ready(
+    tmp_path: Path, discord: Discord
+) -> None:
+    """Whoever restarted it for that would only ask more of Discord."""
     discord.api_answers = [503] * 100
     async with bot(tmp_path, discord, METRICS_PORT="0") as program:
         port = (await program.until("bot.metrics.listening"))["port"]
         await program.until("bot.discord.unreachable")
-        waiting = await check_health(port)
+        healthy = await check_health(port)
+        live, ready, _ = [await asyncio.to_thread(ask, port, path) for path in PATHS]
 
-    assert (healthy, waiting, "\nbot_loop_stall_max_seconds " in page) == (0, 1, True)
+    assert (healthy, live[0]) == (0, 200)
+    assert ready == (503, {"ok": False, "waits_for": ["Discord's gateway"]})
+
+
+PATHS = ("/live", "/ready", "/status")
+
+
+def ask(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    """Ask as an orchestrator does; return the status and what is said."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as exc:
+        return exc.code, json.loads(exc.read())
 
 
 async def check_health(port: int) -> int:

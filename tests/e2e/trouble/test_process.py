@@ -1,6 +1,8 @@
 """The bot as a process: what only `python -m bot` itself can promise."""
 
 import asyncio
+import json
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,36 @@ async def test_stopped_before_discord_was_ever_reached(stage: Stage, tmp_path: P
         exit_code = await program.stop(patience_s=10)
 
     assert [exit_code, stage.site.calls, program.events("bot.close.timed_out")] == [0, [], []]
+
+
+async def test_a_bot_whose_site_is_down_is_live_and_ready(stage: Stage, tmp_path: Path) -> None:
+    """An orchestrator that restarted it for that would only ask more of the site."""
+    await stage.guild()
+    await stage.site.close()
+    program = bot(stage, tmp_path)
+    async with program:
+        await program.wait_for_event("sync.run.finished")
+        answers = {path: await asyncio.to_thread(ask, program, path) for path in PATHS}
+        await program.stop()
+
+    (live, _), (ready, _), (_, status) = answers.values()
+    sync = status["cogs"]["Sync"]
+    assert [live, ready, sync["ready"], sync["leads"], sync["members"]] == [
+        200,
+        200,
+        True,
+        True,
+        21,
+    ]
+    assert [sync["last_run"]["ending"], sync["last_verified_at"]] == ["failed", None]
+    assert sync["next_try_at"] is not None
+
+
+PATHS = ("/live", "/ready", "/status")
+
+
+def ask(program: Bot, path: str) -> tuple[int, dict[str, Any]]:
+    """Ask a bot how it stands, as an orchestrator does."""
+    url = f"http://127.0.0.1:{program.environment['METRICS_PORT']}{path}"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.status, json.loads(answer.read())

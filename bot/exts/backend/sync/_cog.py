@@ -110,6 +110,13 @@ class Sync(commands.Cog):
         await self._app.stop()
         self._bot.remove_dynamic_items(self._button)
 
+    def status(self) -> dict[str, object]:
+        """Return how the extension stands now, as plain values; `ready` says whether it may act.
+
+        For the bot around it: docs/events.md has all keys. To be called on the event loop.
+        """
+        return self._app.standings.now().to_json()
+
     # -- listeners: they only mark ----------------------------------------------------------------
 
     @commands.Cog.listener()

@@ -32,7 +32,8 @@ class Standings:
         """Return how it stands now."""
         service = self._service
         leadership, repository = service.leadership, service.repository
-        state, current, proof = repository.state, service.supervisor.current, self._guild.proof
+        state, proof = repository.state, self._guild.proof
+        current, last = service.supervisor.current, service.supervisor.last
         usable = leadership.is_leading or leadership.is_standby
         since = service.queue.waiting.oldest_since
         waiting_lists = [
@@ -51,6 +52,9 @@ class Standings:
             verified_at=repository.verified_at,
             run_id=None if current is None else current.run_id,
             run_phase=None if current is None else current.phase.value,
+            last_run_id=None if last is None else last.run_id,
+            last_run_ending=last.ending.value if last is not None and last.ending else None,
+            last_run_at=None if last is None else last.now,
             waiting=len(service.queue) + len(service.writes),
             oldest_s=0.0 if since is None else service.clock.monotonic() - since,
             parked=len(repository.parked),

@@ -20,7 +20,8 @@ class Standing:
     `store_trouble`, `discord_trouble` and `mod_log_trouble` say what of each can't be used now, and
     are None where all is well. `waiting` counts changes that are not written yet, of which the
     oldest has waited `oldest_s`; `withheld` what waits for a moderator. `members` is how many the
-    latest proof counted, None without one. `run_id` is that of the run that is on.
+    latest proof counted, None without one. `run_id` is that of the run that is on, `last_run_id` of
+    the last one that this process saw end.
     """
 
     leads: bool
@@ -35,6 +36,9 @@ class Standing:
     verified_at: datetime | None
     run_id: str | None
     run_phase: str | None
+    last_run_id: str | None
+    last_run_ending: str | None
+    last_run_at: datetime | None
     waiting: int
     oldest_s: float
     parked: int
@@ -69,6 +73,13 @@ class Standing:
             "run": None
             if self.run_id is None
             else {"run_id": self.run_id, "phase": self.run_phase},
+            "last_run": None
+            if self.last_run_id is None
+            else {
+                "run_id": self.last_run_id,
+                "ending": self.last_run_ending,
+                "at": _iso(self.last_run_at),
+            },
             "changes_waiting": self.waiting,
             "oldest_change_s": round(self.oldest_s, 1),
             "rows_parked": self.parked,

@@ -25,6 +25,9 @@ STANDING = Standing(
     verified_at=None,
     run_id="r1",
     run_phase="writing users",
+    last_run_id="r0",
+    last_run_ending="failed",
+    last_run_at=NOW,
     waiting=6,
     oldest_s=90.04,
     parked=4,
@@ -52,6 +55,7 @@ def test_it_can_be_told_as_plain_values() -> None:
         "paused": False,
         "last_verified_at": None,
         "run": {"run_id": "r1", "phase": "writing users"},
+        "last_run": {"run_id": "r0", "ending": "failed", "at": NOW.isoformat()},
         "changes_waiting": 6,
         "oldest_change_s": 90.0,
         "rows_parked": 4,
@@ -60,7 +64,8 @@ def test_it_can_be_told_as_plain_values() -> None:
         "members": None,
         "members_complete": False,
     }
-    assert replace(STANDING, run_id=None).to_json()["run"] is None
+    none = replace(STANDING, run_id=None, last_run_id=None).to_json()
+    assert (none["run"], none["last_run"]) == (None, None)
 
 
 @pytest.mark.parametrize(

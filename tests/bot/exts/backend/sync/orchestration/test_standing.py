@@ -81,6 +81,8 @@ async def test_it_can_be_told_as_plain_values(stage: Stage) -> None:
     values = standing(process).to_json()
     assert json.loads(json.dumps(values)) == values
     assert (values["ready"], values["breaker"], values["run"]) == (True, "closed", None)
+    assert isinstance(values["last_run"], dict)
+    assert values["last_run"]["ending"] == "verified"
 
 
 async def test_machines_hear_of_runs_that_died_and_what_follows(stage: Stage) -> None:
