@@ -21,7 +21,9 @@ class BotSettings(SecretFileSettings):
     The environment wins over `.env`, and an empty value counts as none.
     """
 
-    secrets_in_files = ("bot_token", "sentry_dsn", "site_api_token", "sync_state_url")
+    secrets_in_files = (
+        "bot_token", "sentry_dsn", "site_api_token", "sync_state_url", "sync_ping_url",
+    )  # fmt: skip
     model_config = SettingsConfigDict(
         env_file=".env",
         env_ignore_empty=True,
@@ -49,11 +51,13 @@ class BotSettings(SecretFileSettings):
     # The extension's, read here only so that they can be kept out of logs and Sentry.
     site_api_token: SecretStr | None = None
     sync_state_url: SecretStr | None = None
+    sync_ping_url: SecretStr | None = None
 
     bot_token_file: str | None = None
     sentry_dsn_file: str | None = None
     site_api_token_file: str | None = None
     sync_state_url_file: str | None = None
+    sync_ping_url_file: str | None = None
 
     # The extension's, read here too because it decides how the client is built.
     sync_member_cache: bool = True
@@ -110,10 +114,13 @@ class BotSettings(SecretFileSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """List every value that must never be shown."""
-        held = [self.bot_token, self.site_api_token, self.sentry_dsn]
+        held = [self.bot_token, self.site_api_token, self.sentry_dsn, self.sync_ping_url]
         values = [secret.get_secret_value() for secret in held if secret is not None]
         if self.sync_state_url is not None:
             values.append(_password(self.sync_state_url.get_secret_value()))
+        if self.sync_ping_url is not None:
+            # What makes it a secret, without the host that a library may name by itself.
+            values.append(urlsplit(self.sync_ping_url.get_secret_value()).path.strip("/"))
         return tuple(value for value in values if value)
 
 

@@ -247,6 +247,20 @@ def test_the_last_verified_run_is_known_again_after_a_restart(telemetry: SystemT
     assert math.isnan(sample(name) or 0.0), "another process may verify now"
 
 
+def test_the_switch_is_told_of_each_verified_sync_that_the_store_knows_of() -> None:
+    """Not of what a process before this one verified, nor before it is kept."""
+    telemetry, pings = made(), []
+    telemetry.verified = lambda: pings.append(len(pings))
+    moments = (None, NOW, NOW, NOW + timedelta(hours=6))
+    for verified_at in moments:
+        telemetry.kept(State(), parked=0, untold=0, verified_at=verified_at)
+    first_process = len(pings)
+    telemetry.leads(leading=False)
+    telemetry.kept(State(), parked=0, untold=0, verified_at=NOW + timedelta(hours=12))
+
+    assert (first_process, len(pings)) == (2, 2)
+
+
 def test_only_a_full_run_is_a_last_verified_one(telemetry: SystemTelemetry) -> None:
     """What brings users alone says nothing of roles; a quiet check says it of both."""
     name = "sync_last_verified_timestamp_seconds"

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 # Of the site, and of nobody who is known to the bot.
 SECRET: Final = "hunter2-s3cr3t"
+PING: Final = "7c1d-ping-secret"
 MARK: Final = "zaphod"
 DEBUG_PAGE: Final = """<!DOCTYPE html><html lang="en"><head>
 <title>IntegrityError at /api/bot/users/bulk_patch</title><style>html * {{ padding: 0; }}</style>
@@ -130,6 +131,7 @@ async def test_neither_names_nor_secrets_leave_it(
     program = stage.program(
         tmp_path,
         SENTRY_DSN=sentry.dsn,
+        SYNC_PING_URL=f"{stage.website.api_url}{PING}",
         SENTRY_TRACES_SAMPLE_RATE=1,
         LOG_LEVEL="DEBUG",
         SYNC_DEADLINE_S=0.5,
@@ -143,6 +145,7 @@ async def test_neither_names_nor_secrets_leave_it(
         await stage.until(lambda: any("Verified" in str(end) for end in stage.ended()))
         await stage.control.rename(GUILD, ids[0], f"{MARK} live")
         await program.wait_for_event("sync.drain.finished")
+        await program.wait_for_event("sync.ping.failed")
         metrics = await asyncio.to_thread(program._metrics)
         await program.stop()
     log = program.log_text()
@@ -157,7 +160,7 @@ async def test_neither_names_nor_secrets_leave_it(
     assert "502 Bad Gateway" in log
     assert {kind for kind, _ in sentry.items} >= {"event", "transaction", "check_in"}
     assert [where for where, text in told.items() if MARK in text.lower()] == []
-    secrets = (SECRET, stage.website.token, "sandbox-token")
+    secrets = (SECRET, PING, stage.website.token, "sandbox-token")
     shown = told | {"mod-log": json.dumps(stage.bodies(), ensure_ascii=False)}
     assert [
         (where, secret) for where, text in shown.items() for secret in secrets if secret in text

@@ -17,6 +17,7 @@ from ._discord.mod_log import DiscordModLog
 from ._discord.stream import open_guild
 from ._environment import way_to
 from ._http.client import HttpSite
+from ._http.ping import Ping
 from ._service.answers import Answers
 from ._service.commands import Commands
 from ._service.questions import Questions
@@ -67,6 +68,8 @@ class App:
             clock=clock,
             way=way_to(settings.api_url, os.environ),
         )
+        url = settings.sync_ping_url
+        self._ping = None if url is None else self._open_ping(url.get_secret_value(), clock)
         self.mod_log = DiscordModLog(
             bot,
             guild_id=settings.guild_id,
@@ -106,18 +109,24 @@ class App:
         )
         self._reporting: tuple[asyncio.Task[None], ...] = ()
 
+    def _open_ping(self, url: str, clock: SystemClock) -> Ping:
+        way = way_to(url, os.environ)
+        ping = Ping(url, way=way, clock=clock, told=self._telemetry.pinged)
+        self._telemetry.verified = ping.verified
+        return ping
+
     def start(self) -> None:
         """Start the work in tasks of their own: waiting for Discord in here would deadlock."""
         if self.settings.shows_token:
             log.warning("sync.site.token_in_the_clear", url=self.settings.api_url)
         self._telemetry.register()
         self.guild.attach()
+        work = [("mod-log", self.mod_log.run_forever), ("standing", self.standings.run_forever)]
+        if self._ping is not None:
+            work.append(("ping", self._ping.run_forever))
         self._reporting = tuple(
-            asyncio.create_task(keep_going(task, work, clock=self.service.clock, but=()))
-            for task, work in (
-                ("mod-log", self.mod_log.run_forever),
-                ("standing", self.standings.run_forever),
-            )
+            asyncio.create_task(keep_going(task, one, clock=self.service.clock, but=()))
+            for task, one in work
         )
         self.service.begin()
 
@@ -129,4 +138,6 @@ class App:
         await asyncio.gather(*self._reporting, return_exceptions=True)
         self.guild.detach()
         await self._site.close()
+        if self._ping is not None:
+            await self._ping.close()
         self._telemetry.unregister()

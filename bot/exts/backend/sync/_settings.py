@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     HttpUrl,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -48,7 +49,7 @@ class SyncSettings(SecretFileSettings):
     Times are in seconds, sizes in rows or bytes.
     """
 
-    secrets_in_files = ("site_api_token", "sync_state_url")
+    secrets_in_files = ("site_api_token", "sync_state_url", "sync_ping_url")
     model_config = SettingsConfigDict(
         env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
     )
@@ -93,8 +94,11 @@ class SyncSettings(SecretFileSettings):
     sync_breaker_open_s: _Seconds = 900
     sync_breaker_max_open_s: _Seconds = 86400
 
+    sync_ping_url: SecretStr | None = None
+
     site_api_token_file: str | None = None
     sync_state_url_file: str | None = None
+    sync_ping_url_file: str | None = None
 
     @field_validator("site_api_url")
     @classmethod
@@ -103,6 +107,16 @@ class SyncSettings(SecretFileSettings):
             raise ValueError("must hold no user or password: SITE_API_TOKEN opens the site")
         if url.query is not None or url.fragment is not None:
             raise ValueError("must end with its path, like https://host/api/")
+        return url
+
+    @field_validator("sync_ping_url")
+    @classmethod
+    def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            try:
+                TypeAdapter(HttpUrl).validate_python(url.get_secret_value())
+            except ValidationError:  # its own text may hold the URL
+                raise ValueError("must be a URL like https://host/path") from None
         return url
 
     @model_validator(mode="after")

@@ -236,6 +236,13 @@ METRICS: Final = (
         question="Is there something that people were not told?",
     ),
     Declared(
+        name="sync_pings",
+        type=_COUNTER,
+        meaning="How often SYNC_PING_URL was asked after a verified sync, and whether it answered",
+        question="Does the dead man's switch hear of us?",
+        labels={"result": ("ok", "failed")},
+    ),
+    Declared(
         name="sync_mod_log_usable",
         type=_GAUGE,
         meaning="0 while mod-log takes no messages: lost, forbidden, or Discord is away",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,7 +20,6 @@ from .metrics import UNKNOWN, Metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from contextlib import AbstractContextManager
-    from datetime import datetime
 
     from .._core.delivery.chunks import ParkedRow, Tally
     from .._core.messages.progress import Phase, RunView
@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 # What is logged here is told to Sentry in other ways, once.
 ignore_logger(__name__)
 
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _NUMBER: Final = re.compile(r"\d+")
 _CHUNKS: Final = frozenset({Purpose.CREATE, Purpose.UPDATE})
 # Of an attempt only its words are kept.
@@ -55,7 +56,10 @@ class SystemTelemetry:
         self._sentry = sentry
         self._tell = tell
         self._verified_at = 0.0
+        self._kept_at: datetime | None = None
         self._metrics = Metrics()
+        # Called when the store has come to know of another verified sync.
+        self.verified: Callable[[], None] = lambda: None
 
     def register(self) -> None:
         """Offer the metrics to whatever serves the default registry."""
@@ -69,8 +73,11 @@ class SystemTelemetry:
         self, state: State, *, parked: int, untold: int, verified_at: datetime | None = None
     ) -> None:
         """Note what the store holds; `verified_at` is when a full sync was last verified."""
-        at = self._verified_at if verified_at is None else verified_at.timestamp()
-        self._note_verified(at)
+        kept_at = _NEVER if verified_at is None else verified_at
+        if self._kept_at is not None and kept_at > self._kept_at:
+            self.verified()
+        self._kept_at = kept_at
+        self._note_verified(0.0 if verified_at is None else verified_at.timestamp())
         metrics, breaker = self._metrics, state.breaker
         metrics["sync_breaker_open"].set(breaker.state is not BreakerState.CLOSED)
         for one in BreakerState:
@@ -124,6 +131,10 @@ class SystemTelemetry:
         rows.labels("updated").inc(tally.updated)
         rows.labels("departed").inc(tally.departed)
 
+    def pinged(self, well: bool) -> None:  # noqa: FBT001 - the one thing that is told
+        """Note whether the dead man's switch took a ping."""
+        self._metrics["sync_pings"].labels("ok" if well else "failed").inc()
+
     def stands(self, standing: Standing) -> None:
         """Note how the extension stands now."""
         metrics = self._metrics
@@ -144,7 +155,7 @@ class SystemTelemetry:
         self._metrics["sync_leading"].set(leading)
         if not leading:
             # Another process may verify from now on, which this one does not hear of.
-            self._verified_at = 0.0
+            self._verified_at, self._kept_at = 0.0, None
             self._metrics["sync_last_verified_timestamp_seconds"].set(UNKNOWN)
 
     def drifted(self, drift: Drift) -> None:
