@@ -15,7 +15,7 @@ import structlog
 from ._clock import SystemClock
 from ._discord.mod_log import DiscordModLog
 from ._discord.stream import open_guild
-from ._environment import way_to
+from ._environment import Trust, way_to
 from ._http.client import HttpSite
 from ._http.ping import Ping
 from ._service.answers import Answers
@@ -66,7 +66,15 @@ class App:
             max_answer_bytes=settings.sync_max_answer_bytes,
             redaction=settings.redaction(bot.http.token or ""),
             clock=clock,
-            way=way_to(settings.api_url, os.environ),
+            way=way_to(
+                settings.api_url,
+                os.environ,
+                trust=Trust(
+                    authorities=settings.site_ca_bundle,
+                    certificate=settings.site_client_cert,
+                    key=settings.site_client_key,
+                ),
+            ),
         )
         url = settings.sync_ping_url
         self._ping = None if url is None else self._open_ping(url.get_secret_value(), clock)

@@ -1,5 +1,7 @@
 """The way to the site, as the environment says: through which proxy, and whose certificates count.
 
+A private site has certificates of an authority of its own, and may ask for one of ours: `Trust`.
+
 httpx would read the same variables. It is told what they say instead, so that each that is wrong is
 named at start, and a proxy in between is named when the site can't be reached.
 """
@@ -11,7 +13,7 @@ import ipaddress
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -31,18 +33,35 @@ class Way:
     certificates: ssl.SSLContext
 
 
-def way_to(url: str, environ: Mapping[str, str]) -> Way:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whom a private site's certificate must be from, and with which of ours the bot comes.
+
+    Each is the path of a PEM file: `authorities` counts instead of the usual ones, `certificate`
+    may hold its key as well, or that stands in `key`.
+    """
+
+    authorities: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+
+_NONE: Final = Trust()
+
+
+def way_to(url: str, environ: Mapping[str, str], *, trust: Trust = _NONE) -> Way:
     """Return the way to a URL; raise `SettingsError` of a line that names the variable at fault."""
+    certificates = _certificates(environ) if trust == _NONE else _private(trust, environ)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     name, proxy = _proxy(parts.scheme, environ)
     if proxy is None or _is_exempt(host, port, environ):
-        return Way(proxy=None, through="", certificates=_certificates(environ))
+        return Way(proxy=None, through="", certificates=certificates)
     address = urlsplit(proxy).netloc.rpartition("@")[2]
     return Way(
         proxy=proxy,
         through=f"the proxy {address} of {name}",
-        certificates=_certificates(environ),
+        certificates=certificates,
     )
 
 
@@ -92,18 +111,42 @@ def _is_meant(host: str, port: int, entry: str, *, name: str) -> bool:
     return fits and its_port in {None, port}
 
 
-def _certificates(environ: Mapping[str, str]) -> ssl.SSLContext:
-    file, directory = environ.get("SSL_CERT_FILE") or None, environ.get("SSL_CERT_DIR") or None
+def _certificates(environ: Mapping[str, str], *, shared: bool = True) -> ssl.SSLContext:
+    directory = environ.get("SSL_CERT_DIR") or None
+    name = "SITE_CA_BUNDLE" if environ.get("SITE_CA_BUNDLE") else "SSL_CERT_FILE"
+    file = environ.get(name) or None
     if directory is not None and not Path(directory).is_dir():
         raise SettingsError(f"SSL_CERT_DIR {directory} is no directory")
     if file is None and directory is None:
-        return _usual_certificates()
+        return _usual_certificates() if shared else httpx.create_ssl_context(trust_env=False)
     try:
         return ssl.create_default_context(cafile=file, capath=directory)
     except (OSError, ValueError) as exc:
         is_read = isinstance(exc, ssl.SSLError | ValueError)
         reason = "it holds no certificates" if is_read else getattr(exc, "strerror", exc)
-        raise SettingsError(f"SSL_CERT_FILE {file} can't be used: {reason}") from exc
+        raise SettingsError(f"{name} {file} can't be used: {reason}") from exc
+
+
+def _private(trust: Trust, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return a context of its own: a certificate of ours is for this site, and nobody else."""
+    if trust.authorities is not None:
+        environ = {"SITE_CA_BUNDLE": trust.authorities}
+    context = _certificates(environ, shared=False)
+    if trust.certificate is not None:
+        try:
+            context.load_cert_chain(trust.certificate, trust.key, password=_no_password)
+        except (OSError, ValueError) as exc:
+            reason = "it, or SITE_CLIENT_KEY, holds no certificate with its key, without a password"
+            if not isinstance(exc, ssl.SSLError | ValueError):
+                reason = f"{exc.strerror}: {exc.filename or trust.key or trust.certificate}"
+            named = f"SITE_CLIENT_CERT {trust.certificate}"
+            raise SettingsError(f"{named} can't be used: {reason}") from exc
+    return context
+
+
+def _no_password() -> str:
+    # Else OpenSSL asks for it on a terminal that nobody looks at.
+    return ""
 
 
 @functools.cache  # the longest part of a load of the extension

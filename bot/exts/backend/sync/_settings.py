@@ -57,6 +57,9 @@ class SyncSettings(SecretFileSettings):
     guild_id: _Snowflake
     site_api_url: HttpUrl
     site_api_token: Annotated[SecretStr, AfterValidator(_is_header_value)]
+    site_ca_bundle: str | None = None
+    site_client_cert: str | None = None
+    site_client_key: str | None = None
     mod_log_channel_id: _Snowflake
     alert_role_id: _Snowflake | None = None
     sync_command_role_ids: Annotated[tuple[_Snowflake, ...], NoDecode] = ()
@@ -118,6 +121,15 @@ class SyncSettings(SecretFileSettings):
             except ValidationError:  # its own text may hold the URL
                 raise ValueError("must be a URL like https://host/path") from None
         return url
+
+    @model_validator(mode="after")
+    def _trust_is_of_tls(self) -> Self:
+        if self.site_client_key is not None and self.site_client_cert is None:
+            raise ValueError("SITE_CLIENT_KEY is of no use without SITE_CLIENT_CERT")
+        is_private = self.site_ca_bundle is not None or self.site_client_cert is not None
+        if is_private and self.site_api_url.scheme != "https":
+            raise ValueError("SITE_CA_BUNDLE and SITE_CLIENT_CERT need a SITE_API_URL of https://")
+        return self
 
     @model_validator(mode="after")
     def _lease_outlives_a_request(self) -> Self:

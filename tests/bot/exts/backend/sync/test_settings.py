@@ -87,6 +87,12 @@ def test_the_needed_ones_are_enough(environment: pytest.MonkeyPatch) -> None:
             ["SITE_API_URL must end with its path, like https://host/api/"],
         ),
         ({"SITE_API_URL": "https://site.example/api#x"}, ["SITE_API_URL must end with its path"]),
+        ({"SITE_CLIENT_KEY": "k.pem"}, ["SITE_CLIENT_KEY is of no use without SITE_CLIENT_CERT"]),
+        (
+            {"SITE_API_URL": "http://site.example/api", "SITE_CA_BUNDLE": "ca.pem"},
+            ["SITE_CA_BUNDLE and SITE_CLIENT_CERT need a SITE_API_URL of https://"],
+        ),
+        ({"SYNC_PING_URL": "s3cret"}, ["SYNC_PING_URL must be a URL like https://host/path"]),
         (
             {"SITE_API_TOKEN_FILE": "/x"},
             ["SITE_API_TOKEN and SITE_API_TOKEN_FILE are both set"],
