@@ -101,3 +101,40 @@ async def test_only_administrators_and_configured_roles_may(stage: Stage, room: 
     assert refused == (room.slash, REFUSAL)
     assert allowed == ["Sync: No sync is running."] * 2
     assert len(stage.ended()) == 1
+
+
+async def test_rights_can_be_given_apart_and_orders_are_on_record(stage: Stage, room: Room) -> None:
+    """One role looks, one operates, and one approves; `audit` tells who ordered what."""
+    ids = sorted(stage.database.stored())
+    looks, operates, approves = ids[10:13]
+    roles = (GUILD + 1, GUILD + 2, GUILD + 3)
+    for person, role in zip((looks, operates, approves), roles, strict=True):
+        await stage.control.set_roles(GUILD, person, [role], silent=True)
+    names = ("SYNC_LOOK_ROLE_IDS", "SYNC_OPERATE_ROLE_IDS", "SYNC_APPROVE_ROLE_IDS")
+    async with stage.bot(**dict(zip(names, map(str, roles), strict=True))):
+        await stage.ready()
+        everybody = (looks, operates, approves)
+        asked = [("sync status", person) for person in everybody]
+        asked += [("sync cancel", person) for person in everybody]
+        # Who has just been refused in public hears nothing more for a while.
+        asked += [("sync approve", person) for person in (operates, approves)]
+        answers = {(command, who): await room.say(who, command) for command, who in asked}
+        # A reason is somebody's own words, and may name anybody.
+        await room.say(operates, "sync pause" if room.slash else "sync breaker open Zaphod")
+        audit = await room.say(looks, "sync audit")
+
+    refusals = {key: answer for key, answer in answers.items() if "Only administrators" in answer}
+    operate = "Only administrators and the roles that may operate the sync may use this."
+    assert refusals == {
+        ("sync cancel", looks): operate,
+        ("sync cancel", approves): operate,
+        ("sync approve", operates): (
+            "Only administrators and the roles that may approve may use this."
+        ),
+    }
+    way = "slash command" if room.slash else "typed"
+    assert re.findall(r"<@.*", audit) == [
+        f"<@{operates}> `{'pause' if room.slash else 'breaker open'}`, {way}",
+        f"<@{approves}> `approve`, {way}",
+        f"<@{operates}> `cancel`, {way}",
+    ]

@@ -23,6 +23,7 @@ COMMANDS: list[tuple[str, dict[str, Any]]] = [
     ("sync retry", {}),
     ("sync history", {}),
     ("sync history", {"run": "none"}),
+    ("sync audit", {}),
     ("sync set", {"name": "target", "value": 1.0}),
     ("sync cancel", {}),
     ("sync approve", {}),
@@ -150,6 +151,27 @@ async def test_a_member_who_is_in_step_costs_no_write(stage: Stage, people: Peop
     assert "The site is in step: nothing to write." in same.text
     assert held.text.startswith("Sync\nSync is paused by")
     assert stage.site.writes() == []
+
+
+@pytest.mark.parametrize("slash", [False, True], ids=["text", "slash"])
+async def test_who_is_a_member_is_not_forgotten(
+    stage: Stage, people: People, *, slash: bool
+) -> None:
+    """It says why; whom somebody wanted to be forgotten is not in the record of orders."""
+    channel = await stage.control.create_channel(GUILD, "bots")
+    room = Room(stage=stage, channel=channel, slash=False)
+    async with stage.bot(**QUICK):
+        await stage.ready()
+        if slash:
+            member = {"user_id": people.stranger}
+            said = (await people.invoke(people.holder, "sync forget", member=member)).text
+        else:
+            said = await room.say(people.holder, f"sync forget {people.stranger}")
+        audit = (await people.invoke(people.holder, "sync audit")).text
+
+    assert f"<@{people.stranger}> is a member of this server" in said
+    assert f"<@{people.holder}> `forget`" in audit
+    assert str(people.stranger) not in audit
 
 
 async def told_of(stage: Stage, people: People, id_: int, fault: Fault) -> str:

@@ -12,9 +12,12 @@ from discord import app_commands
 from discord.ext import commands
 
 from ._core.messages import alert
+from ._core.messages.buttons import right_of
 from ._core.messages.reply import Reply, said
 from ._core.model.members import RoleId, UserId
 from ._core.policy.departures import Decision
+from ._core.policy.orders import Way
+from ._core.policy.rights import Right, right_for
 from ._core.site.wire import shown
 from ._discord.call import (
     ButtonPress,
@@ -42,6 +45,14 @@ _Context = commands.Context[Any]
 _CHOICES: Final = 25  # Discord's bound
 
 
+_LONGEST_WORD: Final = 40
+# A reason is somebody's own words; whom to forget is not to be remembered.
+_UNQUOTED: Final = frozenset({"breaker open", "forget"})
+_WHO_MAY: Final = {
+    Right.LOOK: "Only administrators and the configured roles may use this.",
+    Right.OPERATE: "Only administrators and the roles that may operate the sync may use this.",
+    Right.APPROVE: "Only administrators and the roles that may approve may use this.",
+}
 ELSEWHERE: Final = "This works only in the server that is synced."
 
 
@@ -176,8 +187,9 @@ class Sync(commands.Cog):
         guild_id: int | None,
         person: discord.Member | discord.User,
         interaction: discord.Interaction[Any] | None,
+        right: Right,
     ) -> str | None:
-        """Let administrators and the configured roles in, in the configured server only.
+        """Let administrators and whose roles have a right in, in the configured server only.
 
         An interaction brings Discord's own word on what its person may do.
         """
@@ -185,20 +197,30 @@ class Sync(commands.Cog):
             return ELSEWHERE
         if isinstance(person, discord.Member):
             known = person.guild_permissions if interaction is None else interaction.permissions
-            roles = self._settings.sync_command_role_ids
-            if known.administrator or any(person.get_role(id_) for id_ in roles):
+            held = {role.id for role in person.roles}
+            if known.administrator or held & self._settings.roles_that_may(right):
                 return None
-        return "Only administrators and the configured roles may use this."
+            if held & self._settings.roles_that_may(Right.LOOK):
+                return _WHO_MAY[right]
+        return _WHO_MAY[Right.LOOK]
 
     async def cog_check(self, ctx: _Context) -> bool:
         """Refuse whoever may not, in words for `cog_command_error`."""
         if self._app.service.leadership.is_standby:
             raise StandbyError("Another process answers for this server.")
         guild_id = None if ctx.guild is None else ctx.guild.id
-        refusal = self._refusal(guild_id, ctx.author, ctx.interaction)
+        refusal = self._refusal(guild_id, ctx.author, ctx.interaction, right_for(_command(ctx)))
         if refusal is not None:
             raise NotAllowedError(refusal)
         return True
+
+    async def cog_before_invoke(self, ctx: _Context) -> None:
+        """Note who orders what, before it is carried out."""
+        command = _command(ctx)
+        if right_for(command) is not Right.LOOK:
+            what = command if command in _UNQUOTED else " ".join((command, *_typed(ctx)))
+            way = Way.TEXT if ctx.interaction is None else Way.SLASH
+            self._app.service.audit.note(ctx.author.id, what, way)
 
     async def cog_command_error(self, ctx: _Context, error: Exception) -> None:
         """Answer whatever goes wrong: discord.py leaves it to nobody else then."""
@@ -235,7 +257,8 @@ class Sync(commands.Cog):
         press = ButtonPress(
             interaction, button, prefix=prefix_of(self._bot), clock=self._app.service.clock
         )
-        refusal = self._refusal(interaction.guild_id, person, interaction)
+        right = Right.LOOK if button is None else right_of(button.action)
+        refusal = self._refusal(interaction.guild_id, person, interaction, right)
         if refusal is not None:
             await self._answers.refuse(press, refusal)
             return
@@ -243,6 +266,9 @@ class Sync(commands.Cog):
         async def work() -> Reply:
             if button is None:
                 return said("This bot does not know that button: another version sent it.")
+            if right is not Right.LOOK:
+                what = f"{button.action.value} {button.argument}".strip()
+                self._app.service.audit.note(person.id, what, Way.BUTTON)
             log.info(
                 "sync.button.pressed",
                 action=button.action.value,
@@ -314,6 +340,11 @@ class Sync(commands.Cog):
         """End the pause."""
         await self._answers.carry_out(self._call(ctx), self._commands.resume(_who(ctx)))
 
+    @sync.command(name="audit")  # type: ignore[arg-type] # see _Context
+    async def sync_audit(self, ctx: _Context) -> None:
+        """Show who ordered what, and when."""
+        await self._answer(ctx, self._questions.audit())
+
     @sync.command(name="parked")  # type: ignore[arg-type] # see _Context
     async def sync_parked(self, ctx: _Context) -> None:
         """Show the rows that the website does not take."""
@@ -330,6 +361,13 @@ class Sync(commands.Cog):
         """Show how the website's row of a member differs, field by field, and bring it in step."""
         await self._answers.follow(self._call(ctx), self._commands.single(UserId(member.id)))
 
+    @sync.command(name="forget")  # type: ignore[arg-type] # see _Context
+    @app_commands.describe(member="the id of somebody who has left")
+    async def sync_forget(self, ctx: _Context, member: discord.Member | discord.User) -> None:
+        """Forget what the bot keeps about somebody who has left."""
+        order = self._commands.forget(UserId(member.id))
+        await self._answers.carry_out(self._call(ctx), order)
+
     @sync.command(name="history")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(run="the id of a run, to be told more of it")
     async def sync_history(self, ctx: _Context, run: str | None = None) -> None:
@@ -343,7 +381,7 @@ class Sync(commands.Cog):
     async def _complete_run(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._questions.run_ids(), typed)
+        return self._choices(interaction, self._questions.run_ids(), typed, Right.LOOK)
 
     @sync.command(name="set")  # type: ignore[arg-type] # see _Context
     @app_commands.describe(
@@ -365,7 +403,7 @@ class Sync(commands.Cog):
     async def _complete_list(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._questions.list_ids(), typed)
+        return self._choices(interaction, self._questions.list_ids(), typed, Right.APPROVE)
 
     @sync.command(name="reject")  # type: ignore[arg-type] # see _Context
     async def sync_reject(self, ctx: _Context, list_id: str | None = None) -> None:
@@ -377,13 +415,13 @@ class Sync(commands.Cog):
     async def _complete_rejected(
         self, interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        return self._choices(interaction, self._questions.list_ids(), typed)
+        return self._choices(interaction, self._questions.list_ids(), typed, Right.APPROVE)
 
     def _choices(
-        self, interaction: discord.Interaction[Any], ids: Iterable[str], typed: str
+        self, interaction: discord.Interaction[Any], ids: Iterable[str], typed: str, right: Right
     ) -> list[app_commands.Choice[str]]:
         """Return what may stand for an argument; nothing to those who may not use the command."""
-        if self._refusal(interaction.guild_id, interaction.user, interaction) is not None:
+        if self._refusal(interaction.guild_id, interaction.user, interaction, right) is not None:
             return []
         fitting = (id_ for id_ in ids if id_.startswith(typed.lower()))
         return [app_commands.Choice(name=id_, value=id_) for id_ in islice(fitting, _CHOICES)]
@@ -411,6 +449,24 @@ class Sync(commands.Cog):
 
     async def _answer(self, ctx: _Context, reply: Reply) -> None:
         await self._answers.give(self._call(ctx), reply)
+
+
+def _command(ctx: _Context) -> str:
+    """Return which command of `sync` this is, as it is typed behind that word."""
+    name = "" if ctx.command is None else ctx.command.qualified_name
+    return name.removeprefix("sync").strip()
+
+
+def _typed(ctx: _Context) -> Iterable[str]:
+    """Yield what was given to a command, as far as we understood it: a person by their id."""
+    for value in (*ctx.args[2:], *ctx.kwargs.values()):
+        match value:
+            case discord.Member() | discord.User():
+                yield str(value.id)
+            case float():
+                yield f"{value:g}"
+            case str():
+                yield value[:_LONGEST_WORD]
 
 
 def _who(ctx: _Context) -> str:

@@ -24,6 +24,7 @@ from ._core.model.redaction import Redaction
 from ._core.policy.departures import DepartureLimits
 from ._core.policy.pace import PaceLimits
 from ._core.policy.request_backoff import PatienceLimits
+from ._core.policy.rights import Right
 from ._core.policy.state import StateLimits
 from ._core.policy.sync_retries import BreakerLimits
 from ._errors import SettingsError
@@ -40,6 +41,8 @@ def _is_header_value(secret: SecretStr) -> SecretStr:
 _Snowflake = Annotated[int, Field(gt=0, lt=2**63)]
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 _Items = Annotated[int, Field(gt=0, le=100_000)]
+_Roles = Annotated[tuple[_Snowflake, ...], NoDecode]
+_RolesIfAny = Annotated[tuple[_Snowflake, ...] | None, NoDecode]
 _LOCAL: Final = (".local", ".internal", ".localhost", ".lan", ".home.arpa")
 
 
@@ -62,7 +65,10 @@ class SyncSettings(SecretFileSettings):
     site_client_key: str | None = None
     mod_log_channel_id: _Snowflake
     alert_role_id: _Snowflake | None = None
-    sync_command_role_ids: Annotated[tuple[_Snowflake, ...], NoDecode] = ()
+    sync_command_role_ids: _Roles = ()
+    sync_look_role_ids: _RolesIfAny = None
+    sync_operate_role_ids: _RolesIfAny = None
+    sync_approve_role_ids: _RolesIfAny = None
 
     sync_at_start: bool = True
     sync_target_s: _Seconds = 0.5
@@ -138,7 +144,11 @@ class SyncSettings(SecretFileSettings):
             raise ValueError("SYNC_LEASE_S must be at least 1.5 times SYNC_DEADLINE_S")
         return self
 
-    @field_validator("sync_command_role_ids", mode="before")
+    @field_validator(
+        *("sync_command_role_ids", "sync_look_role_ids"),
+        *("sync_operate_role_ids", "sync_approve_role_ids"),
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -164,6 +174,22 @@ class SyncSettings(SecretFileSettings):
     def api_url(self) -> str:
         """The base of the site's API, ending in a slash."""
         return str(self.site_api_url).rstrip("/") + "/"
+
+    def roles_that_may(self, right: Right) -> frozenset[int]:
+        """Return the roles that have a right, beside administrators, who have all of them.
+
+        Whoever may operate or approve may look at what that is about.
+        """
+        given = {
+            Right.LOOK: self.sync_look_role_ids,
+            Right.OPERATE: self.sync_operate_role_ids,
+            Right.APPROVE: self.sync_approve_role_ids,
+        }
+        roles = {
+            one: frozenset(self.sync_command_role_ids if ids is None else ids)
+            for one, ids in given.items()
+        }
+        return roles[right] if right is not Right.LOOK else frozenset().union(*roles.values())
 
     @property
     def shows_token(self) -> bool:

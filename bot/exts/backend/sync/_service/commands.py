@@ -200,6 +200,19 @@ class Commands:
         await self._service.repository.retry_parked()
         self._service.queue.mark(self._service.repository.parked)
 
+    async def forget(self, id_: UserId) -> Reply:
+        """Forget what is kept about somebody who has left."""
+        if await self._service.has_member(id_):
+            return said(
+                f"<@{id_}> is a member of this server: what is kept about them is needed, and a "
+                "sync would keep it again. What that is and how long it stays: docs/privacy.md."
+            )
+        return await self._order(
+            self._service.repository.forget_member(id_),
+            f"The bot keeps nothing more about `{id_}`. Their row is the website's: delete it "
+            "there. Mod-log's messages are Discord's: delete those that mention them.",
+        )
+
     # -- buttons ----------------------------------------------------------------------------------
 
     async def pressed(self, button: Button, by: str) -> Reply:  # noqa: C901 - one arm an action

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from .._core.messages.audit import audit
 from .._core.messages.history import KEPT_RUNS
 from .._core.messages.listing import withheld_file
 from .._core.messages.notice import code, when
@@ -68,6 +69,10 @@ class Questions:
     def parked(self) -> Reply:
         """List the rows that the site does not take."""
         return Reply(notice=parked_list(self._service.repository.parked.values()))
+
+    def audit(self) -> Reply:
+        """List who ordered what, and when."""
+        return Reply(notice=audit(self._service.audit.orders))
 
     def history(self) -> Reply:
         """List the latest runs."""

@@ -22,6 +22,7 @@ from .._runs.member_hashes import MemberHashes
 from .._runs.requester import Services
 from .._runs.work_queue import WorkQueue
 from .._runs.writes import Writes
+from .._state.audit import Audit
 from .._state.outbox import Outbox
 from .._state.parking import Parking
 from .._state.repository import StateRepository
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine
 
     from .._core.messages.notice import Notice
-    from .._core.model.members import RoleId
+    from .._core.model.members import RoleId, UserId
     from .._ports import (
         Clock,
         Guild,
@@ -94,6 +95,7 @@ class SyncService:
             before, after, run_id=run_id
         )
         self._outbox = Outbox(self.repository, mod_log, clock)
+        self.audit = Audit(self.repository, clock)
         self._rivals = Rivals(clock, lease_s=settings.sync_lease_s)
         self._predecessor = Predecessor(clock, deadline_s=settings.sync_deadline_s)
         self.hashes: MemberHashes | None = None
@@ -226,6 +228,10 @@ class SyncService:
             log.warning("sync.rival.heard", run_id=run_id, where=self._store.where)
             self._outbox.say(alert.rival(run_id, where=self._store.where))
 
+    async def has_member(self, id_: UserId) -> bool:
+        """Say whether somebody is a member; who can't be looked up now counts as one."""
+        return self._guild.proof is None or id_ in await self._guild.members((id_,))
+
     @property
     def untold(self) -> int:
         """How many alerts mod-log does not show yet."""
@@ -258,6 +264,7 @@ class SyncService:
                 ("schedule", partial(self.scheduler.run_forever, self.supervisor)),
                 ("live changes", self._live.run_forever),
                 ("reminders", self._upkeep.remind),
+                ("orders", self.audit.run_forever),
                 ("metrics", self._upkeep.show_metrics),
                 ("members read anew", self._upkeep.read_members),
             ):

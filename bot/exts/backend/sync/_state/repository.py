@@ -23,6 +23,7 @@ from .._core.policy import (
     departures,
     memory,
     news,
+    orders,
     state,
 )
 from .._core.policy.breaker import AttemptEnding
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .._core.policy.departures import Subject, WithheldList
     from .._core.policy.memory import ParkedRecord
     from .._core.policy.news import News
+    from .._core.policy.orders import Order
     from .._core.policy.state import Moved, StateLimits
     from .._ports import Clock, Json, Store
 
@@ -57,6 +59,7 @@ _PUT_AGAIN_S: Final = 0.25
 _ALERT: Final = "alert/"
 _PARKED: Final = "parked/"
 _HISTORY: Final = "history/"
+_ORDER: Final = "order/"
 _WITHHELD: Final = "withheld/"
 _ASIDE: Final = "unreadable/"
 _NAMED: Final = 5
@@ -461,6 +464,22 @@ class StateRepository:
         }
         self.parked |= {row.id: row for row in records}
 
+    async def forget_member(self, id_: UserId) -> None:
+        """Forget all that is kept about somebody; of lists their name, for the id is decided on."""
+        nameless = {
+            what: replace(one, names={key: name for key, name in one.names.items() if key != id_})
+            for what, one in self.withheld.items()
+            if id_ in one.names
+        }
+        changes: dict[str, Json | None] = {
+            f"{_WITHHELD}{what.value}": _json(departures.to_json(one))
+            for what, one in nameless.items()
+        }
+        await self._move(lambda _: (self.state, ()), changes)
+        self.withheld |= nameless
+        await self.park((), no_longer=(id_,))
+        self.parked_lately.pop(id_, None)
+
     async def retry_parked(self) -> None:
         """Make every parked record due at once."""
         now = self._clock.now()
@@ -473,15 +492,39 @@ class StateRepository:
         await self._move(lambda _: (self.state, ()), {f"{_ALERT}{id_}": None})
         self.alerts.pop(id_, None)
 
+    async def keep_orders(self, given: Collection[Order]) -> None:
+        """Keep what was ordered, behind all that was before; of too many the oldest go."""
+        keys = self._order_keys()
+        first = 1 + (int(keys[-1].removeprefix(_ORDER)) if keys else 0)
+        changes: dict[str, Json | None] = {
+            f"{_ORDER}{number:012d}": _json(orders.to_json(order))
+            for number, order in enumerate(given, start=first)
+        }
+        over = len(keys) + len(given) - orders.KEPT_ORDERS
+        changes |= dict.fromkeys(keys[: max(0, over)])
+        await self._move(lambda _: (self.state, ()), changes)
+
+    def orders(self) -> list[Order]:
+        """Return what was ordered, oldest first; unreadable ones are left out."""
+        return self._readable(self._order_keys(), orders.from_json)
+
+    def _order_keys(self) -> list[str]:
+        return sorted(
+            key for key in self._kept if _is(key, _ORDER) and key.removeprefix(_ORDER).isdecimal()
+        )
+
     def past_runs(self) -> list[PastRun]:
         """Return the runs that have ended, oldest first; unreadable ones are left out."""
-        runs = []
-        for key in self._past:
+        return self._readable(self._past, history.from_json)
+
+    def _readable(self, keys: Collection[str], read: Callable[[object], _T]) -> list[_T]:
+        found = []
+        for key in keys:
             try:
-                runs.append(history.from_json(self._kept.get(key)))
+                found.append(read(self._kept.get(key)))
             except ValueError as exc:
                 log.warning("sync.store.unreadable", key=key, fault=str(exc))
-        return runs
+        return found
 
     # -- moving -----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import pytest
 
 from bot.exts.backend.sync._core.policy.pace import PaceLimits
 from bot.exts.backend.sync._core.policy.request_backoff import PatienceLimits
+from bot.exts.backend.sync._core.policy.rights import Right
 from bot.exts.backend.sync._core.policy.state import StateLimits
 from bot.exts.backend.sync._core.policy.sync_retries import BreakerLimits
 from bot.exts.backend.sync._errors import SettingsError
@@ -48,6 +49,40 @@ def test_the_needed_ones_are_enough(environment: pytest.MonkeyPatch) -> None:
     )
     assert (settings.sync_at_start, settings.sync_command_role_ids) == (True, ())
     assert settings.sync_state_url.get_secret_value() == "sqlite:///var/sync.db"
+
+
+@pytest.mark.parametrize(
+    ("given", "look", "operate", "approve"),
+    [
+        ({}, set(), set(), set()),
+        ({"SYNC_COMMAND_ROLE_IDS": "1,2"}, {1, 2}, {1, 2}, {1, 2}),
+        (
+            {"SYNC_COMMAND_ROLE_IDS": "1", "SYNC_APPROVE_ROLE_IDS": "2"},
+            {1, 2},
+            {1},
+            {2},
+        ),
+        (
+            {"SYNC_LOOK_ROLE_IDS": "1", "SYNC_OPERATE_ROLE_IDS": "2", "SYNC_APPROVE_ROLE_IDS": "3"},
+            {1, 2, 3},
+            {2},
+            {3},
+        ),
+    ],
+)
+def test_each_right_can_be_given_to_other_roles(
+    environment: pytest.MonkeyPatch,
+    given: dict[str, str],
+    look: set[int],
+    operate: set[int],
+    approve: set[int],
+) -> None:
+    """One setting gives all three; whoever may do something may look at what it is about."""
+    for name, value in given.items():
+        environment.setenv(name, value)
+    settings = SyncSettings.load()
+
+    assert [settings.roles_that_may(right) for right in Right] == [look, operate, approve]
 
 
 @pytest.mark.parametrize(

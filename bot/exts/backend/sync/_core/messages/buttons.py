@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from ..policy.rights import Right
+
 # Source: Discord's documentation of message components, limits.
 MAX_BUTTONS: Final = 25
 MAX_LABEL: Final = 80
@@ -57,6 +59,17 @@ _LOOKS: Final = {
     Action.REJECT: ("Reject", Style.PRIMARY),
     Action.SHOW_WHO: ("Show who", Style.SECONDARY),
 }
+
+
+_SHOWS: Final = frozenset({Action.DETAILS, Action.SHOW_PARKED, Action.SHOW_WHO})
+_DECIDES: Final = frozenset({Action.APPROVE, Action.REJECT})
+
+
+def right_of(action: Action) -> Right:
+    """Return which right pressing such a button takes."""
+    if action in _SHOWS:
+        return Right.LOOK
+    return Right.APPROVE if action in _DECIDES else Right.OPERATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

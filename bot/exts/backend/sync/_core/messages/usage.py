@@ -41,6 +41,7 @@ _HELP: Final = (
             ("history [run]", "the latest runs, or the details of one"),
             ("breaker", "whether writes are allowed, and why not"),
             ("parked", "the rows that the site rejects"),
+            ("audit", "who ordered what, and when"),
         ),
     ),
     (
@@ -52,6 +53,7 @@ _HELP: Final = (
             ("user <member>", "one member, field by field"),
             ("plan", "only show what a sync would change"),
             ("retry", "try the parked rows again"),
+            ("forget <id>", "forget what is kept about somebody who has left"),
         ),
     ),
     (
