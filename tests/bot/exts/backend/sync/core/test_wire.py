@@ -311,13 +311,6 @@ def test_the_typed_decoder_takes_no_row_that_the_fields_refuse(name: str, odd: o
     assert outcome(lambda: wire.read(body, wire.read_page)) == slowly
 
 
-def test_the_typed_decoder_sorts_roles() -> None:
-    """As if read field by field: a site may keep them in any order, and twice."""
-    body = json.dumps([ROW | {"roles": [3, 1, 3]}]).encode()
-
-    assert wire.read(body, wire.read_written_users) == (member(5, roles=role_ids(1, 3)),)
-
-
 @given(members(), members(), st.sets(st.sampled_from(ALL_FIELDS), min_size=1))
 def test_a_row_holds_its_id_and_the_fields_asked_for(
     row: Member, older: Member, fields: set[Field]
