@@ -13,12 +13,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from website import health
 from website.api import keys
 from website.memory import peak_memory_mb
 
 logger = structlog.get_logger(__name__)
 
-HEALTHCHECK_PATH = "/api/healthcheck"
 LOGIN_PATH = "/admin/login/"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:/+=@-]+")
 
@@ -45,8 +45,8 @@ class RequestMiddleware:
 
     Each kind of client has a share of the site's threads, which no other kind can take; who finds
     its own taken hears 503 at once. So neither people without a key nor those who guess at the
-    admin's passwords can keep the bot out, and the healthcheck, which waits for nothing, always has
-    a thread.
+    admin's passwords can keep the bot out, and a healthcheck, which waits for nothing, always has a
+    thread.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -83,7 +83,7 @@ class RequestMiddleware:
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
-        if request.path == HEALTHCHECK_PATH:
+        if request.path in health.PATHS:
             return self._get_response(request)
         # Waitress has the whole body by now, in a file if it is large, and its length is exact:
         # to answer before the client has sent all of it often ends in a reset, not in a 413.

@@ -15,7 +15,7 @@ from django.core.wsgi import get_wsgi_application
 # Waitress has no type hints.
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
-from website import connections
+from website import connections, health
 from website.environment import SettingError
 
 logger = structlog.get_logger(__name__)
@@ -53,8 +53,10 @@ def serve(*, host: str, port: int) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    health.readiness.start()
     logger.info("website.started", host=host, port=int(server.effective_port))
     _run(server)
+    health.readiness.stop()
     logger.info("website.stopped", abandoned=len(connections.busy(server)))
 
 

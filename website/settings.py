@@ -26,8 +26,8 @@ MAX_REQUEST_ITEMS: Final = ENVIRONMENT.max_request_items
 # of a second of one core to check, so they are checked one at a time; a browser asks for six files
 # at once.
 REQUESTS_AT_ONCE: Final = {"api": 6, "strangers": 2, "admin": 6, "login": 1}
-# Each thread may keep a database connection. Two are always left for the healthcheck, which
-# needs none: it must answer while every other thread waits for a slow database.
+# Each thread may keep a database connection. Two are always left for healthchecks, which need none:
+# they must answer while every other thread waits for a slow database.
 THREADS: Final = sum(REQUESTS_AT_ONCE.values()) + 2
 
 INSTALLED_APPS = [

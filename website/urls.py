@@ -2,11 +2,12 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from website import admin_site
+from website import admin_site, health
 from website.api import views
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("api/healthcheck", views.healthcheck),
+    path("api/healthcheck", health.ready),
+    path("api/healthcheck/live", health.live),
     path("api/bot/sync/capabilities", views.Capabilities.as_view()),
     path("api/bot/sync/digests", views.Digests.as_view()),
     path("api/bot/roles", views.RoleList.as_view()),

@@ -43,6 +43,7 @@ class Endpoint:
 
 ENDPOINTS: Final = (
     Endpoint(path="healthcheck", shown="/healthcheck", missing=None, bodies={}),
+    Endpoint(path="healthcheck/live", shown="/healthcheck/live", missing=None, bodies={}),
     Endpoint(path="bot/sync/capabilities", shown="/bot/sync/capabilities", missing=None, bodies={}),
     Endpoint(
         path="bot/sync/digests",

@@ -10,9 +10,8 @@ from django.core.paginator import InvalidPage, Paginator
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet, TextField
 from django.db.models.functions import Cast
-from django.http import Http404, HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http import Http404, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
-from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.generics import ListCreateAPIView, RetrieveUpdateDestroyAPIView
 from rest_framework.pagination import PageNumberPagination
@@ -31,18 +30,6 @@ from website.middleware import note_rows, note_written
 _KEPT = tuple("roles_text" if field == "roles" else field for field in rows.FIELDS)
 MINIMAL = {"Preference-Applied": "return=minimal"}
 LARGEST_PAGE = 10_000
-
-
-@csrf_exempt  # nothing is done here, whatever comes
-def healthcheck(request: HttpRequest) -> JsonResponse:
-    """Tell that the process answers. It asks nothing of the database, so it never waits for it."""
-    if request.method not in {"GET", "HEAD"}:
-        return JsonResponse(
-            {"detail": f'Method "{request.method}" not allowed.'},
-            status=405,
-            headers={"Allow": "GET, HEAD"},
-        )
-    return JsonResponse({"status": "ok"})
 
 
 class Endpoint(APIView):
