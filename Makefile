@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast simulate prove bench lint types format requirements clean ci
+.PHONY: help demo test test-fast simulate prove bench lint types format tools requirements clean ci
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ types: .venv ## Check types, strictly, over source and tests
 format: .venv ## Format, and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
+
+tools: ## Fetch Prometheus and Alertmanager from Debian's packages into var/, for the tests
+	@.ci/tools
 
 requirements: ## Pin and hash requirements/*.in again (needs uv)
 	@for set in bot website dev; do \
