@@ -31,9 +31,10 @@ COPY --from=website-packages /venv /venv
 COPY website ./website
 RUN python -m compileall -q website
 USER app
-ENV HOST=0.0.0.0 PORT=8000
-EXPOSE 8000
+ENV HOST=0.0.0.0 PORT=8000 METRICS_HOST=0.0.0.0 METRICS_PORT=9101
+EXPOSE 8000 9101
 VOLUME /app/var
+# Ready, not merely alive: whoever waits for the site waits for its database.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/api/healthcheck', timeout=4)"]
 CMD ["python", "-m", "website"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import bot.metrics
 from bot.exts.backend.sync._telemetry import metrics
 from bot.exts.backend.sync._telemetry.declared import table
+from tests.website import metrics_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,11 +24,15 @@ _BLOCK: Final = re.compile(r"(<!-- metrics: ([\w-]+) -->\n).*?(<!-- end -->\n)",
 
 def tables() -> dict[str, str]:
     """Return the table of each block of the page, by the block's name."""
-    return {"extension": table(metrics.METRICS), "bot": table(bot.metrics.METRICS)}
+    return {
+        "extension": table(metrics.METRICS),
+        "bot": table(bot.metrics.METRICS),
+        "website": metrics_page.table(),
+    }
 
 
 def renewed(page: str, blocks: Mapping[str, str]) -> str:
-    """Return the page with these tables in it; blocks that are not ours are left as they are."""
+    """Return the page with these tables in it; other blocks are left as they are."""
 
     def renew(block: re.Match[str]) -> str:
         head, name, end = block.groups()

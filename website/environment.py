@@ -11,6 +11,8 @@
 | `MAX_REQUEST_ITEMS`    | 2,500                            | a longer list answers 413       |
 | `ADMIN`                | `on`                             | `off` leaves the admin out      |
 | `EXTRA_MIDDLEWARE`     | none                             | dotted names, comma-separated   |
+| `METRICS_PORT`         | none: no metrics                 | 0: any free port, see the log   |
+| `METRICS_HOST`         | `127.0.0.1`                      | where Prometheus reaches it     |
 
 `SECRET_KEY_FILE` and `DATABASE_URL_FILE` name files that hold those instead.
 
@@ -46,6 +48,8 @@ class Environment:
     max_request_items: int
     admin: bool
     extra_middleware: tuple[str, ...]
+    metrics_host: str
+    metrics_port: int | None
 
 
 def read(environ: Mapping[str, str]) -> Environment:
@@ -65,6 +69,8 @@ def read(environ: Mapping[str, str]) -> Environment:
         ),
         admin=_switch(environ, "ADMIN", default=True),
         extra_middleware=_dotted_names(environ, "EXTRA_MIDDLEWARE"),
+        metrics_host=environ.get("METRICS_HOST") or "127.0.0.1",
+        metrics_port=_metrics_port(environ),
     )
 
 
@@ -91,6 +97,12 @@ def _whole_number(
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise SettingError(f"{name}: {text[:40]!r} is not a whole number from {least} to {most}")
     return int(text)
+
+
+def _metrics_port(environ: Mapping[str, str]) -> int | None:
+    if not environ.get("METRICS_PORT", "").strip():
+        return None
+    return _whole_number(environ, "METRICS_PORT", default=0, least=0, most=65_535)
 
 
 def _switch(environ: Mapping[str, str], name: str, *, default: bool) -> bool:

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from website import health
+from website import faults, health, metrics
 from website.api import keys
 from website.memory import peak_memory_mb
 
@@ -82,6 +82,10 @@ class RequestMiddleware:
         clear_contextvars()  # or what the thread logs next would seem to be this request's
         return response
 
+    def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
+        """Note what a view raised; Django answers it."""
+        faults.note(exception)
+
     def _answer(self, request: HttpRequest) -> HttpResponse:
         if request.path in health.PATHS:
             return self._get_response(request)
@@ -96,15 +100,18 @@ class RequestMiddleware:
                 },
                 status=413,
             )
-        share = self._shares[share_of(request)]
+        name = share_of(request)
+        share = self._shares[name]
         if not share.acquire(blocking=False):
+            metrics.refused.labels(name).inc()
             return JsonResponse(
                 {"detail": "Too many requests are under way."},
                 status=503,
                 headers={"Retry-After": "1"},
             )
         try:
-            return self._get_response(request)
+            with metrics.in_flight.labels(name).track_inprogress():
+                return self._get_response(request)
         finally:
             share.release()
 

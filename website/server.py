@@ -15,7 +15,7 @@ from django.core.wsgi import get_wsgi_application
 # Waitress has no type hints.
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
-from website import connections, health
+from website import connections, health, metrics
 from website.environment import SettingError
 
 logger = structlog.get_logger(__name__)
@@ -54,10 +54,27 @@ def serve(*, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     health.readiness.start()
+    _serve_metrics(server)
     logger.info("website.started", host=host, port=int(server.effective_port))
     _run(server)
     health.readiness.stop()
     logger.info("website.stopped", abandoned=len(connections.busy(server)))
+
+
+def _serve_metrics(server: Any) -> None:
+    host, port = settings.ENVIRONMENT.metrics_host, settings.ENVIRONMENT.metrics_port
+    if port is None:
+        return
+
+    def clients() -> metrics.Clients:
+        return metrics.Clients(
+            queued=len(server.task_dispatcher.queue),
+            connected=len(server.active_channels),
+            shed=server.shed,
+        )
+
+    port = metrics.serve(host=host, port=port, readiness=health.readiness, clients=clients)
+    logger.info("website.metrics.listening", host=host, port=port)
 
 
 def _application() -> WSGIHandler:
@@ -86,15 +103,16 @@ def _reason(exc: OSError) -> str:
 def _run(server: Any) -> None:
     """Turn the event loop. Waitress' own run() would cancel what is under way, after 5 s."""
     next_check_s = next_log_s = time.monotonic()
+    logged = 0
     while not server.stopping:
         _turn(server, timeout_s=TURN_S)
         now_s = time.monotonic()
         if now_s >= next_check_s:
             connections.close_overdue(server, now_s=now_s)
             next_check_s = now_s + TURN_S
-        if server.shed and now_s >= next_log_s:
-            logger.warning("website.connections.shed", connections=server.shed)
-            server.shed, next_log_s = 0, now_s + SHED_LOG_S
+        if server.shed > logged and now_s >= next_log_s:
+            logger.warning("website.connections.shed", connections=server.shed - logged)
+            logged, next_log_s = server.shed, now_s + SHED_LOG_S
     logger.info("website.stopping", under_way=len(connections.busy(server)))
     # The trigger must outlive the listening socket: busy threads still pull it.
     wasyncore.dispatcher.close(server)
