@@ -47,13 +47,17 @@ def _serve() -> None:
     from django.conf import settings  # noqa: PLC0415
     from django.db import connections  # noqa: PLC0415
 
-    from website import database, server  # noqa: PLC0415
+    from website import database, privacy, reporting, server  # noqa: PLC0415
     from website.api import keys  # noqa: PLC0415
 
+    environment = settings.ENVIRONMENT
+    privacy.hide(environment.secrets)
+    reporting.configure(environment.sentry_dsn, environment.sentry_environment)
     database.migrate()
     keys.remember_all()
     connections.close_all()
-    server.serve(host=settings.ENVIRONMENT.host, port=settings.ENVIRONMENT.port)
+    server.serve(host=environment.host, port=environment.port)
+    reporting.flush()
 
 
 def _token() -> None:

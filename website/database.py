@@ -10,6 +10,7 @@ from pathlib import Path
 from django.core.management import call_command
 from django.db import Error, connection
 
+from website import privacy
 from website.environment import SettingError
 
 _ADVISORY_LOCK = 0x67756C64  # any number, as long as every process of this site uses the same
@@ -22,7 +23,7 @@ def migrate() -> None:
             _keep_to_ourselves()
             call_command("migrate", interactive=False, verbosity=0)
     except (OSError, Error) as exc:
-        reason = str(exc).strip().partition("\n")[0]
+        reason = privacy.reason(exc) or type(exc).__name__
         raise SettingError(f"DATABASE_URL: the database cannot be used ({reason})") from exc
     finally:
         connection.close()

@@ -13,19 +13,22 @@
 | `EXTRA_MIDDLEWARE`     | none                             | dotted names, comma-separated   |
 | `METRICS_PORT`         | none: no metrics                 | 0: any free port, see the log   |
 | `METRICS_HOST`         | `127.0.0.1`                      | where Prometheus reaches it     |
+| `SENTRY_DSN`           | none: errors are only logged     | where errors are reported       |
+| `SENTRY_ENVIRONMENT`   | `production`                     | and as which environment        |
 
-`SECRET_KEY_FILE` and `DATABASE_URL_FILE` name files that hold those instead.
+`SECRET_KEY_FILE`, `DATABASE_URL_FILE` and `SENTRY_DSN_FILE` name files that hold those instead.
 
 `EXTRA_MIDDLEWARE` names Django middleware of the deployment's own, such as for access rules or
 metrics. It comes innermost, so the request's log line tells of what it answers too.
 """
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 STATE_DIRECTORY = Path("var")
 
@@ -50,6 +53,15 @@ class Environment:
     extra_middleware: tuple[str, ...]
     metrics_host: str
     metrics_port: int | None
+    sentry_dsn: str
+    sentry_environment: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be told nowhere."""
+        password = urlsplit(self.database_url).password or ""
+        key = urlsplit(self.sentry_dsn).username or ""
+        return (self.secret_key, self.database_url, password, unquote(password), key)
 
 
 def read(environ: Mapping[str, str]) -> Environment:
@@ -71,6 +83,8 @@ def read(environ: Mapping[str, str]) -> Environment:
         extra_middleware=_dotted_names(environ, "EXTRA_MIDDLEWARE"),
         metrics_host=environ.get("METRICS_HOST") or "127.0.0.1",
         metrics_port=_metrics_port(environ),
+        sentry_dsn=_sentry_dsn(environ),
+        sentry_environment=environ.get("SENTRY_ENVIRONMENT") or "production",
     )
 
 
@@ -151,6 +165,13 @@ def _database_url(environ: Mapping[str, str]) -> str:
         # Each thread would have a database of its own.
         raise SettingError("DATABASE_URL: must name a file, as sqlite:///var/website.sqlite3 does")
     return url
+
+
+def _sentry_dsn(environ: Mapping[str, str]) -> str:
+    dsn = _secret(environ, "SENTRY_DSN")
+    if dsn and not re.fullmatch(r"https?://[^@\s/]+@[^@\s/]+/\S+", dsn):
+        raise SettingError("SENTRY_DSN: must look like https://key@host/number")
+    return dsn
 
 
 def _kept_secret_key() -> str:

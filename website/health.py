@@ -19,6 +19,9 @@ from django.db.utils import ConnectionHandler
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from website import privacy
+from website.reporting import reporter
+
 logger = structlog.get_logger(__name__)
 
 PATH: Final = "/api/healthcheck"
@@ -79,10 +82,11 @@ class Readiness:
             connections = self._ask()
         # Whatever it is, the site can't work. Two libraries' errors, and the system's.
         except Exception as exc:  # noqa: BLE001
-            fault = str(exc).strip().partition("\n")[0][:300] or type(exc).__name__
+            fault = privacy.reason(exc) or type(exc).__name__
         self._found = Finding(at_s=self._clock(), fault=fault, connections=connections)
         if fault is not None and not was_lost:
             logger.error("website.database.lost", error=fault)
+            reporter.message("The website's database is lost", context={"error": fault})
         elif fault is None and was_lost:
             logger.info("website.database.found")
 

@@ -1,9 +1,15 @@
 """JSON logs, one object a line, for the site's own events and for the libraries' alike."""
 
 import logging
+import sys
+import threading
 from typing import Any, TextIO
 
 import structlog
+
+from website import privacy
+
+logger = structlog.get_logger(__name__)
 
 
 def configure(stream: TextIO) -> None:
@@ -13,7 +19,7 @@ def configure(stream: TextIO) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(allow=[]),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _describe_exception,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -28,6 +34,7 @@ def configure(stream: TextIO) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
+                _hide_secrets,
             ],
         )
     )
@@ -38,3 +45,23 @@ def configure(stream: TextIO) -> None:
     logging.getLogger("django.request").setLevel(logging.ERROR)
     # Waitress warns of each request that has to wait for a thread: `duration_ms` tells enough.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    # Python's own would print what `privacy` does not tell.
+    sys.excepthook = lambda _kind, exc, _tb: logger.critical("website.failed", exc_info=exc)
+    threading.excepthook = lambda failed: logger.critical(
+        "website.thread.failed", exc_info=failed.exc_value
+    )
+
+
+def _describe_exception(_logger: Any, _method: str, event: Any) -> Any:
+    """Put a traceback in the place of an exception, which Python has in three forms."""
+    given = event.pop("exc_info", None)
+    if given is True:
+        given = sys.exc_info()
+    exc = given[1] if isinstance(given, tuple) else given
+    if isinstance(exc, BaseException):
+        event["exception"] = privacy.described(exc)
+    return event
+
+
+def _hide_secrets(_logger: Any, _method: str, line: Any) -> Any:
+    return privacy.without_secrets(line)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 from django.conf import settings
+from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from structlog.contextvars import bind_contextvars, clear_contextvars
@@ -55,6 +56,7 @@ class RequestMiddleware:
             share: threading.BoundedSemaphore(at_once)
             for share, at_once in settings.REQUESTS_AT_ONCE.items()
         }
+        got_request_exception.connect(faults.note, dispatch_uid="faults")
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request, and log that."""
@@ -81,10 +83,6 @@ class RequestMiddleware:
         )
         clear_contextvars()  # or what the thread logs next would seem to be this request's
         return response
-
-    def process_exception(self, _request: HttpRequest, exception: Exception) -> None:
-        """Note what a view raised; Django answers it."""
-        faults.note(exception)
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         if request.path in health.PATHS:

@@ -4,16 +4,20 @@ PostgreSQL explains an error with the row it is about, Python many a one with th
 exception its type and its frames are told, and its own words only where they can't hold a value.
 """
 
+import json
+import re
 import sqlite3
 import traceback
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, InterfaceError, OperationalError
 
+REDACTED: Final = "[redacted]"
+_SHORTEST_SECRET: Final = 6  # anything shorter guards nothing, and occurs by chance
 # They name files, modules, attributes and types, or are ours.
 _PLAIN_SPOKEN: Final = (
     *(OSError, ImportError, AttributeError, NameError, TypeError, IndexError),
@@ -51,41 +55,74 @@ def facts(exc: BaseException) -> dict[str, str]:
     return {}
 
 
-def words(exc: BaseException) -> str:
-    """Return an exception in one line: its type, and of its words what can't be anybody's."""
-    kind = type(exc)
-    name = kind.__qualname__
-    if kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
+def reason(exc: BaseException) -> str:
+    """Return what an exception says, where that can't be anybody's; else what the database does."""
     if isinstance(exc, _OF_THE_SERVER):
-        return f"{name}: {first_line(exc)}"
+        return first_line(exc)
     if isinstance(exc, _PLAIN_SPOKEN):
-        return f"{name}: {exc}"
-    of_database = " ".join(f"{key}={text}" for key, text in facts(exc).items())
-    return f"{name}: {of_database}" if of_database else name
+        return str(exc)
+    return " ".join(f"{key}={text}" for key, text in facts(exc).items())
+
+
+def chain(exc: BaseException) -> list[BaseException]:
+    """Return the exception after those that led to it, the first of them first."""
+    found: list[BaseException] = []
+    one: BaseException | None = exc
+    while one is not None and one not in found:
+        found.append(one)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return found[::-1]
 
 
 def described(exc: BaseException) -> str:
-    """Return the traceback, of causes first, as Python would print it but for the words."""
-    return "\n".join(_parts(exc, set()))
+    """Return the tracebacks of the whole chain, as Python would print them but for the words."""
+    return "\n\nwhich led to\n\n".join(_described(one) for one in chain(exc))
 
 
-def _parts(exc: BaseException, seen: set[int]) -> Iterator[str]:
-    seen.add(id(exc))
-    cause, context = exc.__cause__, exc.__context__
-    if cause is not None and id(cause) not in seen:
-        yield from _parts(cause, seen)
-        yield "\nThe above exception was the direct cause of the following exception:\n"
-    elif context is not None and not exc.__suppress_context__ and id(context) not in seen:
-        yield from _parts(context, seen)
-        yield "\nDuring handling of the above exception, another exception occurred:\n"
-    yield _frames(exc.__traceback__) + words(exc)
-    if isinstance(exc, BaseExceptionGroup):
-        for one in exc.exceptions:
-            if id(one) not in seen:
-                yield from _parts(one, seen)
+def _described(exc: BaseException) -> str:
+    kind = type(exc)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else _full_name(kind)
+    frames = "".join(traceback.format_tb(exc.__traceback__))
+    head = f"Traceback (most recent call last):\n{frames}" if frames else ""
+    return head + ": ".join(filter(None, (name, reason(exc))))
 
 
-def _frames(tb: TracebackType | None) -> str:
-    frames = "".join(traceback.format_tb(tb)) if tb is not None else ""
-    return f"Traceback (most recent call last):\n{frames}" if frames else ""
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+# -- secrets -------------------------------------------------------------------------------------
+# The last line of defence: nothing should say them, and nothing that says them comes through.
+_hidden: list[re.Pattern[str]] = []
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Take these out of what is told from now on, in each spelling that they may come in."""
+    spellings = {
+        spelling
+        for secret in secrets
+        if len(secret) >= _SHORTEST_SECRET
+        for spelling in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote(secret))
+    }
+    longest_first = sorted(spellings, key=len, reverse=True)  # one may hold another
+    _hidden[:] = [re.compile("|".join(map(re.escape, longest_first)))] if spellings else []
+
+
+def without_secrets(text: str) -> str:
+    """Return the text without what is hidden."""
+    for pattern in _hidden:
+        text = pattern.sub(REDACTED, text)
+    return text
+
+
+def without_secrets_within(value: Any) -> Any:
+    """Return a copy of a JSON-like value without what is hidden."""
+    match value:
+        case str():
+            return without_secrets(value)
+        case Mapping():
+            return {key: without_secrets_within(item) for key, item in value.items()}
+        case list() | tuple():
+            return [without_secrets_within(item) for item in value]
+        case _:
+            return value
