@@ -1,5 +1,6 @@
 """Alertmanager's configuration, and an Alertmanager that posts by it."""
 
+import os
 import re
 import subprocess
 import time
@@ -11,13 +12,13 @@ from typing import Final
 
 import httpx
 import pytest
+import yaml
 
 from sandbox.servers.ports import PortReservation
 from tests.deploy.webhook import Webhook
 from tests.monitoring_tools import ROOT, run, tool
 
 CONFIGURATION: Final = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
-PLACEHOLDER: Final = "https://discord.invalid/api/webhooks/0/put-in-by-docker-compose"
 
 
 def test_alertmanager_takes_its_configuration() -> None:
@@ -27,12 +28,38 @@ def test_alertmanager_takes_its_configuration() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def configured(webhook: str) -> str:
+def completed(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run what docker-compose.yml runs in Alertmanager's container, up to Alertmanager itself."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    script = compose["services"]["alertmanager"]["command"][0].replace("$$", "$")
+    before, _, after = script.partition("exec /bin/alertmanager")
+    assert "--config.file=/tmp/alertmanager.yml" in after
+    script = f"{before}:".replace("> /tmp/", f"> {directory}/")
+    return subprocess.run(
+        ["/bin/sh", "-c", script.replace("/etc/alertmanager/", f"{CONFIGURATION.parent}/")],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def configured(directory: Path, webhook: str) -> Path:
     """Return the configuration as docker-compose.yml completes it, but for its patience."""
-    text = CONFIGURATION.read_text("utf-8")
-    assert text.count(PLACEHOLDER) == 1
-    text = text.replace(PLACEHOLDER, webhook)
-    return re.sub(r"(group_wait|group_interval): \w+", r"\1: 1s", text)
+    assert completed(directory, ALERT_WEBHOOK_URL=webhook).returncode == 0
+    file = directory / "alertmanager.yml"
+    text = re.sub(r"(group_wait|group_interval): \w+", r"\1: 1s", file.read_text("utf-8"))
+    file.write_text(text, "utf-8")
+    return file
+
+
+def test_without_a_webhook_it_says_what_is_missing(tmp_path: Path) -> None:
+    """An Alertmanager that posts to nowhere would look as if all were well."""
+    ended = completed(tmp_path, ALERT_WEBHOOK_URL="")
+
+    assert ended.returncode != 0
+    assert "ALERT_WEBHOOK_URL" in ended.stderr
+    assert "put it into .env" in ended.stderr
 
 
 @pytest.fixture
@@ -45,8 +72,7 @@ def webhook() -> Iterator[Webhook]:
 @pytest.fixture
 def alertmanager(tmp_path: Path, webhook: Webhook) -> Iterator[str]:
     """Start an Alertmanager that posts to the webhook; give its address."""
-    file = tmp_path / "alertmanager.yml"
-    file.write_text(configured(webhook.url), "utf-8")
+    file = configured(tmp_path, webhook.url)
     port = PortReservation()
     url = f"http://127.0.0.1:{port.number}"
     with ExitStack() as stack:
