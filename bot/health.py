@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _TICK_AGE_LIMIT_S: Final = 10.0
 _ANSWER_LIMIT_S: Final = 2.0  # of the loop; probes wait for some seconds
 _IDLE_S: Final = 10.0
+_POLL_S: Final = 0.1  # how soon it notices that it is to end
 _LOOP_HANGS: Final = "the event loop does not turn"
 
 
@@ -49,25 +50,16 @@ class Health:
 
     def ready(self) -> tuple[bool, dict[str, object]]:
         """Say whether the bot does what it is for, or what of it does not."""
-        status = self._look()
-        if status is None:
-            return False, {"waits_for": [_LOOP_HANGS]}
-        waits = [] if status["gateway_connected"] else ["Discord's gateway"]
-        waits += [name for name, one in status["cogs"].items() if not one.get("ready")]
+        waits = _waits_for(self._look())
         return not waits, {"waits_for": waits}
 
     def status(self) -> tuple[bool, dict[str, object]]:
         """Say all that is known."""
         is_live, values = self.live()
         seen = self._look()
-        unknown = {"trouble": _LOOP_HANGS}
-        return True, {
-            "version": __version__,
-            "live": is_live,
-            "ready": self.ready()[0],
-            **values,
-            **(unknown if seen is None else seen),
-        }
+        waits = _waits_for(seen)
+        about = {"version": __version__, "live": is_live, "ready": not waits, "waits_for": waits}
+        return True, {**about, **values, **(seen or {})}
 
     def _look(self) -> dict[str, Any] | None:
         """Look at the bot from within its loop; None if that does not answer in time."""
@@ -87,6 +79,14 @@ class Health:
         statuses = {name: getattr(cog, "status", None) for name, cog in self._bot.cogs.items()}
         cogs = {name: _status_of(status) for name, status in statuses.items() if callable(status)}
         return {"gateway_connected": self._bot.gateway_connected, "cogs": cogs}
+
+
+def _waits_for(seen: Mapping[str, Any] | None) -> list[str]:
+    """Name what of a bot is not ready; None: its loop did not answer."""
+    if seen is None:
+        return [_LOOP_HANGS]
+    waits = [] if seen["gateway_connected"] else ["Discord's gateway"]
+    return waits + [name for name, one in seen["cogs"].items() if not one.get("ready")]
 
 
 def _status_of(status: Callable[[], Mapping[str, object]]) -> dict[str, object]:
@@ -117,7 +117,7 @@ class HealthServer:
         self._server = make_server(host, port, app, kind, handler_class=_Handler)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="health", daemon=True
+            target=self._server.serve_forever, args=(_POLL_S,), name="health", daemon=True
         )
         self._thread.start()
 

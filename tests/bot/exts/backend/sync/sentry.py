@@ -14,6 +14,7 @@ def reported(**options: Any) -> Iterator["Kept"]:
     kept = Kept()
     with sentry_sdk.isolation_scope() as scope:
         scope.clear()
+        scope.set_new_propagation_context()  # as every process has one, for all that it tells
         scope.set_client(
             sentry_sdk.Client(dsn="http://key@sentry.invalid/1", transport=kept, **options)
         )

@@ -208,6 +208,7 @@ def test_each_run_is_a_trace_of_its_own(kept: Kept, telemetry: SystemTelemetry) 
     run(telemetry, failed("1"), ERROR_500)
     run(telemetry, failed("2"), ERROR_500)
     telemetry.breaker_moved(CLOSED, OPEN, run_id="2")
+    telemetry.breaker_moved(OPEN, CLOSED, run_id=None)
 
     traces = [
         (kind, item["contexts"]["trace"]["trace_id"])
@@ -218,6 +219,7 @@ def test_each_run_is_a_trace_of_its_own(kept: Kept, telemetry: SystemTelemetry) 
     assert [[kind for kind, id_ in traces if id_ == one] for one in ids] == [
         ["check_in", "check_in", "event", "transaction"],
         ["check_in", "check_in", "event", "transaction"],
+        ["event"],
         ["event"],
     ]
 
