@@ -227,7 +227,7 @@ SLIPS: Final = (
     Mutant(
         "a taken row stays parked",
         "_state/parking.py",
-        "no_longer = [id_ for id_ in taken if id_ in self._repository.parked]",
+        "no_longer = [id_ for id_ in fewer if id_ in others]",
         "no_longer = []",
     ),
     Mutant(

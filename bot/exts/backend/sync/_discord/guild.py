@@ -12,7 +12,7 @@ A READY begins a new epoch: what was proven in the one before counts no more.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import discord
 import structlog
@@ -166,7 +166,7 @@ class DiscordGuild:
 
     def member_ids(self) -> Sequence[UserId]:
         """Return the ids of all cached members."""
-        return [UserId(id_) for id_ in cached_ids(self._proven_guild())]
+        return cast("list[UserId]", list(cached_ids(self._proven_guild())))
 
     def roles(self) -> Mapping[RoleId, Role]:
         """Return all roles, @everyone included."""

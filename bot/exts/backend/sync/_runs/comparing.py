@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from .._clock import give_way
 from .._core.model.changes import Kind
-from .._core.model.members import UserId
+from .._core.model.ids import in_order
 from .._core.plan.planner import Planner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from .._core.model.members import Member, RoleId
+    from .._core.model.members import Member, RoleId, UserId
     from .._core.plan.diff import RoleDiff
     from .._core.plan.merging import Window
     from .._core.plan.planner import Plan
@@ -72,20 +73,19 @@ class Comparing:
     async def add_missing(
         self,
         planner: Planner,
-        ids: Sequence[int],
+        ids: Iterable[int],
         *,
-        among: AbstractSet[UserId] | None = None,
+        among: Collection[UserId] | None = None,
     ) -> None:
         """Plan the creation of those of these ids who are members, and of whom no row was read.
 
-        Of all of them, or only `among` these.
+        They ascend. Of all of them, or only `among` these.
         """
-        for start in range(0, len(ids), _SLICE):
-            rest = [
-                UserId(id_)
-                for id_ in ids[start : start + _SLICE]
-                if id_ not in planner.seen and (among is None or id_ in among)
-            ]
+        coming = iter(ids)
+        while part := tuple(islice(coming, _SLICE)):
+            rest = planner.seen.lacks(part)
+            if among is not None:
+                rest = [id_ for id_ in rest if id_ in among]
             if rest:
                 await self._requests.prove()
                 members = await self._services.guild.members(rest)
@@ -116,3 +116,12 @@ class Comparing:
                 members = await self._services.guild.members(group.ids[start : start + _SLICE])
                 file.created(members.values())
                 await give_way()
+
+
+async def put_in_order(ids: Sequence[int]) -> array[int]:
+    """Return ids ascending."""
+    ordered = array("Q")
+    for part in in_order(ids):
+        ordered.extend(part)
+        await give_way()
+    return ordered

@@ -11,7 +11,8 @@ import structlog
 
 from .._clock import give_way
 from .._core.model.members import RoleId, UserId, without_roles
-from .._core.plan.digest import Hashes, in_order, row_hash
+from .._core.plan.digest import Hashes, row_hash
+from .comparing import put_in_order
 
 if TYPE_CHECKING:
     import random
@@ -189,10 +190,7 @@ class MemberHashes:
         )
         known = await self._guild.members(self._parked)
         strangers = [id_ for id_ in self._parked if id_ not in known]
-        everybody = array("Q")
-        for part in in_order([*self._guild.member_ids(), *strangers]):
-            everybody.extend(part)
-            await give_way()
+        everybody = await put_in_order([*self._guild.member_ids(), *strangers])
         ids, hashes = array("Q"), array("Q")
         for start in range(0, len(everybody), _AT_ONCE):
             await requests.prove()

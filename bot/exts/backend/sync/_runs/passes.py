@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from .._clock import give_way
 from .._core.messages import alert
 from .._core.messages.progress import Phase
 from .._core.model.changes import Kind
 from .._core.plan.planner import Cause, Plan, Reason
 from .._core.policy.verification import Positions
+from .comparing import put_in_order
 from .site_reader import one_ahead, protocol_failure
 from .work_queue import group_of
 
@@ -99,6 +101,16 @@ class WholePass:
     ) -> Plan | None:
         """Compare all users, then write."""
         parts = self._parts
+        plan, witness = await self._compare(names, proof, roles=roles)
+        if not parts.dry:
+            await parts.writer.write(plan, witness)
+        return plan
+
+    async def _compare(
+        self, names: Mapping[RoleId, str], proof: Proof, *, roles: int
+    ) -> tuple[Plan, UserId | None]:
+        """Compare all users; return the plan, and somebody whose row is right."""
+        parts = self._parts
         parts.progress.show(phase=Phase.SITE)
         planner, ids = await self._read_what_differs() or await self._read()
         if not planner.differs:
@@ -108,6 +120,7 @@ class WholePass:
         plan = planner.plan(without=held)
         parts.services.writes.witnessed(planner.witness)
         if parts.drift is not None:
+            await give_way()  # a plan of a million takes a while
             unexplained = parts.drift.unexplained(planner, held)
             parts.drift.note(unexplained.total, unexplained.causes)
         parts.progress.show(
@@ -118,14 +131,12 @@ class WholePass:
         )
         parts.progress.due = bool(plan.total or roles)
         log.info("sync.plan.made", users=plan.total, roles=roles)
-        if not parts.dry:
-            if plan.total and not parts.reader.offers.pages_by_id:
-                created = (group.ids for group in plan.groups if group.kind is Kind.CREATE)
-                parts.verifier.positions = Positions.of(ids, *created)
-            await parts.writer.write(plan, planner.witness)
-        return plan
+        if plan.total and ids is not None and not parts.dry:
+            created = (group.ids for group in plan.groups if group.kind is Kind.CREATE)
+            parts.verifier.positions = Positions.of(ids, *created)
+        return plan, planner.witness
 
-    async def _read_what_differs(self) -> tuple[Planner, array[int]] | None:
+    async def _read_what_differs(self) -> tuple[Planner, None] | None:
         """Compare only rows of ranges whose digests differ; None where that is no way, or no use.
 
         A dry run reads all rows: what it finds is kept for people.
@@ -147,21 +158,27 @@ class WholePass:
         parts.progress.show(rows_read=found.right + len(planner.seen))
         for range_ in found.ranges:
             await parts.comparing.add_missing(planner, parts.digests.ids(range_))
-        return planner, array("Q")
+        return planner, None
 
-    async def _read(self) -> tuple[Planner, array[int]]:
-        """Compare every row of the site with the guild; return the ids of all rows, too."""
+    async def _read(self) -> tuple[Planner, array[int] | None]:
+        """Compare every row of the site with the guild.
+
+        Return the ids of all rows, too, where they tell on which page a row stands.
+        """
         parts = self._parts
-        planner, ids = parts.comparing.planner(), array("Q")
+        planner = parts.comparing.planner()
+        ids = None if parts.reader.offers.pages_by_id else array("Q")
         async with aclosing(one_ahead(parts.reader.pages())) as pages:
             async for page in pages:
-                ids.extend(row.id for row in page.rows if row.id not in planner.seen)
+                if ids is not None:
+                    ids.extend(row.id for row in page.rows if row.id not in planner.seen)
                 new = await parts.comparing.compare(planner, page.rows)
                 if page.rows and not new and page.next is not None:
                     raise protocol_failure(f"the page before {page.next} repeats rows already read")
                 parts.progress.show(rows_read=len(planner.seen))
         await parts.requests.prove()
-        await parts.comparing.add_missing(planner, parts.services.guild.member_ids())
+        members = await put_in_order(parts.services.guild.member_ids())
+        await parts.comparing.add_missing(planner, members)
         return planner, ids
 
 

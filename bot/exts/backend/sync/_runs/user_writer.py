@@ -10,6 +10,7 @@ import structlog
 from .._core.delivery import chunks
 from .._core.messages.progress import Phase
 from .._core.model.changes import Kind
+from .._core.model.ids import Remaining
 from .._core.policy.pace import Pace
 from .._core.policy.request_backoff import Failure, FailureKind
 from .._errors import CancelledByPersonError, RunStoppedError
@@ -103,20 +104,19 @@ class UserWriter:
         view = self._progress.view
         await self._parking.settle(view.parked[len(before) :], taken=taken, run_id=view.run_id)
 
-    async def _verify(self, plan: Plan, delivery: chunks.Delivery) -> frozenset[UserId]:
+    async def _verify(self, plan: Plan, delivery: chunks.Delivery) -> Collection[UserId]:
         """Look again at what was written; send what differs once more; park what differs then.
 
         Return the ids that the site has taken.
         """
         await self._look_after(delivery.left_out)
-        touched = {id_ for group in plan.groups for id_ in group.ids}
-        touched -= {row.id for row in delivery.parked}
+        touched = Remaining(group.ids for group in plan.groups if group.counted)
+        touched.discard(row.id for row in delivery.parked)
         differing = await self._verifier.still_differing(
             touched, departing=self._departing, again=False
         )
-        written = frozenset(touched)
         if not differing.total:
-            return written
+            return touched
         log.warning("sync.verify.differs", rows=differing.total)
         again = await self._runner.deliver(
             replace(
@@ -133,9 +133,9 @@ class UserWriter:
                 planned=delivery.planned,
             )
         )
-        touched = {id_ for group in differing.groups for id_ in group.ids}
-        touched -= {row.id for row in again.parked}
-        rest = await self._verifier.still_differing(touched, departing=self._departing, again=True)
+        sent = Remaining(group.ids for group in differing.groups)
+        sent.discard(row.id for row in again.parked)
+        rest = await self._verifier.still_differing(sent, departing=self._departing, again=True)
         if rest.total > self._services.patience.tolerated(plan.total):
             reason = f"{rest.total:,} of {plan.total:,} rows"
             raise RunStoppedError(Failure(kind=FailureKind.UNVERIFIED, reason=reason))
@@ -145,7 +145,8 @@ class UserWriter:
             for id_ in group.ids
         )
         self._progress.show(parked=(*again.parked, *altered))
-        return written - {row.id for row in self._progress.view.parked}
+        touched.discard(row.id for row in self._progress.view.parked)
+        return touched
 
     async def _look_after(self, left_out: Collection[UserId]) -> None:
         """Let the live worker see to those of whom the guild spoke differently by then."""

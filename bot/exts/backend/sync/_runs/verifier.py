@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._core.messages.progress import Phase
 from .._core.policy.verification import Positions, Verification, look
+from .comparing import put_in_order
 from .progress import AT_WORK
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Verifier:
         self.pages_of: Callable[[Collection[UserId]], AsyncIterator[Page]] = reader.pages_with
 
     async def still_differing(
-        self, ids: AbstractSet[UserId], *, departing: AbstractSet[UserId], again: bool
+        self, ids: Collection[UserId], *, departing: AbstractSet[UserId], again: bool
     ) -> Plan:
         """Read rows of these ids back and compare; ids that changed meanwhile are left out.
 
@@ -77,7 +78,7 @@ class Verifier:
         planner.add_departures(id_ for id_ in planner.absent if id_ in departing)
         return planner.plan(without=self._queue.noted)
 
-    async def _read(self, ids: AbstractSet[UserId], *, again: bool) -> Planner:
+    async def _read(self, ids: Collection[UserId], *, again: bool) -> Planner:
         if len(ids) > _READ_ONE_BY_ONE and (pages := self._look(ids, again=again)) is not None:
             planner = await self._read_pages(pages)
             is_right = not planner.plan().total and not planner.absent
@@ -94,7 +95,7 @@ class Verifier:
         self._progress.show(verification=Verification.ROWS)
         return planner
 
-    async def _compare_digests(self, ids: AbstractSet[UserId]) -> Planner | None:
+    async def _compare_digests(self, ids: Collection[UserId]) -> Planner | None:
         """Compare digests, and of these ids the rows in ranges that differ; None if most do."""
         found = await self._digests.compare()
         if found is None:
@@ -106,7 +107,7 @@ class Verifier:
             await self._comparing.add_missing(planner, self._digests.ids(range_), among=ids)
         return planner
 
-    def _look(self, ids: AbstractSet[UserId], *, again: bool) -> Look | None:
+    def _look(self, ids: Collection[UserId], *, again: bool) -> Look | None:
         """Return which pages to read, where it need not be all that hold these ids."""
         if self.positions is None:
             return None
@@ -132,10 +133,10 @@ class Verifier:
         async for page in numbered:
             rows = (row for row in page.rows if row.id in pages.expected)
             await self._comparing.compare(planner, rows)
-        await self._add(planner, pages.expected - planner.seen)
+        await self._add(planner, frozenset(planner.seen.lacks(sorted(pages.expected))))
         return planner
 
-    async def _add(self, planner: Planner, ids: AbstractSet[UserId]) -> None:
+    async def _add(self, planner: Planner, ids: Collection[UserId]) -> None:
         """Compare the rows of these ids, wherever they stand, and plan those that are not there."""
         if len(ids) <= _READ_ONE_BY_ONE:
             for id_ in sorted(ids):
@@ -145,5 +146,4 @@ class Verifier:
         else:
             async for page in self.pages_of(ids):
                 await self._comparing.compare(planner, (row for row in page.rows if row.id in ids))
-        await self._runner.requests.prove()
-        planner.add_missing(await self._services.guild.members(ids - planner.seen))
+        await self._comparing.add_missing(planner, await put_in_order([*ids]))

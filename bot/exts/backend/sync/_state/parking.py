@@ -80,7 +80,9 @@ class Parking:
             )
             for row in rows
         ]
-        no_longer = [id_ for id_ in taken if id_ in self._repository.parked]
+        parked = self._repository.parked
+        fewer, others = (taken, parked) if len(taken) < len(parked) else (parked, taken)
+        no_longer = [id_ for id_ in fewer if id_ in others]
         if not records and not no_longer:
             return
         await self._repository.park(records, no_longer=no_longer)

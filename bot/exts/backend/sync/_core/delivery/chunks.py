@@ -49,7 +49,7 @@ from ..site.outcome import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime, timedelta
 
     from ..model.changes import Group
@@ -76,7 +76,7 @@ class Batch:
 
     kind: Kind
     fields: tuple[Field, ...]
-    ids: tuple[UserId, ...]
+    ids: Sequence[UserId]
     tries: int = 0
     alone: int = 0
     accused: str | None = None
@@ -105,7 +105,7 @@ class Sent:
 
     batch: Batch
     ids: tuple[UserId, ...]
-    unsent: tuple[UserId, ...] = ()
+    unsent: Sequence[UserId] = ()
     left_out: tuple[UserId, ...] = ()
     faulty: tuple[ParkedRow, ...] = ()
 
@@ -536,7 +536,9 @@ def _without(batch: Batch, gone: set[UserId]) -> Batch:
 
 
 def _cut(batch: Batch, items: int) -> tuple[Batch, Batch]:
-    return replace(batch, ids=batch.ids[:items]), replace(batch, ids=batch.ids[items:])
+    # What is sent is a tuple; what is left of a large group is cut again and again, uncopied.
+    first = tuple(batch.ids[:items])
+    return replace(batch, ids=first), replace(batch, ids=batch.ids[items:])
 
 
 def _halves(batch: Batch) -> tuple[Batch, ...]:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .members import Field, UserId
 
 
@@ -24,9 +26,10 @@ class Group:
 
     The site writes the union of the fields in a request to every row of it, so rows with different
     changed fields never share a request. Ids that stand in another group, too, are `counted` there.
+    Many are `Ids`, few a tuple.
     """
 
     kind: Kind
     fields: tuple[Field, ...]
-    ids: tuple[UserId, ...]
+    ids: Sequence[UserId]
     counted: bool = True

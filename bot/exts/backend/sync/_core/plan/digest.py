@@ -11,7 +11,7 @@ import hashlib
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import chain, pairwise, starmap
+from itertools import pairwise, starmap
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ _SMALL: Final = 64  # members: a smaller range is not worth a digest of its own
 _CHEAP: Final = 2500  # rows: a page of them is read at once
 _DEARER: Final = 12  # a row that is read, than one that is summed
 _FEWEST_PARTS: Final = 4
-_SORTED: Final = 8_192  # ids: to sort so many takes a few milliseconds
-_SAMPLED: Final = 512  # of so many sorted ids one is looked at, to cut all of them into parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +136,6 @@ class Hashes:
 
     def _span(self, range_: Range) -> slice:
         return slice(bisect_left(self.ids, range_.low), bisect_left(self.ids, range_.high))
-
-
-def in_order(ids: Sequence[int]) -> Iterator[array[int]]:
-    """Yield ids ascending, in parts that each take a moment; the first of these are empty.
-
-    To sort a million at once would take half a second, in which nothing else could be done.
-    """
-    runs = []
-    for start in range(0, len(ids), _SORTED):
-        runs.append(array("Q", sorted(ids[start : start + _SORTED])))
-        yield array("Q")
-    sample = sorted(chain.from_iterable(run[::_SAMPLED] for run in runs))
-    places = [0] * len(runs)
-    for bound in (*sample[:: _SORTED // _SAMPLED], 2**64):
-        ends = [bisect_left(run, bound, place) for run, place in zip(runs, places, strict=True)]
-        spans = zip(runs, places, ends, strict=True)
-        yield array("Q", sorted(chain.from_iterable(run[low:high] for run, low, high in spans)))
-        places = ends
 
 
 def bounds_of(ranges: Sequence[Range]) -> tuple[int, ...]:

@@ -7,13 +7,13 @@ costs a few bytes each.
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ..model.changes import Group, Kind
+from ..model.ids import IdSet
 from ..model.members import ALL_FIELDS, Field
 from .diff import differing_fields
 
@@ -110,17 +110,21 @@ class Planner:
     roles makes one only `as_stored`.
     """
 
-    seen: set[UserId] = field(default_factory=set)
+    seen: IdSet = field(default_factory=IdSet)
     absent: list[UserId] = field(default_factory=list)
     in_guild_rows: int = 0
     witness: UserId | None = None
     lacking: AbstractSet[RoleId] = frozenset()
     as_stored: bool = False
-    _updates: dict[tuple[Field, ...], list[UserId]] = field(default_factory=dict)
-    _creates: list[UserId] = field(default_factory=list)
-    _departures: list[UserId] = field(default_factory=list)
-    # By cause, so that those of ids that are left out are not counted; eight bytes each.
-    _caused: dict[tuple[Reason, RoleId | None], array[int]] = field(default_factory=dict)
+    _updates: defaultdict[tuple[Field, ...], IdSet] = field(
+        default_factory=lambda: defaultdict(IdSet)
+    )
+    _creates: IdSet = field(default_factory=IdSet)
+    _departures: IdSet = field(default_factory=IdSet)
+    # By cause, so that those of ids that are left out are not counted.
+    _caused: defaultdict[tuple[Reason, RoleId | None], IdSet] = field(
+        default_factory=lambda: defaultdict(IdSet)
+    )
 
     def add_rows(self, rows: Iterable[Member], guild: Mapping[UserId, Member]) -> int:
         """Compare rows with the members of the same ids, and return how many rows were new.
@@ -130,10 +134,9 @@ class Planner:
         """
         new = 0
         for row in rows:
-            if row.id in self.seen:
+            if not self.seen.add(row.id):
                 continue
             new += 1
-            self.seen.add(row.id)
             self.in_guild_rows += row.in_guild
             member = guild.get(row.id)
             if member is not None:
@@ -147,7 +150,7 @@ class Planner:
         if not fields:
             self.witness = row.id if self.witness is None else self.witness
             return
-        self._updates.setdefault(fields, []).append(row.id)
+        self._updates[fields].add(row.id)
         for changed in fields:
             if changed is not Field.ROLES:
                 self._note(_FIELD_REASONS[changed], None, row.id)
@@ -162,7 +165,7 @@ class Planner:
                 self._note(Reason.ROLE_ORDER, None, row.id)
 
     def _note(self, reason: Reason, role_id: RoleId | None, id_: UserId) -> None:
-        self._caused.setdefault((reason, role_id), array("Q")).append(id_)
+        self._caused[reason, role_id].add(id_)
 
     @property
     def differs(self) -> bool:
@@ -172,45 +175,37 @@ class Planner:
     def add_missing(self, ids: Iterable[UserId]) -> None:
         """Plan the creation of those guild members whose row was not read."""
         for id_ in ids:
-            if id_ not in self.seen:
-                self.seen.add(id_)
-                self._creates.append(id_)
+            if id_ not in self.seen and self._creates.add(id_):
                 self._note(Reason.JOINED, None, id_)
 
     def add_departures(self, ids: Iterable[UserId]) -> None:
         """Plan the departure of ids that the guild was asked about and does not have."""
         for id_ in ids:
-            self._departures.append(id_)
+            self._departures.add(id_)
             self._note(Reason.LEFT, None, id_)
 
     def plan(self, *, without: AbstractSet[UserId] = frozenset()) -> Plan:
         """Return the plan of what was added so far, but for these ids."""
         groups = [
-            Group(kind=Kind.CREATE, fields=ALL_FIELDS, ids=_but(self._creates, without)),
+            Group(kind=Kind.CREATE, fields=ALL_FIELDS, ids=self._creates.but(without)),
             *(
-                Group(kind=Kind.UPDATE, fields=fields, ids=_but(ids, without))
+                Group(kind=Kind.UPDATE, fields=fields, ids=ids.but(without))
                 for fields, ids in self._updates.items()
             ),
-            Group(
-                kind=Kind.DEPARTURE, fields=(Field.IN_GUILD,), ids=_but(self._departures, without)
-            ),
+            Group(kind=Kind.DEPARTURE, fields=(Field.IN_GUILD,), ids=self._departures.but(without)),
         ]
         groups.sort(key=lambda group: (_KIND_ORDER[group.kind], -len(group.ids)))
         return Plan(
             groups=tuple(group for group in groups if group.ids),
             causes=self._causes(without).largest_first(),
-            rows=len(self.seen) - len(self._creates),
+            rows=len(self.seen),
             in_guild_rows=self.in_guild_rows,
         )
 
     def _causes(self, without: AbstractSet[UserId]) -> Causes:
         causes = Causes()
         for (reason, role_id), ids in self._caused.items():
-            left_out = sum(id_ in without for id_ in ids) if without else 0
+            left_out = ids.count_of(without)
             if len(ids) > left_out:
                 causes.count(reason, role_id, len(ids) - left_out)
         return causes
-
-
-def _but(ids: Iterable[UserId], without: AbstractSet[UserId]) -> tuple[UserId, ...]:
-    return tuple(id_ for id_ in ids if id_ not in without) if without else tuple(ids)

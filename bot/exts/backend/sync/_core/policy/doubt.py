@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ..model.members import RoleId, UserId
 
@@ -53,10 +53,10 @@ class Doubts:
             self._roles.pop(role, None)
             self._roles[role] = now
 
-    def ended_at(self, users: Iterable[UserId] = (), roles: Iterable[RoleId] = ()) -> float:
+    def ended_at(self, users: Collection[UserId] = (), roles: Collection[RoleId] = ()) -> float:
         """Return when nothing that was given up can change these any more; -inf if nothing can."""
-        given_up = [self._users[id_] for id_ in users if id_ in self._users]
-        given_up += [self._roles[id_] for id_ in roles if id_ in self._roles]
+        given_up = [at for id_, at in self._users.items() if id_ in users]
+        given_up += [at for id_, at in self._roles.items() if id_ in roles]
         return max(given_up, default=float("-inf")) + self._deadline_s
 
     @property

@@ -92,7 +92,7 @@ def recorded(
     **became: Any,
 ) -> Delivery:
     """Fold in what came of a chunk of which every id was sent, unless told otherwise."""
-    sent = replace(Sent(batch=batch, ids=batch.ids), **became)
+    sent = replace(Sent(batch=batch, ids=tuple(batch.ids)), **became)
     return chunks.record(state, sent, outcome, now=now, seconds=0.1, jitter=0.5)
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
 from array import array
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from bot.exts.backend.sync._core.plan.digest import (
     bounds_of,
     digest_of,
     finer,
-    in_order,
     joined,
     row_hash,
     row_text,
@@ -116,25 +113,6 @@ def test_any_change_of_a_row_shows_in_its_range_alone(
     assert len(ranges) == 3
     assert len(differing) == 1
     assert differing[0].low <= made.id < differing[0].high
-
-
-@given(st.lists(st.integers(0, 2**64 - 1)))
-def test_few_ids_are_put_in_order(ids: list[int]) -> None:
-    """Whatever they are."""
-    assert list(chain.from_iterable(in_order(ids))) == sorted(ids)
-
-
-@pytest.mark.parametrize("seed", [None, 1])
-def test_many_ids_are_put_in_order_part_by_part(seed: int | None) -> None:
-    """No part takes long, whether they ascend already or lie anyhow."""
-    ids = list(range(10**17, 10**17 + 7919 * 100_000, 7919))
-    if seed is not None:
-        random.Random(seed).shuffle(ids)
-    parts = list(in_order(ids))
-
-    assert list(chain.from_iterable(parts)) == sorted(ids)
-    assert max(map(len, parts)) < 20_000
-    assert len(parts) > 20
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.none() | st.integers(0, 2**60 - 1))))
