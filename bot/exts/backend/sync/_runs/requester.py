@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .._state.repository import StateRepository
     from .gate import Gate
     from .member_hashes import MemberHashes
+    from .work_queue import WorkQueue
     from .writes import Writes
 
     _T = TypeVar("_T")
@@ -68,6 +69,7 @@ class Services:
     repository: StateRepository
     gate: Gate
     writes: Writes
+    queue: WorkQueue
     hashes: MemberHashes | None
     patience: PatienceLimits
     departures: DepartureLimits

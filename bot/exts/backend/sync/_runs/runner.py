@@ -18,6 +18,7 @@ from .._core.site.outcome import (
     Trouble,
 )
 from .._errors import RunStoppedError, StoreError
+from .ahead import Ahead
 from .requester import Requester
 from .role_writes import RoleWrites
 
@@ -55,9 +56,16 @@ class Runner:
         self.tuning = Tuning()
         self.requests = Requester(services, run_id, attempt=attempt, waits=waits)
         self.roles = RoleWrites(services, self.requests)
+        self._ahead = Ahead(services)
 
     async def deliver(self, delivery: chunks.Delivery) -> chunks.Delivery:
         """Bring a delivery to its end; raise `RunStoppedError` where it must stop."""
+        try:
+            return await self._deliver(delivery)
+        finally:
+            self._ahead.close()
+
+    async def _deliver(self, delivery: chunks.Delivery) -> chunks.Delivery:
         delivery = replace(delivery, patience=self.requests.patience)
         while True:
             self._services.writes.witnessed(delivery.witness)
@@ -100,12 +108,16 @@ class Runner:
             # Before they are read: whoever leaves from now on may leave a row behind.
             self._services.writes.begun(step.batch.ids)
             # Read inside the gate and not before: what another write waited for may have changed.
-            members = await self.requests.wait(self._services.guild.members(step.batch.ids))
+            made = self._ahead.take(step.batch)
+            rest = tuple(id_ for id_ in step.batch.ids if id_ not in made)
+            read = await self.requests.wait(self._services.guild.members(rest))
+            members = {**{id_: member for id_, (member, _) in made.items()}, **read}
             sent, body = compose(
                 step.batch,
                 members,
                 max_bytes=step.max_bytes,
                 lacking=self._services.writes.lacking,
+                ready={id_: row for id_, (_, row) in made.items()},
             )
             if not self.requests.passes():
                 # Discord had to be asked once more, and somebody has paused it since.
@@ -115,6 +127,7 @@ class Runner:
                 if self._attempt:
                     await self._before_chunk(len(sent.ids))
                 request = requests.write_users(step.batch.kind, body, users=sent.ids)
+                self._ahead.begin(delivery.queue, items=delivery.pace.size)
                 outcome = await self.requests.ask_once(request)
                 self._compare(sent, members, outcome)
                 if outcome is None:  # the gate has closed before it left

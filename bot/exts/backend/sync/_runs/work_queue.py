@@ -45,6 +45,7 @@ class WorkQueue:
         self._roles_on_their_way: frozenset[RoleId] = frozenset()
         self.noted: set[UserId] = set()
         self._stale: set[UserId] | None = None
+        self._watching: list[set[UserId]] = []
         self.overflow = overflow
         self._marked = asyncio.Event()
 
@@ -86,8 +87,20 @@ class WorkQueue:
         """Say whether somebody was marked since `take_stale`."""
         return self._stale is None or id_ in self._stale
 
+    def watch(self) -> set[UserId]:
+        """Return a set to which is added whoever is marked, until `unwatch`."""
+        heard: set[UserId] = set()
+        self._watching.append(heard)
+        return heard
+
+    def unwatch(self, heard: set[UserId]) -> None:
+        """Add nobody more to this set."""
+        self._watching = [other for other in self._watching if other is not heard]
+
     def _heard_of(self, ids: Collection[UserId]) -> None:
         self.noted.update(ids)
+        for heard in self._watching:
+            heard.update(ids)
         if self._stale is not None:
             self._stale.update(ids)
             if len(self._stale) > _MOST_STALE:

@@ -133,6 +133,7 @@ class SyncService:
             repository=self.repository,
             gate=self._gate,
             writes=self.writes,
+            queue=self.queue,
             hashes=self.hashes,
             patience=settings.patience,
             departures=settings.departures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..model.changes import Kind
@@ -11,10 +12,10 @@ from ..site import wire
 from .chunks import ParkedRow, Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from ..model.members import Member, RoleId, UserId
+    from ..model.members import Field, Member, RoleId, UserId
     from .chunks import Batch
 
 
@@ -41,21 +42,32 @@ def answered(
     )
 
 
+def encoded(
+    member: Member, fields: Sequence[Field], *, lacking: AbstractSet[RoleId] = frozenset()
+) -> wire.EncodedRow | None:
+    """Return the row that sets these fields of a member; None where the contract takes none."""
+    if faults(member) is not None:
+        return None
+    return wire.encode_row(wire.member_row(without_roles(member, lacking), fields))
+
+
 def compose(
     batch: Batch,
     members: Mapping[UserId, Member],
     *,
     max_bytes: int,
     lacking: AbstractSet[RoleId] = frozenset(),
+    ready: Mapping[UserId, wire.EncodedRow] = MappingProxyType({}),
 ) -> tuple[Sent, bytes | None]:
     """Return what becomes of a batch's ids, and the request's body, or None if no row is left.
 
     `members` are those of the ids whom the guild has now. Whoever was planned to be created or
     updated and is not among them is left out: unknown, not gone. Whoever was planned to depart and
     is among them came back. Roles that the site is `lacking`, and does not take, are left out of
-    the rows: it would refuse them.
+    the rows: it would refuse them. Rows that are `ready` were made of the same members, for the
+    same fields.
     """
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, object] | wire.EncodedRow] = []
     ids: list[UserId] = []
     left_out: list[UserId] = []
     faulty: list[ParkedRow] = []
@@ -66,6 +78,9 @@ def compose(
         elif member is None:
             ids.append(id_)
             rows.append(wire.departure_row(id_))
+        elif id_ in ready:
+            ids.append(id_)
+            rows.append(ready[id_])
         elif (fault := faults(member)) is not None:
             faulty.append(ParkedRow(id=id_, reason=fault))
         else:

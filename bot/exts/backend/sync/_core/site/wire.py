@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -96,6 +96,7 @@ class _PageById(msgspec.Struct):
 _BY_NUMBER = msgspec.json.Decoder(_PageByNumber)
 _BY_ID = msgspec.json.Decoder(_PageById)
 _WRITTEN = msgspec.json.Decoder(list[_Row])
+EncodedRow: TypeAlias = msgspec.Raw
 _NOT_TYPED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -347,7 +348,14 @@ def encode(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def encode_rows(rows: Sequence[dict[str, object]], *, max_bytes: int) -> tuple[bytes, int]:
+def encode_row(row: dict[str, object]) -> EncodedRow:
+    """Return a row as JSON that stands for itself among the rows of a body."""
+    return msgspec.Raw(encode(row))
+
+
+def encode_rows(
+    rows: Sequence[dict[str, object] | EncodedRow], *, max_bytes: int
+) -> tuple[bytes, int]:
     """Encode as many of the first rows as fit into `max_bytes`, at least one.
 
     Return the body and how many rows it holds.

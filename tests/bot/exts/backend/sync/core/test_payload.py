@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.exts.backend.sync._core.delivery.chunks import Batch, ParkedRow, Sent
-from bot.exts.backend.sync._core.delivery.payload import answered, compose
+from bot.exts.backend.sync._core.delivery.payload import answered, compose, encoded
 from bot.exts.backend.sync._core.model.changes import Kind
 from bot.exts.backend.sync._core.model.members import (
     ALL_FIELDS,
@@ -203,3 +203,24 @@ def test_a_row_counts_as_answered_if_it_says_what_was_sent(
     found = answered(sent, members, [replace(member(5), **said)])
 
     assert found == ({5} if known else set())
+
+
+@given(
+    st.lists(members(), min_size=1, max_size=8, unique_by=lambda known: known.id),
+    st.sampled_from([NAMES.fields, ROLES.fields, ALL_FIELDS]),
+    st.integers(1, 600),
+    st.data(),
+)
+def test_rows_that_are_ready_make_the_same_body(
+    known: list[Member], fields: tuple[Field, ...], max_bytes: int, data: st.DataObject
+) -> None:
+    """Whichever of them are, however many fit, and without roles that the site lacks."""
+    batch = Batch(kind=Kind.UPDATE, fields=fields, ids=tuple(here(*known)))
+    lacking = frozenset(role_ids(1))
+    made = {one.id: encoded(one, fields, lacking=lacking) for one in known}
+    some = data.draw(st.sets(st.sampled_from([*made])))
+    ready = {id_: row for id_, row in made.items() if row is not None and id_ in some}
+    plain = compose(batch, here(*known), max_bytes=max_bytes, lacking=lacking)
+
+    assert {id_ for id_, row in made.items() if row is None} == {m.id for m in known if faults(m)}
+    assert compose(batch, here(*known), max_bytes=max_bytes, lacking=lacking, ready=ready) == plain
