@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -191,6 +192,7 @@ async def test_a_bot_whose_site_is_down_is_live_and_ready(stage: Stage, tmp_path
     async with program:
         await program.wait_for_event("sync.run.finished")
         answers = {path: await asyncio.to_thread(ask, program, path) for path in PATHS}
+        metrics = await asyncio.to_thread(program._metrics)
         await program.stop()
 
     (live, _), (ready, _), (_, status) = answers.values()
@@ -204,6 +206,8 @@ async def test_a_bot_whose_site_is_down_is_live_and_ready(stage: Stage, tmp_path
     ]
     assert [sync["last_run"]["ending"], sync["last_verified_at"]] == ["failed", None]
     assert sync["next_try_at"] is not None
+    assert re.search(r'\nsync_request_failures_total\{kind="unreachable"\} [1-9]', metrics)
+    assert "\nsync_last_verified_timestamp_seconds 0.0\n" in metrics
 
 
 PATHS = ("/live", "/ready", "/status")
