@@ -1,7 +1,9 @@
 """The first meeting of a guild and a site, and departures found by comparing the two."""
 
 import pytest
+from aiohttp import web
 
+from tests.e2e.trouble.faulty_site import Answer, Call, Forward
 from tests.e2e.trouble.harness import GUILD, Stage, fields
 
 pytestmark = pytest.mark.cached_or_not
@@ -25,8 +27,16 @@ async def test_an_empty_site_is_filled(stage: Stage) -> None:
     assert stage.site_roles() == {r["id"]: r["name"] for r in await stage.control.roles(GUILD)}
 
 
+async def plain(call: Call, forward: Forward) -> Answer:
+    """Offer nothing beyond the contract, as the site of an older syncer."""
+    if call.path == "bot/sync/capabilities":
+        return web.json_response({"detail": "Not found."}, status=404)
+    return await forward(call)
+
+
 async def test_what_an_older_syncer_left_in_step_is_left_alone(stage: Stage) -> None:
     """Roles in another order or twice, names stripped, old rows of the departed: no change."""
+    stage.site.fault = plain
     ids = await stage.guild(30)
     await stage.control.rename(GUILD, ids[1], " \t spaced ", silent=True)
     await stage.control.nick(GUILD, ids[2], "\u2003wide\u00a0 ", silent=True)
@@ -47,6 +57,26 @@ async def test_what_an_older_syncer_left_in_step_is_left_alone(stage: Stage) -> 
         [],
     ]
     assert stage.database.stored() == another_order | departed
+
+
+async def test_roles_are_put_in_order_once_where_they_are_hashed(
+    stage: Stage, member_cache: str
+) -> None:
+    """Their digests would differ for ever. Without a member cache there are none to compare."""
+    await stage.guild(30)
+    await stage.fill_site()
+    due = stage.database.stored()
+    stage.database.query("DELETE FROM api_user")
+    another_order = {
+        id_: [*row[:3], [*reversed(row[3]), *row[3]], row[4]] for id_, row in due.items()
+    }
+    stage.add_rows(another_order)
+    async with stage.bot():
+        end = await stage.run_end()
+
+    is_cached = member_cache == "on"
+    assert ("roles put in order" in end["description"]) is is_cached
+    assert stage.database.stored() == (due if is_cached else another_order)
 
 
 async def test_too_many_departures_at_once_are_withheld(stage: Stage) -> None:
