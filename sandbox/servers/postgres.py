@@ -89,7 +89,7 @@ class Postgres(Server):
             "listen_addresses": "127.0.0.1",
             "port": self._port.number,
             "unix_socket_directories": "",
-            "max_connections": 60,
+            "max_connections": 100,
             "track_commit_timestamp": "on",  # when a row was there for others to see
             **({} if self._durable else dict.fromkeys(("fsync", "full_page_writes"), "off")),
         }

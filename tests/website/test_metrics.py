@@ -2,6 +2,7 @@
 
 import socket
 import tomllib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -33,7 +34,7 @@ LIMITED = {one.name for one in METRICS if one.name.startswith("website_cgroup_")
 
 
 @pytest.fixture(scope="module")
-def site(start_website: StartWebsite, make_database: MakeDatabase) -> Website:
+def site(start_website: StartWebsite, make_database: MakeDatabase) -> Iterator[Website]:
     """Give a site on PostgreSQL that serves metrics, and has served a request of each kind."""
     site = start_website(make_database("postgresql"), METRICS_PORT="0")
     add_roles(site.database, KNOWN_ROLES)
@@ -44,7 +45,8 @@ def site(start_website: StartWebsite, make_database: MakeDatabase) -> Website:
         client.get("nothing")
         client.get("/admin/login/")
     break_a_constraint(site)
-    return site
+    yield site
+    site.end()
 
 
 def break_a_constraint(site: Website) -> None:
@@ -197,6 +199,8 @@ def test_four_processes_are_four_targets(
             for _ in range(number):
                 client.get("bot/roles")
     pages = [page_of(one) for one in sites]
+    for one in sites:
+        one.end()
     counted = [
         value(page, "django_http_requests_latency_seconds_by_view_method_count", view="roles")
         for page in pages
