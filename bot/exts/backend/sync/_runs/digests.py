@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import sentry_sdk
@@ -18,13 +20,14 @@ from .._core.plan.digest import (
     digest_of,
     finer,
     joined,
+    split,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from .._core.model.members import Member
+    from .._core.model.members import Member, UserId
     from .._core.plan.digest import Hashes
     from .member_hashes import MemberHashes
     from .requester import Requester, Services
@@ -64,6 +67,7 @@ class Digests:
         self._reader = reader
         self._hashes = hashes
         self._differing: tuple[Range, ...] = ()  # by the latest comparison
+        self._unsettled: AbstractSet[UserId] = frozenset()  # when it began
 
     @property
     def offered(self) -> bool:
@@ -94,26 +98,47 @@ class Digests:
 
         None if the site does not say, or if so much differs that all may as well be read.
         """
-        self._differing = ()
+        self._differing, self._unsettled = (), self._queue.users
         if self._hashes is None:
             return None
-        lacking = self._services.writes.lacking
-        hashes = await self._hashes.renew(self._requests, lacking=lacking)
         most = self._reader.offers.digests
-        ranges: tuple[Range, ...] = hashes.split(WHOLE, most)
-        right = 0
+        asked: list[tuple[tuple[Range, ...], asyncio.Task[dict[Range, Digest] | None]]] = []
+
+        def ask(ids: Sequence[int]) -> None:
+            if not asked:
+                ranges = split(WHOLE, ids, most)
+                asked.append((ranges, asyncio.ensure_future(self._ask(ranges))))
+
+        lacking = self._services.writes.lacking
+        try:
+            # The site sums while members are hashed. What changes in between is marked, and to be
+            # seen again: if the two agree, what the site had then is what the guild has now.
+            hashes = await self._hashes.renew(self._requests, lacking=lacking, listed=ask)
+            if not asked:
+                ask(hashes.ids)
+            ranges, asking = asked[0]
+            return await self._compare(hashes, ranges, await asking)
+        finally:
+            for _, task in asked:
+                task.cancel()
+            await asyncio.gather(*(task for _, task in asked), return_exceptions=True)
+
+    async def _compare(
+        self, hashes: Hashes, ranges: tuple[Range, ...], theirs: dict[Range, Digest] | None
+    ) -> Found | None:
+        assert self._hashes is not None  # noqa: S101 - or nothing was compared
+        most, right = self._reader.offers.digests, 0
         while True:
-            ours = await _digests(hashes, ranges)
-            theirs = await self._ask(ranges)
             if theirs is None:
                 return None
+            ours = await _digests(hashes, ranges)
             wrong = tuple(one for one in ranges if ours[one] != theirs[one])
             members = sum(ours[one].count for one in wrong)
             right += sum(digest.count for digest in ours.values()) - members
             cut = finer(wrong, hashes, most=most)
             if cut is None:
                 break
-            ranges = cut
+            ranges, theirs = cut, await self._ask(cut)
         self._differing = tuple(joined(wrong))
         self._hashes.are_compared = True
         log.info("sync.digests.compared", right=right, ranges=len(wrong), members=members)
@@ -170,9 +195,9 @@ class Digests:
         return again is None or again[range_] != hashes.digest(range_)
 
     def _is_changing(self, ranges: Sequence[Range]) -> bool:
-        """Say whether somebody in these ranges, which ascend, was marked since the run began."""
+        """Say whether somebody in these ranges, which ascend, may be written, or has been."""
         lows = [range_.low for range_ in ranges]
-        for id_ in self._queue.noted:
+        for id_ in chain(self._queue.noted, self._unsettled):
             place = bisect_right(lows, id_) - 1
             if place >= 0 and id_ < ranges[place].high:
                 return True

@@ -16,7 +16,7 @@ from .comparing import put_in_order
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from .._core.model.members import Member
@@ -88,8 +88,17 @@ class MemberHashes:
         self.are_trusted = True  # what the site says of its own rows
         self.are_compared = False  # with the site's, in the latest full sync
 
-    async def renew(self, requests: Requester, *, lacking: AbstractSet[RoleId]) -> Hashes:
-        """Return the hashes as the guild is now; they stay so until they are renewed again."""
+    async def renew(
+        self,
+        requests: Requester,
+        *,
+        lacking: AbstractSet[RoleId],
+        listed: Callable[[Sequence[int]], None] = lambda _: None,
+    ) -> Hashes:
+        """Return the hashes as the guild is now; they stay so until they are renewed again.
+
+        Where all are made anew, which takes a while, `listed` is called before with all ids.
+        """
         await requests.prove()
         if self._parked:
             self._unpark(self._parked.keys() - await self._parking.held(self._parked))
@@ -100,7 +109,7 @@ class MemberHashes:
             most = max(_AT_ONCE, len(self.hashes) // _FEW)
             basis = self._basis
             if stale is None or len(stale) > most or basis is None or self._are_all_stale(lacking):
-                await self._hash_all(requests, lacking)
+                await self._hash_all(requests, lacking, listed)
                 continue
             ids = sorted(stale | self._unparked)
             # Whatever ends this before its end leaves some of them old.
@@ -177,7 +186,12 @@ class MemberHashes:
         for id_ in ids:
             self.hashes.put(id_, due.get(id_))
 
-    async def _hash_all(self, requests: Requester, lacking: AbstractSet[RoleId]) -> None:
+    async def _hash_all(
+        self,
+        requests: Requester,
+        lacking: AbstractSet[RoleId],
+        listed: Callable[[Sequence[int]], None],
+    ) -> None:
         await requests.prove()
         self._queue.take_stale()
         self._basis, self._lacking = None, frozenset(lacking)
@@ -191,6 +205,7 @@ class MemberHashes:
         known = await self._guild.members(self._parked)
         strangers = [id_ for id_ in self._parked if id_ not in known]
         everybody = await put_in_order([*self._guild.member_ids(), *strangers])
+        listed(everybody)
         ids, hashes = array("Q"), array("Q")
         for start in range(0, len(everybody), _AT_ONCE):
             await requests.prove()

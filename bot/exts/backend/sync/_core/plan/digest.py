@@ -124,10 +124,7 @@ class Hashes:
 
     def split(self, range_: Range, parts: int) -> tuple[Range, ...]:
         """Cut a range into at most so many of about equally many members."""
-        ids = self.within(range_)
-        parts = max(1, min(parts, len(ids) // _SMALL))
-        inner = (ids[len(ids) * part // parts] for part in range(1, parts))
-        return tuple(starmap(Range, pairwise((range_.low, *inner, range_.high))))
+        return split(range_, self.within(range_), parts)
 
     def _place(self, id_: int) -> tuple[int, bool]:
         """Return where an id stands, or would, and whether it does."""
@@ -136,6 +133,13 @@ class Hashes:
 
     def _span(self, range_: Range) -> slice:
         return slice(bisect_left(self.ids, range_.low), bisect_left(self.ids, range_.high))
+
+
+def split(range_: Range, ids: Sequence[int], parts: int) -> tuple[Range, ...]:
+    """Cut a range, which holds these ids, ascending, into at most so many of equally many."""
+    parts = max(1, min(parts, len(ids) // _SMALL))
+    inner = (ids[len(ids) * part // parts] for part in range(1, parts))
+    return tuple(starmap(Range, pairwise((range_.low, *inner, range_.high))))
 
 
 def bounds_of(ranges: Sequence[Range]) -> tuple[int, ...]:

@@ -222,6 +222,50 @@ async def test_what_changes_while_it_is_compared_accuses_nobody(stage: Stage, to
     assert process.service.hashes.are_trusted
 
 
+async def test_what_waits_when_a_check_begins_accuses_nobody(stage: Stage, told: Kept) -> None:
+    """It is written while the site sums: the range differs, and the row is right by then."""
+    process = await stage.start(**LARGE)
+    stage.discord.change(700, name="renamed")
+    stage.discord.leave(800)  # waits for its turn behind the other
+    process.site.fate = lambda request: (
+        Fate(commits_s=0.0, answers_s=1.0) if "digests" in request.path else Fate()
+    )
+    await stage.clock.advance(0.05)
+    before = await again(stage, process)
+
+    assert stage.in_step()
+    assert reads(process, before)[-1] == "users"
+    assert told.messages == []
+
+
+async def test_the_site_sums_while_members_are_hashed(stage: Stage) -> None:
+    """At a start both take a while, and neither waits for the other."""
+    hashed_at: list[float] = []
+
+    def prepare(process: Process) -> None:
+        members = process.guild.members
+
+        async def slowly(ids: Iterable[UserId]) -> Mapping[UserId, Member]:
+            ids = tuple(ids)
+            if ids:
+                await stage.clock.sleep(0.1)
+                hashed_at.append(stage.clock.monotonic())
+            return await members(ids)
+
+        process.guild.members = slowly  # type: ignore[method-assign]
+        process.site.fate = lambda request: (
+            Fate(commits_s=0.5, answers_s=0.6) if "digests" in request.path else Fate()
+        )
+
+    process = await stage.start(prepare=prepare, **LARGE)
+    asked_at = next(call.at for call in process.site.calls if "digests" in call.request.path)
+
+    assert stage.endings() == [Ending.VERIFIED]
+    assert len(process.site.calls) == 3
+    assert asked_at < hashed_at[0]
+    assert len(hashed_at) == 8
+
+
 async def test_a_site_that_can_not_sum_is_read(stage: Stage) -> None:
     """Its statement takes too long each time: asked twice, then its rows tell."""
     process = await stage.start(0, **LARGE)
