@@ -224,3 +224,8 @@ def test_rows_that_are_ready_make_the_same_body(
 
     assert {id_ for id_, row in made.items() if row is None} == {m.id for m in known if faults(m)}
     assert compose(batch, here(*known), max_bytes=max_bytes, lacking=lacking, ready=ready) == plain
+
+
+def test_no_row_is_made_of_what_the_contract_does_not_take() -> None:
+    """It is composed, and set aside, when its turn comes."""
+    assert encoded(member(1, name=""), ALL_FIELDS) is None

@@ -144,6 +144,18 @@ def test_who_is_absent_is_not_gone() -> None:
     )
 
 
+@pytest.mark.parametrize("as_stored", [True, False])
+def test_the_order_of_roles_differs_where_it_is_hashed(
+    as_stored: bool,  # noqa: FBT001 - a parameter of pytest's
+) -> None:
+    """And is a cause of its own: nobody has won or lost a role."""
+    planner = Planner(as_stored=as_stored)
+    planner.add_rows([member(1, roles=role_ids(5, 1))], guild_of(member(1, roles=role_ids(1, 5))))
+
+    causes = (Cause(reason=Reason.ROLE_ORDER, role_id=None, count=1),) if as_stored else ()
+    assert (planner.differs, planner.plan().causes) == (as_stored, causes)
+
+
 def test_ids_can_be_left_out() -> None:
     """Who changes under the run's eyes is not judged by it; what is left of a group stays."""
     guild = guild_of(member(1), member(2), member(3))

@@ -298,6 +298,18 @@ def test_the_typed_decoder_reads_what_the_fields_say(
     assert outcome(lambda: wire.read(body, read)) == slowly
 
 
+@pytest.mark.parametrize(
+    ("name", "read"), [("next_page_no", wire.read_page), ("next_after", wire.read_page_by_id)]
+)
+def test_a_page_is_read_by_its_own_way_to_the_next(
+    name: str, read: Callable[[object], object]
+) -> None:
+    """A number, or an id: whichever the request was for."""
+    body = json.dumps({"results": [ROW], name: 7, "count": 9}).encode()
+
+    assert wire.read(body, read) == Page(rows=(member(5),), next=7, count=9)
+
+
 @pytest.mark.parametrize("odd", [..., None, True, 1.0, "1", [True], ["1"], [1.0], {}])
 @pytest.mark.parametrize("name", [*ROW])
 def test_the_typed_decoder_takes_no_row_that_the_fields_refuse(name: str, odd: object) -> None:
