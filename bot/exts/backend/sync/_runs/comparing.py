@@ -121,6 +121,7 @@ class Comparing:
 async def put_in_order(ids: Sequence[int]) -> array[int]:
     """Return ids ascending."""
     ordered = array("Q")
+    await give_way()  # to list a million was a step of its own
     for part in in_order(ids):
         ordered.extend(part)
         await give_way()

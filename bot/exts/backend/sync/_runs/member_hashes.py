@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import insort
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -203,8 +204,10 @@ class MemberHashes:
             lacking=self._lacking,
         )
         known = await self._guild.members(self._parked)
-        strangers = [id_ for id_ in self._parked if id_ not in known]
-        everybody = await put_in_order([*self._guild.member_ids(), *strangers])
+        everybody = await put_in_order(self._guild.member_ids())
+        for id_ in self._parked:
+            if id_ not in known:
+                insort(everybody, id_)
         listed(everybody)
         ids, hashes = array("Q"), array("Q")
         for start in range(0, len(everybody), _AT_ONCE):
