@@ -16,9 +16,9 @@ class OneAtATime:
     """Hold the site for the time of a request's work, and for no less than its cost.
 
     The log's line has the fields that the reference website's has, so that whoever reads one can
-    read the other, and the times that a client can't tell apart (all in ms): `waited_ms` until the
-    request had its turn, `worked_ms` for its work, `held_ms` for which it held the site, `floor_ms`
-    for which it had to. Nothing of that is said in the answer.
+    read the other, how many bytes each body has, and the times that a client can't tell apart (all
+    in ms): `waited_ms` until the request had its turn, `worked_ms` for its work, `held_ms` for
+    which it held the site, `floor_ms` for which it had to. Nothing of that is said in the answer.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -43,6 +43,8 @@ class OneAtATime:
             path=request.path,
             status=response.status_code,
             rows=work.rows,
+            received_bytes=int(request.META.get("CONTENT_LENGTH") or 0),
+            sent_bytes=len(response.content),
             started_at=came_at.isoformat(),
             duration_ms=_ms(end_s - came_s),
             waited_ms=_ms(turn_s - came_s),
