@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sandbox.bench import bench
+from sandbox.bench.command import bench
 from sandbox.chaos.command import chaos, rivals
 from sandbox.plain_command import plain_site
 from sandbox.replay import command as replay
