@@ -59,7 +59,7 @@ simulate: .venv ## Play random worlds on virtual time; ARGS="--seconds 60 --seed
 prove: .venv ## Run what proves more slowly, about an hour, and write it to docs/proofs/
 	@$(BIN)/python -m tests.prove $(ARGS)
 
-bench: .venv ## Measure a sync beside the old way; ARGS="--quick" or "--strict"
+bench: .venv ## Measure a sync beside the old way; ARGS="--quick", "--strict", "--only PART", "--list"
 	@$(BIN)/python -m sandbox bench $(ARGS)
 
 lint: .venv ## Check style, formatting and the import contracts
