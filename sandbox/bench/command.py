@@ -47,8 +47,7 @@ def bench(
         return 0
     path = kept_in / ("quick.json" if options.quick else "full.json")
     if options.page:
-        page.rewrite(page_path, Results.load(path))
-        return 0
+        return 0 if _is_written(page_path, Results.load(path)) else 1
     return _run(options, found, path=path, page_path=page_path)
 
 
@@ -72,10 +71,19 @@ def _run(options: argparse.Namespace, found: Sequence[Part], *, path: Path, page
     judged = targets(record.results, main=_main(options))
     for target in judged:
         record.console.print(str(target), highlight=False, markup=False, soft_wrap=True)
-    if not options.quick and not is_trial:
-        page.rewrite(page_path, record.results)
+    is_written = options.quick or is_trial or _is_written(page_path, record.results)
     missed = failures(judged, whole=not (options.quick or options.only or is_trial))
-    return 1 if broken or (options.strict and missed) else 0
+    return 1 if broken or not is_written or (options.strict and missed) else 0
+
+
+def _is_written(path: Path, results: Results) -> bool:
+    """Write what is measured into the page; tell, and return False, if it has no place for it."""
+    try:
+        page.rewrite(path, results)
+    except (page.PageError, OSError) as exc:
+        print(exc, file=sys.stderr)
+        return False
+    return True
 
 
 def _main(options: argparse.Namespace) -> int:

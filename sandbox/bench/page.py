@@ -291,8 +291,8 @@ def _profiles(results: Results) -> Iterator[str]:
     if found:
         yield "### Where the time goes"
         yield (
-            "What the threads of each program are at that do not wait for work, by samples; a website "
-            "that waits for its database is in `psycopg`."
+            "What the threads of each program are at that do not wait for work, by samples; a"
+            " website that waits for its database is in `psycopg`."
         )
     for one in sorted(found, key=lambda one: one.key):
         wall, rows = one.span("wall_s"), []

@@ -16,7 +16,7 @@ from sandbox.bench.command import bench
 from sandbox.bench.foreground import Heard, heard
 from sandbox.bench.inside import TICK_S
 from sandbox.bench.inside.sampler import place
-from sandbox.bench.page import PageError, block, rewrite
+from sandbox.bench.page import block
 from sandbox.bench.pictures import Curves, draw
 from sandbox.bench.plain import limit_mb
 from sandbox.bench.profile import by_module
@@ -412,15 +412,17 @@ class TestPage:
         assert "Measured 2026-12-01 of commit `0123456789` on 2 cores." in block(self.RESULTS)
         assert "Nothing has been measured yet" in block(Results())
 
-    def test_a_page_without_a_place_for_it_is_left_alone(self, tmp_path: Path) -> None:
-        """In one line that names the mark."""
+    def test_a_page_without_a_place_for_it_is_left_alone(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """In one line that names the mark; what was measured is kept all the same."""
         page = tmp_path / "performance.md"
         page.write_text("# Mine\n", "utf-8")
 
-        with pytest.raises(PageError, match=r"has no place.*<!-- bench -->"):
-            rewrite(page, self.RESULTS)
+        code = bench(["--page"], kept_in=tmp_path, page_path=page)
 
-        assert page.read_text("utf-8") == "# Mine\n"
+        said = f"{page} has no place for what is measured: <!-- bench -->\n"
+        assert (code, capsys.readouterr().err, page.read_text("utf-8")) == (1, said, "# Mine\n")
 
     def test_a_curve_needs_a_point(self) -> None:
         """What is unknown or zero has no place on a logarithmic axis."""
