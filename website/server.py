@@ -15,7 +15,7 @@ from django.core.wsgi import get_wsgi_application
 # Waitress has no type hints.
 from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
-from website import connections, health, metrics
+from website import connections, health, metrics, threads
 from website.environment import SettingError
 
 logger = structlog.get_logger(__name__)
@@ -23,6 +23,7 @@ logger = structlog.get_logger(__name__)
 # Up to here a body is received, though not kept, so that its sender hears a clear 413.
 # Beyond it the connection is closed as soon as the headers are read.
 MOST_RECEIVED_BYTES: Final = 50 * 1_048_576
+RECEIVED_AT_ONCE_BYTES: Final = 131_072  # a chunk of rows arrives in one turn of the loop, or two
 NEVER_S: Final = 10**9
 TURN_S: Final = 0.5  # how exactly the connections' time limits are kept
 SHED_LOG_S: Final = 60.0
@@ -36,10 +37,14 @@ def serve(*, host: str, port: int) -> None:
     """
     application = _application()
     listener = _listen(host, port)
+    dispatcher = threads.Dispatcher()
+    dispatcher.set_thread_count(settings.THREADS)
     server = create_server(
         application,
+        _dispatcher=dispatcher,
         sockets=[listener],
         threads=settings.THREADS,
+        recv_bytes=RECEIVED_AT_ONCE_BYTES,
         max_request_body_size=max(MOST_RECEIVED_BYTES, settings.MAX_REQUEST_BYTES + 1),
         max_request_header_size=connections.MOST_HEADER_BYTES,
         # `connections` does both better.
