@@ -129,8 +129,9 @@ class UserList(Endpoint):
                 raise ValidationError({"after": ["A page is read by number or by id, not both."]})
             query = PageAfter(data=request.query_params)
             query.is_valid(raise_exception=True)
-            pieces, last_id = encoded(users.filter(id__gt=query.validated_data["after"])[:size])
-            has_more = last_id is not None and users.filter(id__gt=last_id).exists()
+            # One more than is answered tells whether there is another page.
+            rest = users.filter(id__gt=query.validated_data["after"])[: size + 1]
+            pieces, last_id, has_more = encoded(rest, most=size)
             envelope: dict[str, Any] = {"next_after": last_id if has_more else None}
         else:
             number = request.query_params.get("page") or 1
@@ -139,7 +140,7 @@ class UserList(Endpoint):
                 page = paginator.page(paginator.num_pages if number == "last" else number)
             except InvalidPage:
                 raise NotFound("Invalid page.") from None
-            pieces, _ = encoded(users[(page.number - 1) * size : page.number * size])
+            pieces, *_ = encoded(users[(page.number - 1) * size : page.number * size], most=size)
             envelope = {
                 "count": paginator.count,
                 "next_page_no": page.next_page_number() if page.has_next() else None,
@@ -282,16 +283,19 @@ def page_size(request: Request) -> int:
     return size
 
 
-def encoded(users: QuerySet[User]) -> tuple[list[bytes], int | None]:
-    """Read the users; return them as pieces of JSON, and the last one's id."""
+def encoded(users: QuerySet[User], *, most: int) -> tuple[list[bytes], int | None, bool]:
+    """Read the users; return them as pieces of JSON, the last one's id, and if there are more."""
     pieces: list[bytes] = []
-    count, last_id = 0, None
+    count, last_id, has_more = 0, None, False
     as_kept = users.annotate(roles_text=Cast("roles", TextField())).values_list(*_KEPT)
     for part in rows.slices(as_kept.iterator(rows.SLICE_ROWS)):
-        pieces.append(rows.encode(part))
-        count, last_id = count + len(part), part[-1][0]
+        shown = part[: most - count]
+        has_more = len(part) > len(shown)
+        if shown:
+            pieces.append(rows.encode(shown))
+            count, last_id = count + len(shown), shown[-1][0]
     note_rows(count)
-    return pieces, last_id
+    return pieces, last_id, has_more
 
 
 def wants_minimal(request: Request) -> bool:
