@@ -119,6 +119,8 @@ def _database(url: str) -> dict[str, Any]:
         )
         options["options"] = f"{limits} {options.get('options', '')}".strip()
         options.setdefault("connect_timeout", 5)
+        # Else a chunk of rows is quoted into its statement here, and taken out of it there.
+        options["server_side_binding"] = True
         options.setdefault("application_name", "website")
     return database
 

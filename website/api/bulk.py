@@ -1,82 +1,63 @@
-"""Many users in one request: checked row by row, written by set-based SQL in bounded slices.
+"""Many users in one request: checked, and written by set-based SQL in bounded slices.
 
-What took the real site down was one `UPDATE` with a `CASE WHEN` arm per row. Here the rows travel
-as one JSON parameter per slice, which the database turns into a set and joins.
-
-A request of one slice, all of whose rows are plainly right, is decoded and checked as a whole, and
-written by one statement. Any other is checked row by row, which takes longer and words the errors.
+What the bot sends is taken as a whole, and written by one statement. Where that does not go, for
+whatever reason, nothing has been written, and everything is checked row by row: this takes longer,
+coerces, and words the errors.
 """
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-import msgspec
 from django.conf import settings
 from django.db import connection, transaction
 from rest_framework.exceptions import NotFound, ValidationError
 
+from website.api import statements, whole
 from website.api.errors import RejectedRows, TooManyItems
-from website.api.models import LARGEST_BIGINT, MOST_ROLES, Role, User
+from website.api.limits import LARGEST_BIGINT, LARGEST_DISCRIMINATOR, LONGEST_NAME, MOST_ROLES
+from website.api.models import Role, User
 from website.api.parsers import ListBody
-from website.api.rows import DEFAULTS, FIELDS, LARGEST_AT_ONCE, SLICE_ROWS, encode, slices
+from website.api.rows import DEFAULTS, FIELDS, encode, slices
 from website.api.serializers import UserSerializer
+from website.api.whole import Chunk
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Checked rows in the order of the request: each as a JSON object of its given fields.
+    """Checked rows in the order of the request: each as a JSON object of its given fields."""
 
-    `ids` are those of the request, in its order. `whole` is all of them as a JSON list where they
-    are one slice; else `json_by_id` has each.
-    """
-
-    ids: Collection[int]
-    has_changes: bool  # whether any row has a field besides its id
-    whole: str = ""
     json_by_id: dict[int, str]
+    has_changes: bool  # whether any row has a field besides its id
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Self:
         """Make a batch of one checked, complete row."""
-        return cls.in_slices({row["id"]: _compact(row)}, has_changes=True)
-
-    @classmethod
-    def in_slices(cls, json_by_id: dict[int, str], *, has_changes: bool) -> Self:
-        """Make a batch of rows that have each been checked."""
-        return cls(ids=json_by_id, has_changes=has_changes, json_by_id=json_by_id)
+        return cls(json_by_id={row["id"]: _compact(row)}, has_changes=True)
 
     def slices(self, ids: Iterable[int]) -> Iterator[tuple[list[int], str]]:
         """Yield the ids, in the order given, in slices, each with its rows as a JSON list."""
-        if self.whole:
-            yield [*ids], self.whole
-            return
         for part in slices(ids):
             yield part, f"[{','.join([self.json_by_id[user_id] for user_id in part])}]"
 
 
-def serializer_context() -> dict[str, Any]:
-    """Return what a `UserSerializer` has to know of the site."""
-    return {"known_roles": frozenset(Role.objects.values_list("id", flat=True))}
+def known_roles() -> frozenset[int]:
+    """Return the ids of all roles that the site has."""
+    return frozenset(Role.objects.values_list("id", flat=True))
 
 
-def check(items: Iterable[object], *, partial: bool) -> Batch:
+def check(items: Iterable[object], *, partial: bool, known_roles: Collection[int]) -> Batch:
     """Check every item, and raise the contract's errors if any is wrong: nothing is written then.
 
     Raises RejectedRows if any item is wrong by itself; ValidationError for the first that lacks an
     id or repeats one; TooManyItems; and whatever the iterable raises.
     """
-    context = serializer_context()
-    if isinstance(items, ListBody):
-        batch = _at_once(items.text, known_roles=context["known_roles"], partial=partial)
-        if batch is not None:
-            return batch
-    quick = _QuickCheck(known_roles=context["known_roles"], partial=partial)
-    thorough = UserSerializer(partial=partial, context=context)
+    quick = _QuickCheck(known_roles=known_roles, partial=partial)
+    thorough = UserSerializer(partial=partial, context={"known_roles": known_roles})
     defaults = {} if partial else DEFAULTS
     json_by_id: dict[int, str] = {}
     errors: list[bytes] = []
@@ -101,77 +82,7 @@ def check(items: Iterable[object], *, partial: bool) -> Batch:
         raise RejectedRows(errors)
     if conflict:
         raise ValidationError(conflict)
-    return Batch.in_slices(json_by_id, has_changes=has_changes)
-
-
-_Id = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_BIGINT)]
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
-_DisplayName = Annotated[str, msgspec.Meta(max_length=32)]
-_Discriminator = Annotated[int, msgspec.Meta(ge=0, le=9999)]
-_Roles = Annotated[list[int], msgspec.Meta(max_length=MOST_ROLES)]
-
-
-class _Part(msgspec.Struct, gc=False):
-    """A row of an update; a field that is not given is UNSET."""
-
-    id: _Id
-    name: _Name | msgspec.UnsetType = msgspec.UNSET
-    display_name: _DisplayName | msgspec.UnsetType = msgspec.UNSET
-    discriminator: _Discriminator | msgspec.UnsetType = msgspec.UNSET
-    roles: _Roles | msgspec.UnsetType = msgspec.UNSET
-    in_guild: bool | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Whole(msgspec.Struct, gc=False):
-    """A new row."""
-
-    id: _Id
-    name: _Name
-    display_name: _DisplayName
-    discriminator: _Discriminator
-    roles: _Roles
-    in_guild: bool
-
-
-_PARTS = msgspec.json.Decoder(list[_Part])
-_WHOLES = msgspec.json.Decoder(list[_Whole])
-
-
-def _at_once(text: str, *, known_roles: frozenset[int], partial: bool) -> Batch | None:
-    """Check a whole body of one slice; None if any row is not plainly right, or it is too long.
-
-    Takes nothing that a check row by row would refuse, or change.
-    """
-    if len(text) > LARGEST_AT_ONCE:
-        return None
-    try:
-        rows: list[Any] = (_PARTS if partial else _WHOLES).decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    ids = [row.id for row in rows]
-    if (
-        not 0 < len(rows) <= min(SLICE_ROWS, settings.MAX_REQUEST_ITEMS)
-        or len({*ids}) != len(ids)
-        or not all(_is_plain(row, known_roles) for row in rows)
-    ):
-        return None
-    has_changes = not partial or any(
-        getattr(row, field) is not msgspec.UNSET for row in rows for field in FIELDS[1:]
-    )
-    whole = msgspec.json.encode(rows).decode()
-    return Batch(ids=ids, has_changes=has_changes, whole=whole, json_by_id={})
-
-
-def _is_plain(row: Any, known_roles: frozenset[int]) -> bool:
-    name, shown, roles = row.name, row.display_name, row.roles
-    return (
-        (name is msgspec.UNSET or (name == name.strip() and "\0" not in name))
-        and (shown is msgspec.UNSET or (shown == shown.strip() and "\0" not in shown))
-        and (
-            roles is msgspec.UNSET
-            or (known_roles.issuperset(roles) and len({*roles}) == len(roles))
-        )
-    )
+    return Batch(json_by_id=json_by_id, has_changes=has_changes)
 
 
 def _at_most_allowed(items: Iterable[object]) -> Iterator[object]:
@@ -202,7 +113,9 @@ class _QuickCheck:
             "id": lambda value: type(value) is int and 0 <= value <= LARGEST_BIGINT,
             "name": lambda value: _is_plain_text(value) and value != "",
             "display_name": _is_plain_text,
-            "discriminator": lambda value: type(value) is int and 0 <= value <= 9999,  # noqa: PLR2004  the contract's limit
+            "discriminator": lambda value: (
+                type(value) is int and 0 <= value <= LARGEST_DISCRIMINATOR
+            ),
             # The types first: a list in the list has no hash, and True and 1.0 are members of a
             # set that holds 1.
             "roles": lambda value: (
@@ -233,20 +146,70 @@ class _QuickCheck:
 def _is_plain_text(value: object) -> bool:
     return (
         type(value) is str
-        and len(value) <= 32  # noqa: PLR2004  the contract's limit
+        and len(value) <= LONGEST_NAME
         and value == value.strip()
         and "\0" not in value
         and not _SURROGATE.search(value)
     )
 
 
+def create_list(body: ListBody) -> Collection[int]:
+    """Insert the rows whose ids the site doesn't have yet; return the ids of all.
+
+    Raises what `check` raises.
+    """
+    chunk = whole.read(body.text, most_rows=settings.MAX_REQUEST_ITEMS)
+    # Where none was new nothing is wrong, perhaps; but that is rare, and costs no more than time.
+    if chunk is not None and chunk.fields == FIELDS[1:] and _insert_all(chunk):
+        return chunk.ids
+    batch = check(body, partial=False, known_roles=known_roles())
+    create(batch)
+    return batch.json_by_id
+
+
+def update_list(body: ListBody, *, answer_rows: bool) -> tuple[Collection[int], list[bytes]]:
+    """Write each row's own fields, all rows or none; return their ids, and what `update` returns.
+
+    Raises what `check` and `update` raise, and ValidationError for a list without rows.
+    """
+    chunk = whole.read(body.text, most_rows=settings.MAX_REQUEST_ITEMS)
+    if chunk is not None and chunk.fields:
+        pieces = _update_all(chunk, answer_rows=answer_rows)
+        if pieces is not None:
+            return chunk.ids, pieces
+    batch = check(body, partial=True, known_roles=known_roles())
+    if not batch.json_by_id:
+        raise ValidationError({"non_field_errors": ["This list may not be empty."]})
+    return batch.json_by_id, update(batch, answer_rows=answer_rows)
+
+
+def _insert_all(chunk: Chunk) -> bool:
+    """Insert the rows whose ids are new, in one statement; tell whether it inserted any."""
+    statement = statements.insert(connection.vendor, checks_roles=True)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"rows": chunk.rows, "roles": chunk.roles})
+        return bool(cursor.rowcount)
+
+
+def _update_all(chunk: Chunk, *, answer_rows: bool) -> list[bytes] | None:
+    """Write the rows in one statement; None if it wrote none, since not all can be written."""
+    statement = statements.update_all(connection.vendor, chunk.fields, returns=answer_rows)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement, {"rows": chunk.rows, "count": len(chunk.ids), "roles": chunk.roles}
+        )
+        if not answer_rows:
+            return [] if cursor.rowcount else None
+        records = cursor.fetchall()
+        return [_in_order(records, chunk.ids)] if records else None
+
+
 def create(batch: Batch) -> int:
     """Insert the rows whose ids the site doesn't have yet; return how many those were."""
     inserted = 0
     with transaction.atomic(), connection.cursor() as cursor:
-        # Ascending, so that two requests that share new ids wait for each other in one order.
-        for _, rows in batch.slices(sorted(batch.ids)):
-            cursor.execute(_INSERT[connection.vendor], [rows])
+        for _, rows in batch.slices(sorted(batch.json_by_id)):
+            cursor.execute(statements.insert(connection.vendor), {"rows": rows})
             inserted += cursor.rowcount
     return inserted
 
@@ -259,24 +222,21 @@ def update(batch: Batch, *, answer_rows: bool) -> list[bytes]:
     Raises NotFound, naming the first unknown id, and ValidationError if no row has a change.
     """
     pieces: list[bytes] = []
-    update_ = _UPDATE[connection.vendor] + (_RETURNING if answer_rows else "")
+    statement = statements.update(connection.vendor, returns=answer_rows)
     with transaction.atomic(), connection.cursor() as cursor:
-        # A statement that is alone locks by itself, and finds by itself if a row is missing.
-        locks = not (batch.whole and batch.has_changes)
-        if locks:
-            _lock(batch.ids)
+        _lock(batch.json_by_id)
         if not batch.has_changes:
             raise ValidationError({"non_field_errors": ["Insufficient data provided."]})
-        for ids, rows in batch.slices(batch.ids):
-            cursor.execute(update_, [rows])
-            # SQLite knows how many rows it returns only once they were.
-            records = cursor.fetchall() if answer_rows else ()
-            if not locks and max(cursor.rowcount, len(records)) != len(ids):
-                raise _unknown(ids)
+        for ids, rows in batch.slices(batch.json_by_id):
+            cursor.execute(statement, {"rows": rows})
             if answer_rows:
-                written = {record[0]: record for record in records}
-                pieces.append(encode(written[user_id] for user_id in ids))
+                pieces.append(_in_order(cursor.fetchall(), ids))
     return pieces
+
+
+def _in_order(records: Iterable[Sequence[Any]], ids: Iterable[int]) -> bytes:
+    by_id = {record[0]: record for record in records}
+    return encode(by_id[user_id] for user_id in ids)
 
 
 def _lock(ids: Collection[int]) -> None:
@@ -303,48 +263,3 @@ def _unknown(ids: Collection[int]) -> NotFound:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
-
-
-# No field can be null, so a field that a row does not give arrives as null and stays as it is.
-_RECORDSET = """
-    jsonb_to_recordset(%s::jsonb) AS given(
-        id bigint, name text, display_name text, discriminator smallint, roles jsonb,
-        in_guild boolean
-    )
-"""
-# `->>` would unpack JSON strings too; json_extract gives a nested list as JSON text.
-_EACH = """
-    (SELECT json_extract(value, '$.id') AS id,
-            json_extract(value, '$.name') AS name,
-            json_extract(value, '$.display_name') AS display_name,
-            json_extract(value, '$.discriminator') AS discriminator,
-            json_extract(value, '$.roles') AS roles,
-            json_extract(value, '$.in_guild') AS in_guild
-       FROM json_each(%s)) AS given
-"""
-_COLUMNS = ", ".join(FIELDS)
-_CHANGES = ", ".join(f"{field} = COALESCE(given.{field}, api_user.{field})" for field in FIELDS[1:])
-_RETURNED = ", ".join(f"api_user.{field}" for field in FIELDS)
-# S608: built of this module's constants alone.
-_INSERT = {
-    "postgresql": f"INSERT INTO api_user ({_COLUMNS}) SELECT {_COLUMNS} FROM {_RECORDSET}"  # noqa: S608
-    " ORDER BY id ON CONFLICT (id) DO NOTHING",
-    # Without a WHERE, SQLite takes ON for a join's.
-    "sqlite": f"INSERT INTO api_user ({_COLUMNS}) SELECT {_COLUMNS} FROM {_EACH}"  # noqa: S608
-    " WHERE true ORDER BY id ON CONFLICT (id) DO NOTHING",
-}
-_UPDATE = {
-    # Rows are locked in ascending order of ids before any is written, so that no two requests can
-    # wait for each other.
-    "postgresql": f"""
-        WITH given AS MATERIALIZED (SELECT * FROM {_RECORDSET}),
-             locked AS MATERIALIZED (
-                 SELECT id FROM api_user WHERE id IN (SELECT id FROM given)
-                  ORDER BY id FOR NO KEY UPDATE
-             )
-        UPDATE api_user SET {_CHANGES} FROM given JOIN locked USING (id)
-         WHERE api_user.id = locked.id
-    """,  # noqa: S608
-    "sqlite": f"UPDATE api_user SET {_CHANGES} FROM {_EACH} WHERE api_user.id = given.id",  # noqa: S608
-}
-_RETURNING = f" RETURNING {_RETURNED}"

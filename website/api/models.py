@@ -12,10 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-LARGEST_BIGINT = 2**63 - 1
-LARGEST_INT = 2**31 - 1
-# A guild has at most 250 roles. The bound is on what one row may cost, not on what Discord does.
-MOST_ROLES = 1_000
+from website.api.limits import MOST_ROLES
 
 
 class Role(models.Model):

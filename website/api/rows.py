@@ -12,8 +12,6 @@ FIELDS: Final = ("id", "name", "display_name", "discriminator", "roles", "in_gui
 # What a new row has where the request says nothing.
 DEFAULTS: Final[dict[str, Any]] = {"display_name": "", "roles": [], "in_guild": True}
 SLICE_ROWS: Final = 1_000  # bounds a statement's memory on both sides; larger ones gain nothing
-# The longest body, in characters, that is decoded as a whole, which takes three times its memory.
-LARGEST_AT_ONCE: Final = 512 * 1_024
 
 _T = TypeVar("_T")
 

@@ -2,7 +2,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from website.api.models import LARGEST_BIGINT, LARGEST_INT, MOST_ROLES, Role, fault_of_roles
+from website.api.limits import LARGEST_BIGINT, LARGEST_INT, MOST_ROLES
+from website.api.models import Role, fault_of_roles
 
 
 class UnchangedIdMixin:

@@ -21,7 +21,8 @@ from rest_framework.serializers import BaseSerializer, IntegerField, Serializer
 from rest_framework.views import APIView
 
 from website.api import bulk, digests, rows
-from website.api.models import LARGEST_BIGINT, Role, User
+from website.api.limits import LARGEST_BIGINT
+from website.api.models import Role, User
 from website.api.parsers import LazyListParser, ListBody
 from website.api.serializers import RoleSerializer, UserSerializer
 from website.middleware import note_rows, note_written
@@ -153,17 +154,14 @@ class UserList(Endpoint):
         """Create a list of users, skipping ids that exist; or one user, which must be new."""
         body = request.data
         if isinstance(body, ListBody):
-            batch = bulk.check(body, partial=False)
-            bulk.create(batch)
-            note_written(batch.ids)
+            note_written(bulk.create_list(body))
             return Response([], status=201, headers=MINIMAL if wants_minimal(request) else None)
 
-        serializer = UserSerializer(data=body, context=bulk.serializer_context())
+        serializer = UserSerializer(data=body, context={"known_roles": bulk.known_roles()})
         row = {**rows.DEFAULTS, **checked(serializer)}
-        batch = bulk.Batch.of(row)
-        if not bulk.create(batch):
+        if not bulk.create(bulk.Batch.of(row)):
             raise ValidationError({"id": ["User with ID already present."]})
-        note_written(batch.ids)
+        note_written([row["id"]])
         return row_response(request, row, status=201)
 
 
@@ -178,11 +176,8 @@ class UserBulkPatch(Endpoint):
         if not isinstance(body, ListBody):
             raise not_a_list(body)
         minimal = wants_minimal(request)
-        batch = bulk.check(body, partial=True)
-        if not batch.ids:
-            raise ValidationError({"non_field_errors": ["This list may not be empty."]})
-        pieces = bulk.update(batch, answer_rows=not minimal)
-        note_written(batch.ids)
+        ids, pieces = bulk.update_list(body, answer_rows=not minimal)
+        note_written(ids)
         return rows.answer(pieces, headers=MINIMAL if minimal else None)
 
 
@@ -215,7 +210,10 @@ class UserDetail(Endpoint):
         user = get_object_or_404(User.objects.only("id"), pk=pk)
         changes = checked(
             UserSerializer(
-                user, data=request.data, partial=partial, context=bulk.serializer_context()
+                user,
+                data=request.data,
+                partial=partial,
+                context={"known_roles": bulk.known_roles()},
             )
         )
         with transaction.atomic():
