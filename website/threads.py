@@ -28,6 +28,11 @@ class _NewestFirst:
         gate.acquire()
         self._lock.acquire()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def notify(self) -> None:
         """Wake the newest, if anybody waits. The caller holds the lock."""
         if self._waiting:
