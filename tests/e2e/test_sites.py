@@ -171,12 +171,15 @@ async def test_a_site_that_sums_wrongly_is_read(
 
 @with_digests
 async def test_a_check_in_step_reads_no_row(world: World) -> None:
-    """Three small requests, and not a word in mod-log."""
+    """Three small requests, but for the one in ten that looks at a page, and no word in mod-log."""
     bot = await start(world, **CHECKS)
     told = len(await world.mod_log())
-    before = len(world.site_requests())
-    await next_check(bot)
-    paths = {request.path for request in world.site_requests()[before:]}
+    for _ in range(6):
+        before = len(world.site_requests())
+        await next_check(bot)
+        paths = {request.path for request in world.site_requests()[before:]}
+        if "/api/bot/users" not in paths:
+            break
 
     assert paths <= {f"/api/bot/{path}" for path in ("sync/capabilities", "roles", "sync/digests")}
     assert len(await world.mod_log()) == told
