@@ -39,6 +39,8 @@ def bench(
     """
     options = _parser().parse_args(arguments)
     found = plan.chosen(plan.parts(quick=options.quick, members=options.members), options.only)
+    if options.profile:
+        found = [part for part in found if profile.can(part)]
     if not found:
         print(f"there is nothing like {', '.join(options.only)}: --list names all", file=sys.stderr)
         return 2

@@ -195,6 +195,11 @@ def _others(one: Measurement) -> str:
     return text if failed is None or not failed.high else f"{text}, {failed.high:.0f} failed"
 
 
+def _longest(one: Measurement) -> str:
+    span = one.span("largest_s")
+    return _NONE if span is None else _s(span.high)
+
+
 def _stall(one: Measurement) -> str:
     span = one.span("stall_s")
     return _NONE if span is None else f"{span.high * 1_000:.0f} ms"
@@ -211,7 +216,7 @@ _COLUMNS: Final = (
     ),
     Column("requests", _requests),
     Column("bytes", _bytes),
-    Column("longest", _seconds("largest_s")),
+    Column("longest", _longest),
     Column("others p50 / p99", _others),
     Column("stall", _stall),
     Column(
@@ -219,7 +224,7 @@ _COLUMNS: Final = (
         _joined("bot_cpu_s", "site_cpu_s", "database_cpu_s", form="{:.1f}".format, unit="s"),
     ),
     Column(
-        "peak bot / site (idle) / database",
+        "peak bot / site / idle site / database",
         _joined(
             "bot_mb", "site_mb", "site_idle_mb", "database_mb", form="{:,.0f}".format, unit="MB"
         ),

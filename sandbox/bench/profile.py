@@ -11,12 +11,18 @@ from sandbox.bench.plan import Part
 from sandbox.bench.record import Record, Tally
 from sandbox.bench.results import Key
 from sandbox.bench.sides import Taken
-from sandbox.bench.website import Stage
+from sandbox.bench.website import SITE, Stage
 
 WAY: Final = "profile"
 _SHOWN: Final = 12
+_CASES: Final = ("removed", "nothing", "one-percent", "new")
 _BOT: Final = {"BOT_EXTENSIONS": f"{bots.ERRORS},{BOT_WATCH},{SAMPLER},{bots.SYNC}"}
 _SITE: Final = {"EXTRA_MIDDLEWARE": f"{SITE_WATCH},{SITE_SAMPLER}"}
+
+
+def can(part: Part) -> bool:
+    """Say whether a run of ours in this part can be looked into."""
+    return part.site == SITE and part.case in _CASES
 
 
 async def measure(part: Part, directory: Path, record: Record, *, files: Path) -> None:

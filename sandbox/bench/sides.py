@@ -60,7 +60,7 @@ class Side:
         await self.warm()
 
     async def warm(self) -> None:
-        """Let the site have read a page, written ten rows as they are, and used its threads."""
+        """Let the site have read a page, written ten rows as they are, and answered others."""
         async with self.tables.connection() as connection:
             cursor = await connection.execute("SELECT id FROM api_user ORDER BY id LIMIT 10")
             ids = [id_ async for (id_,) in cursor]
@@ -76,7 +76,10 @@ class Side:
                 answer = await client.patch("bot/users/bulk_patch", json=same)
                 answer.raise_for_status()
             for _ in range(_WARMED):
-                await asyncio.gather(*(client.get("bot/roles") for _ in range(_AT_ONCE)))
+                await asyncio.gather(
+                    *(client.get("bot/roles") for _ in range(_AT_ONCE)),
+                    *(client.get(f"bot/users/{id_}") for id_ in ids[:_AT_ONCE]),
+                )
 
     @property
     def _headers(self) -> dict[str, str]:

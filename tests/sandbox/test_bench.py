@@ -20,7 +20,7 @@ from sandbox.bench.page import block
 from sandbox.bench.pictures import Curves, draw
 from sandbox.bench.plain import limit_mb
 from sandbox.bench.profile import by_module
-from sandbox.bench.results import Key, Measurement, Results, Span
+from sandbox.bench.results import DIRECTORY, Key, Measurement, Results, Span
 from sandbox.bench.scenes import last_run
 from sandbox.bench.targets import Sign, Target, failures, targets
 from sandbox.servers import ServerError
@@ -448,6 +448,15 @@ class TestCommand:
         assert bench(["--only", "website/neu"]) == 2
         assert capsys.readouterr().err == "there is nothing like website/neu: --list names all\n"
 
+    def test_only_runs_on_our_website_are_profiled(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The stand-in is what it costs, and a scenario has more than one run."""
+        assert bench(["--list", "--profile", "--only", "*/*/80000"]) == 0
+        assert capsys.readouterr().out.split()[::2] == [
+            *(f"website/{case}/80000" for case in ("removed", "nothing", "one-percent", "new"))
+        ]
+
     def test_the_parts_are_listed(self, capsys: pytest.CaptureFixture[str]) -> None:
         """With how often each is measured."""
         assert bench(["--list", "--only", "plain/few"]) == 0
@@ -455,6 +464,6 @@ class TestCommand:
 
     def test_the_kept_figures_can_be_read(self) -> None:
         """Those that are in the repository, if there are any."""
-        results = Results.load(Path("bench/results/full.json"))
+        results = Results.load(DIRECTORY / "full.json")
 
         assert all(json.dumps(one.as_json()) for one in results)
