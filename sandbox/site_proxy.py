@@ -107,6 +107,10 @@ class SiteProxy:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    def lead_to(self, upstream: str) -> None:
+        """Forward to another site from now on."""
+        self._upstream = upstream
+
     def writes(self) -> list[Call]:
         """Return the writes of users so far, oldest first."""
         return [call for call in self.calls if call.writes_users]

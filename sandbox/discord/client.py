@@ -221,6 +221,20 @@ class DiscordControl:
         """Let the bot's requests about a channel fail with 403 for missing permissions."""
         await self._call("PATCH", f"channels/{channel_id}", forbidden=forbidden)
 
+    async def hide_channel(self, channel_id: int, viewers: Iterable[int] | None) -> None:
+        """Let only holders of these roles see a channel, and administrators and the bot; None: all.
+
+        Who may not see it can't speak, command or press there: that raises ControlError.
+        """
+        told = None if viewers is None else list(viewers)
+        await self._call("PATCH", f"channels/{channel_id}", viewers=told)
+
+    async def channels(self, guild_id: int, member_id: int) -> list[Json]:
+        """Return `{"id", "name"}` of every channel that a member may see."""
+        path = f"guilds/{guild_id}/channels?member_id={member_id}"
+        found: list[Json] = await self._call("GET", path)
+        return found
+
     async def delete_channel(self, channel_id: int) -> None:
         await self._call("DELETE", f"channels/{channel_id}")
 
@@ -282,6 +296,22 @@ class DiscordControl:
         found: list[Json] = await self._call("GET", f"interactions/{interaction_id}")
         return found
 
+    async def interaction_state(self, interaction_id: int) -> Json:
+        """Return `{"acknowledged", "forgotten"}`: answered in any way; too late to answer."""
+        found: Json = await self._call("GET", f"interactions/{interaction_id}/state")
+        return found
+
+    async def feed(self) -> AsyncIterator[Json]:
+        """Yield what comes to be in all channels from now on, first `{"watching": True}`.
+
+        `{"message", "interaction", "visible_to", "deleted"}` for a message that is new, edited or
+        deleted, answers for one member included: `message` as Discord's API has it, `interaction`
+        whose answer it is (`{"id", "user"}`) or None. `{"interaction": id, "acknowledged": True}`
+        for an interaction that the bot answered for the first time.
+        """
+        async for line in self._lines("feed"):
+            yield line
+
     # -- faults -----------------------------------------------------------------------------------
 
     async def counters(self) -> dict[str, int]:
@@ -326,6 +356,10 @@ class DiscordControl:
             "retry_after_s": retry_after_s,
         }
         await self._call("POST", "faults/rest", pattern=pattern, count=count, **body)
+
+    async def remove_rest_faults(self, pattern: str) -> None:
+        """End the faults that were set with this very pattern."""
+        await self._call("DELETE", "faults/rest", pattern=pattern)
 
     async def rate_limit(self, kind: str, limit: int, window_s: float) -> None:
         """Allow so many requests in so many seconds for each channel.

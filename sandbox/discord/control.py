@@ -86,6 +86,7 @@ def routes(
         web.post(f"{guild}/operations", _told(control.operations)),
         web.post(f"{guild}/administrators", _told(control.make_administrator)),
         web.post(f"{guild}/channels", _told(control.create_channel)),
+        web.get(f"{guild}/channels", _told(control.channels)),
         web.patch(channel, _told(control.change_channel)),
         web.delete(channel, _told(control.delete_channel)),
         web.get(f"{channel}/messages", _told(control.messages)),
@@ -94,10 +95,13 @@ def routes(
         web.post(f"{channel}/commands", _told(control.invoke)),
         web.post(f"{channel}/messages/{{message_id}}/press", _told(control.press)),
         web.get("/control/interactions/{interaction_id}", _told(control.responses)),
+        web.get("/control/interactions/{interaction_id}/state", _told(control.interaction_state)),
+        web.get("/control/feed", _told(control.feed)),
         web.get("/control/commands", _told(control.commands)),
         web.get("/control/counters", _told(control.counters)),
         web.patch("/control/faults", _told(control.set_faults)),
         web.post("/control/faults/rest", _told(control.add_rest_fault)),
+        web.delete("/control/faults/rest", _told(control.remove_rest_faults)),
         web.delete("/control/faults", _told(control.clear_faults)),
         web.put("/control/rate-limits", _told(control.set_rate_limit)),
         web.put("/control/intents", _told(control.set_intents)),
@@ -332,9 +336,24 @@ class _Control:
         self._state.emit(guild.id, "CHANNEL_CREATE", channel.payload())
         return {"id": channel.id}
 
+    async def channels(self, request: web.Request) -> list[Json]:
+        guild = self._guild(request.match_info["guild_id"])
+        member = self._known(guild, int(request.query["member_id"]))
+        return [
+            {"id": channel.id, "name": channel.name}
+            for channel in guild.channels.values()
+            if self._state.may_see(guild, channel, member)
+        ]
+
     async def change_channel(self, request: web.Request) -> Json:
-        place = self._place(request)
-        place.channel.forbidden = bool((await _body(request))["forbidden"])
+        guild, channel = self._place(request)
+        body = await _body(request)
+        if "forbidden" in body:
+            channel.forbidden = bool(body["forbidden"])
+        if "viewers" in body:
+            viewers = body["viewers"]
+            channel.viewers = None if viewers is None else frozenset(map(int, viewers))
+            self._state.emit(guild.id, "CHANNEL_UPDATE", channel.payload())
         return {}
 
     async def delete_channel(self, request: web.Request) -> Json:
@@ -346,10 +365,17 @@ class _Control:
     async def messages(self, request: web.Request) -> list[Json]:
         return [_message(message) for message in self._place(request).channel.messages.values()]
 
+    def _there(self, place: Place, member_id: int) -> Member:
+        """Return a member who may see the channel, and so may do something in it."""
+        member = self._known(place.guild, member_id)
+        if not self._state.may_see(place.guild, place.channel, member):
+            raise ValueError(f"member {member_id} may not see channel {place.channel.id}")
+        return member
+
     async def post(self, request: web.Request) -> Json:
-        guild, channel = self._place(request)
+        guild, channel = place = self._place(request)
         body = await _body(request)
-        author = self._known(guild, body["member_id"])
+        author = self._there(place, body["member_id"])
         said = {"content": body["content"]}
         told = said | bodies.mentions(said, guild)
         return {"id": self._state.post(guild, channel, author, told).id}
@@ -361,9 +387,9 @@ class _Control:
         return {}
 
     async def invoke(self, request: web.Request) -> Json:
-        guild, channel = self._place(request)
+        guild, channel = place = self._place(request)
         body = await _body(request)
-        member = self._known(guild, body["member_id"])
+        member = self._there(place, body["member_id"])
         id_ = self._interactions.invoke(
             guild,
             channel,
@@ -375,9 +401,9 @@ class _Control:
         return {"id": id_}
 
     async def press(self, request: web.Request) -> Json:
-        guild, channel = self._place(request)
+        guild, channel = place = self._place(request)
         body = await _body(request)
-        member = self._known(guild, body["member_id"])
+        member = self._there(place, body["member_id"])
         message = self._known_message(channel, request)
         id_ = self._interactions.press(guild, channel, message, member, body["custom_id"])
         return {"id": id_}
@@ -387,6 +413,41 @@ class _Control:
         if self._interactions.get(id_) is None:
             raise _UnknownError(f"no interaction {id_}")
         return self._interactions.responses(id_)
+
+    async def interaction_state(self, request: web.Request) -> Json:
+        interaction = self._interactions.get(int(request.match_info["interaction_id"]))
+        if interaction is None:
+            raise _UnknownError(f"no interaction {request.match_info['interaction_id']}")
+        return {
+            "acknowledged": interaction.acknowledged,
+            "forgotten": self._interactions.is_forgotten(interaction),
+        }
+
+    async def feed(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        news: asyncio.Queue[Message | Json] = asyncio.Queue()
+        self._state.watchers.add(news.put_nowait)
+        try:
+            await response.write(b'{"watching": true}\n')
+            while True:
+                line = self._told_of(await news.get())
+                await response.write(json.dumps(line).encode() + b"\n")
+        except ConnectionError:  # whoever watched is gone
+            return response
+        finally:
+            self._state.watchers.discard(news.put_nowait)
+
+    def _told_of(self, news: Message | Json) -> Json:
+        if isinstance(news, dict):
+            return news
+        guild = next(g for g in self._state.guilds.values() if news.channel_id in g.channels)
+        return {
+            "message": self._state.message_payload(guild, news),
+            "interaction": news.interaction,
+            "visible_to": news.visible_to,
+            "deleted": news.deleted,
+        }
 
     async def commands(self, _request: web.Request) -> Json:
         known = self._state.commands.items()
@@ -409,6 +470,11 @@ class _Control:
 
     async def add_rest_fault(self, request: web.Request) -> Json:
         self._faults.rest.append(RestFault(**await _body(request)))
+        return {}
+
+    async def remove_rest_faults(self, request: web.Request) -> Json:
+        pattern = (await _body(request))["pattern"]
+        self._faults.rest = [fault for fault in self._faults.rest if fault.pattern != pattern]
         return {}
 
     async def clear_faults(self, _request: web.Request) -> Json:

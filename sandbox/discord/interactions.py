@@ -208,6 +208,7 @@ class Interactions:
         if original:
             interaction.original = message
         interaction.answers.append(message)
+        self._state.note(message)
         return message
 
     def is_awaited(self, message: Message | None) -> bool:
@@ -220,6 +221,12 @@ class Interactions:
         others = int(body.get("flags") or 0) & ~(_EPHEMERAL | _LOADING)
         merged = message.body | body | {"flags": ephemeral | others}
         message.edits.append(Edit(at=datetime.now(UTC), body=merged))
+        self._state.note(message)
+
+    def acknowledge(self, interaction: Interaction) -> None:
+        """Note that the bot has answered for the first time, in whatever way."""
+        interaction.acknowledged = True
+        self._state.note({"interaction": interaction.id, "acknowledged": True})
 
 
 def _nest(subs: list[str], values: list[Json]) -> list[Json]:

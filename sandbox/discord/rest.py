@@ -205,6 +205,7 @@ class Rest:
         message.edits.append(Edit(at=datetime.now(UTC), body=merged))
         payload = self._state.message_payload(guild, message)
         self._state.emit(guild.id, "MESSAGE_UPDATE", payload)
+        self._state.note(message)
         return _json(payload)
 
     async def get_message(self, request: web.Request) -> web.Response:
@@ -291,7 +292,7 @@ class Rest:
         if interaction.acknowledged:
             raise DiscordError(400, 40060, "Interaction has already been acknowledged.")
         body = await bodies.read(request, self._state)
-        interaction.acknowledged = True
+        self._interactions.acknowledge(interaction)
         kind, data = body["type"], body.get("data") or {}
         message: Message | None = None
         if kind == 4:  # noqa: PLR2004 - "channel message with source"

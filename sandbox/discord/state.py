@@ -17,6 +17,7 @@ from typing import Any, Final
 EPOCH_MS: Final = 1_420_070_400_000
 _JOINED: Final = "2020-05-04T12:00:00.000000+00:00"
 ADMINISTRATOR: Final = 1 << 3
+_VIEW_CHANNEL: Final = 1 << 10
 
 _AWKWARD_EVERY: Final = 25
 _AWKWARD_NAMES: Final = (
@@ -37,6 +38,8 @@ _AWKWARD_NAMES: Final = (
     "<script>alert(1)</script>",
     "\\",
 )
+
+BOT_ID: Final = 900_000_000_000_000_001
 
 Json = dict[str, Any]
 Emit = Callable[[int, str, Json], bool]  # whether there is anybody to tell
@@ -143,13 +146,18 @@ class Member:
 
 @dataclass(slots=True)
 class Channel:
-    """A text channel; `forbidden` answers 403 as for missing permissions."""
+    """A text channel; `forbidden` answers 403 as for missing permissions.
+
+    `viewers` are the roles whose holders may see it, beside administrators and the bot; None: all
+    may.
+    """
 
     id: int
     guild_id: int
     name: str
     forbidden: bool = False
     messages: dict[int, Message] = field(default_factory=dict)
+    viewers: frozenset[int] | None = None
 
     def payload(self) -> Json:
         return {
@@ -158,13 +166,25 @@ class Channel:
             "guild_id": str(self.guild_id),
             "name": self.name,
             "position": 0,
-            "permission_overwrites": [],
+            "permission_overwrites": self._overwrites(),
             "nsfw": False,
             "parent_id": None,
             "topic": None,
             "last_message_id": None,
             "rate_limit_per_user": 0,
         }
+
+    def _overwrites(self) -> list[Json]:
+        """Hide the channel from everybody but those who may see it."""
+        if self.viewers is None:
+            return []
+        hidden = {"id": str(self.guild_id), "type": 0, "allow": "0", "deny": str(_VIEW_CHANNEL)}
+        shown = {"allow": str(_VIEW_CHANNEL), "deny": "0"}
+        return [
+            hidden,
+            *({"id": str(role), "type": 0, **shown} for role in sorted(self.viewers)),
+            {"id": str(BOT_ID), "type": 1, **shown},
+        ]
 
 
 @dataclass(slots=True)
@@ -300,13 +320,15 @@ class State:
     def __init__(self, *, token: str, seed: int = 0) -> None:
         self.token = token
         self.random = random.Random(seed)
-        self.bot = Member(id=900_000_000_000_000_001, name="sync-bot", bot=True)
+        self.bot = Member(id=BOT_ID, name="sync-bot", bot=True)
         self.application_id = self.bot.id
         self.intents_allowed = True
         self.guilds: dict[int, Guild] = {}
         self.commands: dict[int | None, list[Json]] = {}
         self.emit: Emit = lambda _guild, _event, _payload: False
         self.files: dict[int, bytes] = {}
+        # Each is called with what came to be: a message in its new state, or an interaction's end.
+        self.watchers: set[Callable[[Message | Json], None]] = set()
         self._sequence = 0
 
     def snowflake(self) -> int:
@@ -391,6 +413,17 @@ class State:
             if role in guild.roles:
                 held |= guild.roles[role].permissions
         return held
+
+    def may_see(self, guild: Guild, channel: Channel, member: Member) -> bool:
+        """Say whether a member may see a channel, as Discord has it."""
+        if channel.viewers is None or not channel.viewers.isdisjoint(member.roles):
+            return True
+        return bool(self.permissions(guild, member) & ADMINISTRATOR)
+
+    def note(self, news: Message | Json) -> None:
+        """Tell whoever watches this Discord from outside of a message, or of an interaction."""
+        for watcher in self.watchers:
+            watcher(news)
 
     # -- changes, each with the event that real Discord sends -------------------------------------
 
@@ -481,6 +514,7 @@ class State:
             del member["user"]
             payload["member"] = member
         self.emit(guild.id, "MESSAGE_CREATE", payload)
+        self.note(message)
         return message
 
     def delete_message(self, channel: Channel, message: Message) -> None:
@@ -488,3 +522,4 @@ class State:
         message.deleted = True
         payload = {"id": str(message.id), "channel_id": str(channel.id)}
         self.emit(channel.guild_id, "MESSAGE_DELETE", payload | {"guild_id": str(channel.guild_id)})
+        self.note(message)

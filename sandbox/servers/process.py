@@ -22,7 +22,8 @@ import psutil
 from sandbox.servers import cpu, memory
 
 PROJECT: Final = Path(__file__).parents[2]
-_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+MARK: Final = "SANDBOX_MARK"  # by which somebody finds all that was started for them
+_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", MARK)
 _POLL_S: Final = 0.02
 _TAIL_LINES: Final = 25
 _KILL_TIMEOUT_S: Final = 10.0
