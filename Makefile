@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast simulate prove bench lint types format tools requirements clean ci
+.PHONY: help demo playground test test-fast simulate prove bench lint types format tools requirements \
+  clean ci
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +21,9 @@ help: ## Show this list
 
 demo: .venv ## Replay the incident of 80,000 differences on this machine
 	@$(BIN)/python -m sandbox replay $(ARGS)
+
+playground: .venv ## Open a local Discord in the browser, with bot and site; ARGS="--no-browser"
+	@exec $(BIN)/python -m sandbox playground $(ARGS)
 
 # The core's tests are measured, so they run apart. Most others wait for servers, so four at a time
 # take hardly longer than one. What plays whole scenarios fills the machine by itself.

@@ -7,12 +7,14 @@ from typing import Final
 from sandbox.bench.command import bench
 from sandbox.chaos.command import chaos, rivals
 from sandbox.plain_command import plain_site
+from sandbox.playground import command as playground
 from sandbox.replay import command as replay
 
 COMMANDS: Final[dict[str, tuple[Callable[[Sequence[str]], int], str]]] = {
     "replay": (replay.main, "replay the incident on real servers, and check every row"),
     "bench": (bench, "measure our way of syncing beside the old one"),
     "chaos": (chaos, "let everything go wrong at random moments, and check what is left"),
+    "playground": (playground.main, "look at it in the browser, and try to break it"),
     "plain-site": (plain_site, "serve a stand-in for a plain site, or sync it the old way"),
     "rivals": (rivals, "start and kill two bots on one guild, and check that one works at a time"),
 }
