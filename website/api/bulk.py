@@ -161,6 +161,7 @@ def create_list(body: ListBody) -> Collection[int]:
     chunk = whole.read(body.text, most_rows=settings.MAX_REQUEST_ITEMS)
     # Where none was new nothing is wrong, perhaps; but that is rare, and costs no more than time.
     if chunk is not None and chunk.fields == FIELDS[1:] and _insert_all(chunk):
+        body.let_go()
         return chunk.ids
     batch = check(body, partial=False, known_roles=known_roles())
     create(batch)
@@ -176,6 +177,7 @@ def update_list(body: ListBody, *, answer_rows: bool) -> tuple[Collection[int], 
     if chunk is not None and chunk.fields:
         pieces = _update_all(chunk, answer_rows=answer_rows)
         if pieces is not None:
+            body.let_go()
             return chunk.ids, pieces
     batch = check(body, partial=True, known_roles=known_roles())
     if not batch.json_by_id:

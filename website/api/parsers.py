@@ -18,6 +18,10 @@ class ListBody:
     def __init__(self, text: str) -> None:
         self.text = text
 
+    def let_go(self) -> None:
+        """Keep the text no longer: a request may live on until Python looks for cycles."""
+        self.text = ""
+
     def __iter__(self) -> Iterator[Any]:
         """Yield item by item; raise ParseError where the text stops being JSON."""
         text, self.text = self.text, ""
