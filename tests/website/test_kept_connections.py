@@ -49,16 +49,24 @@ def all_wait(dispatcher: Dispatcher, threads: int) -> None:
         time.sleep(0.001)
 
 
-def test_who_ended_last_takes_the_next() -> None:
-    """Who asks one thing after another is answered by one thread."""
+def test_one_client_after_another_is_answered_by_one_thread() -> None:
+    """However many have run at once before: so few connections are used, and they stay warm."""
     ran_on = set()
     with dispatching(threads=8) as dispatcher:
-        for _ in range(50):
-            all_wait(dispatcher, 8)
-            task = Task()
-            dispatcher.add_task(task)
-            assert task.ended.wait(DEADLINE_S)
-            ran_on.add(task.thread)
+        for turn in range(8):
+            burst = [Task(may_end=False) for _ in range(8)]
+            for task in burst:
+                dispatcher.add_task(task)
+            assert all(task.begun.wait(DEADLINE_S) for task in burst)
+            for task in burst[turn:] + burst[:turn]:  # each ends last once
+                task.may_end.set()
+                assert task.ended.wait(DEADLINE_S)
+            for _ in range(5):
+                all_wait(dispatcher, 8)
+                task = Task()
+                dispatcher.add_task(task)
+                assert task.ended.wait(DEADLINE_S)
+                ran_on.add(task.thread)
 
     assert len(ran_on) == 1
 
